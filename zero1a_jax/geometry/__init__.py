@@ -1,0 +1,37 @@
+"""Rotations, cameras and meshes: the geometry below everything else."""
+
+from zero1a_jax.geometry.cameras import look_at, orbit, portrait_camera, project, resize
+from zero1a_jax.geometry.meshes import face_normals, triangle_frames, vertex_normals
+from zero1a_jax.geometry.rotations import (
+    axis_angle_to_matrix,
+    axis_angle_to_quat,
+    euler_xyz_to_matrix,
+    matrix_to_axis_angle,
+    matrix_to_quat,
+    quat_multiply,
+    quat_normalize,
+    quat_rotate,
+    quat_to_axis_angle,
+    quat_to_matrix,
+)
+
+__all__ = [
+    "axis_angle_to_matrix",
+    "axis_angle_to_quat",
+    "euler_xyz_to_matrix",
+    "face_normals",
+    "look_at",
+    "matrix_to_axis_angle",
+    "matrix_to_quat",
+    "orbit",
+    "portrait_camera",
+    "project",
+    "quat_multiply",
+    "quat_normalize",
+    "quat_rotate",
+    "quat_to_axis_angle",
+    "quat_to_matrix",
+    "resize",
+    "triangle_frames",
+    "vertex_normals",
+]
