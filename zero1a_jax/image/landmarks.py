@@ -83,7 +83,7 @@ def draw(points: Array, height: int, width: int) -> jax.Array:
       ValueError: the points have another shape.
     """
     if points.ndim < 2 or points.shape[-2:] != (len(DRAWN_MEDIAPIPE), 2):
-        raise ValueError(f"draw needs points of shape [*B, {len(DRAWN_MEDIAPIPE)}, 2] but got {points.shape}.")
+        raise ValueError(f"draw needs points of shape [*B, 119, 2] but got {points.shape}.")
     return _draw(jnp.asarray(points), height, width)
 
 
