@@ -1,5 +1,15 @@
 """FLAME-like heads as pure functions."""
 
+from zero1a_jax.flame.landmarks import contour_row, landmarks68, landmarks_drawn, landmarks_mediapipe
 from zero1a_jax.flame.model import forward, frame_target, shaped_template, zero_params
 
-__all__ = ["forward", "frame_target", "shaped_template", "zero_params"]
+__all__ = [
+    "contour_row",
+    "forward",
+    "frame_target",
+    "landmarks68",
+    "landmarks_drawn",
+    "landmarks_mediapipe",
+    "shaped_template",
+    "zero_params",
+]
