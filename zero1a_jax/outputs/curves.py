@@ -1,0 +1,101 @@
+"""Line charts as inline SVG."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+_WIDTH, _HEIGHT = 680, 300
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 26, 44
+_COLOURS = ("#2f6fde", "#e0633a", "#2c9a6a", "#a24fc4", "#c79a1b", "#4f8fa8")
+
+
+def svg(
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    x_label: str = "",
+    y_label: str = "",
+    log_y: bool = False,
+) -> str:
+    """A chart of `lines` (name to (x [n], y [n])) as an <svg> element.
+
+    Values that are not finite (or not above 0 where `log_y`) break the line. A single point is a dot.
+
+    Raises:
+      ValueError: an x and a y of different length.
+    """
+    data = {name: _usable(name, x, y, log_y) for name, (x, y) in lines.items()}
+    points = [line[np.isfinite(line[:, 1])] for line in data.values()]
+    every = np.concatenate([np.zeros((0, 2)), *points])
+    if not len(every):
+        return "<p>(no finite values to draw)</p>"
+    x_ticks, y_ticks = _ticks(every[:, 0]), _ticks(every[:, 1])
+    x_low, x_high = _range(every[:, 0], [])
+    y_low, y_high = _range(every[:, 1], y_ticks)
+
+    def place(x, y):
+        across = _LEFT + (x - x_low) / (x_high - x_low) * (_WIDTH - _LEFT - _RIGHT)
+        return across, _HEIGHT - _BOTTOM - (y - y_low) / (y_high - y_low) * (_HEIGHT - _TOP - _BOTTOM)
+
+    parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}" role="img">']
+    for tick in y_ticks:
+        y = place(x_low, tick)[1]
+        shown = 10**tick if log_y else tick
+        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{shown:.4g}</text>')
+    for tick in x_ticks:
+        if x_low <= tick <= x_high:
+            x = place(tick, y_low)[0]
+            parts.append(f'<text x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 18}" text-anchor="middle">{tick:.6g}</text>')
+    for index, (name, line) in enumerate(data.items()):
+        colour = _COLOURS[index % len(_COLOURS)]
+        parts += _line(line, place, colour)
+        parts.append(f'<text x="{_LEFT + 130 * index}" y="14" style="fill:{colour}">{html.escape(name)}</text>')
+    middle = (_LEFT + _WIDTH - _RIGHT) / 2
+    parts.append(f'<text x="{middle}" y="{_HEIGHT - 6}" text-anchor="middle">{html.escape(x_label)}</text>')
+    turned = f'transform="translate(13 {(_TOP + _HEIGHT - _BOTTOM) / 2}) rotate(-90)"'
+    parts.append(f'<text {turned} text-anchor="middle">{html.escape(y_label)}</text></svg>')
+    return "".join(parts)
+
+
+def _usable(name: str, x: Sequence[float], y: Sequence[float], log_y: bool) -> np.ndarray:
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    if x.shape != y.shape or x.ndim != 1:
+        raise ValueError(f"the line {name!r} has x of shape {x.shape} and y of shape {y.shape}")
+    y = np.where(np.isfinite(x) & np.isfinite(y), y, np.nan)
+    if log_y:
+        y = np.log10(np.where(y > 0, y, np.nan))
+    return np.stack([np.nan_to_num(x), y], axis=1)
+
+
+def _line(line: np.ndarray, place, colour: str) -> list[str]:
+    out, run = [], []
+    for x, y in [*line, (0.0, math.nan)]:
+        if math.isfinite(y):
+            run.append("{:.1f},{:.1f}".format(*place(x, y)))
+            continue
+        if len(run) == 1:
+            across, down = run[0].split(",")
+            out.append(f'<circle cx="{across}" cy="{down}" r="2.5" fill="{colour}"/>')
+        elif run:
+            out.append(f'<polyline points="{" ".join(run)}" fill="none" stroke="{colour}" stroke-width="1.8"/>')
+        run = []
+    return out
+
+
+def _range(values: np.ndarray, ticks: Sequence[float]) -> tuple[float, float]:
+    low, high = min([values.min(), *ticks]), max([values.max(), *ticks])
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _ticks(values: np.ndarray) -> list[float]:
+    """About five round numbers that span the values."""
+    low, high = float(values.min()), float(values.max())
+    if high <= low:
+        return [low]
+    rough = (high - low) / 4
+    unit = 10 ** math.floor(math.log10(rough))
+    step = unit * min((m for m in (1, 2, 5, 10)), key=lambda m: abs(m * unit - rough))
+    return [k * step for k in range(math.floor(low / step), math.ceil(high / step) + 1)]

@@ -1,0 +1,127 @@
+"""An avatar as a folder that other programs can open.
+
+  avatar.ply        the Gaussians in triangle frames with binding_0 (GaussianAvatars' layout)
+  avatar_world.ply  the same head posed at rest, in world space, for any splat viewer
+  avatar.npz        shape [S]: the identity coefficients that `avatar.ply` needs to be posed
+  avatar.json       format, counts, the head model's version, and what the caller adds
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zero1a_jax.outputs import files, ply
+from zero1a_jax.types import Avatar, FlameModel, Gaussians
+
+_FORMAT = 1
+
+
+def save_avatar(
+    folder: str | os.PathLike, avatar: Avatar, posed: Gaussians, meta: Mapping[str, Any]
+) -> dict[str, Path]:
+    """Writes the living Gaussians of `avatar` to `folder`, each file atomically.
+
+    Args:
+      folder: made where it is missing; files of the same names are replaced.
+      avatar: capacity N; only `alive` ones are written, so a loaded avatar has no spare capacity.
+      posed: what `avatar.pose` returned for the same avatar, N Gaussians in world space.
+      meta: what JSON can hold. `flame_version` (the model's `version`) and `faces` (how many triangles the
+        model has) are required, since face ids mean nothing on another mesh; `size` (pixels) and
+        `background` (rgb) are what `experiments.animate` renders with by default.
+
+    Returns:
+      {"triangle": .ply, "world": .ply, "shape": .npz, "meta": .json}, the paths written.
+
+    Raises:
+      ValueError: nobody is alive, the counts disagree, or `meta` lacks a required key.
+    """
+    missing = [key for key in ("flame_version", "faces") if key not in meta]
+    if missing:
+        raise ValueError(f"meta lacks {', '.join(missing)}; give the head model's version and face count")
+    alive = np.asarray(avatar.alive, bool)
+    if not alive.any():
+        raise ValueError("the avatar has no living Gaussians, so there is nothing to export")
+    if len(np.asarray(posed.means)) != len(alive):
+        raise ValueError(f"posed holds {len(np.asarray(posed.means))} Gaussians, the avatar {len(alive)}")
+    face_ids = np.asarray(avatar.face_ids)[alive]
+    if face_ids.max() >= int(meta["faces"]):
+        raise ValueError(f"face id {face_ids.max()} on a mesh of {meta['faces']} faces; meta is of another model")
+    folder = Path(folder)
+    paths = {
+        "triangle": folder / "avatar.ply",
+        "world": folder / "avatar_world.ply",
+        "shape": folder / "avatar.npz",
+        "meta": folder / "avatar.json",
+    }
+    ply.save(paths["triangle"], _take(avatar.gaussians, alive), face_ids)
+    ply.save(paths["world"], _take(posed, alive))
+    with files.replacing(paths["shape"]) as temporary:
+        np.savez(temporary, shape=np.asarray(avatar.shape, np.float32))
+    about = {"format": _FORMAT, "gaussians": int(alive.sum()), **meta}
+    files.write_text(paths["meta"], json.dumps(about, indent=1, default=_plain) + "\n")
+    return paths
+
+
+def load_avatar(path: str | os.PathLike) -> tuple[Avatar, dict[str, Any]]:
+    """Reads what `save_avatar` wrote.
+
+    Args:
+      path: the folder, or the triangle-space .ply in it (its .npz and .json of the same stem beside it).
+
+    Returns:
+      (avatar, meta): numpy arrays, everybody alive, capacity = the number of Gaussians.
+
+    Raises:
+      ValueError: a file is damaged or of another format; FileNotFoundError: a file is missing.
+    """
+    path = Path(path)
+    triangle = path / "avatar.ply" if path.is_dir() or not path.suffix else path
+    for needed in (triangle, triangle.with_suffix(".npz"), triangle.with_suffix(".json")):
+        if not needed.is_file():
+            raise FileNotFoundError(f"{needed} is missing; give the export folder of a finished run")
+    try:
+        meta = json.loads(triangle.with_suffix(".json").read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{triangle.with_suffix('.json')}: not JSON: {error}") from error
+    if not isinstance(meta, dict) or meta.get("format") != _FORMAT:
+        raise ValueError(f"{triangle.with_suffix('.json')}: not of format {_FORMAT}; export the avatar again")
+    gaussians, face_ids = ply.load(triangle)
+    if face_ids is None:
+        raise ValueError(f"{triangle}: it has no binding_0; the world-space .ply cannot be animated")
+    try:
+        with np.load(triangle.with_suffix(".npz"), allow_pickle=False) as data:
+            shape = np.asarray(data["shape"], np.float32)
+    except (KeyError, ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{triangle.with_suffix('.npz')}: no readable `shape` in it: {error}") from error
+    if shape.ndim != 1 or not np.isfinite(shape).all():
+        raise ValueError(f"{triangle.with_suffix('.npz')}: shape must be finite numbers [S]")
+    return Avatar(gaussians, face_ids, np.ones(len(face_ids), bool), shape), meta
+
+
+def check_model(avatar: Avatar, meta: Mapping[str, Any], model: FlameModel) -> None:
+    """Raises ValueError where the loaded avatar was made on another head model than `model`."""
+    faces, shapes = len(np.asarray(model.faces)), np.shape(model.shape_basis)[2]
+    if meta.get("flame_version") != model.version or meta.get("faces") != faces:
+        raise ValueError(
+            f"the avatar was made on {meta.get('flame_version')} with {meta.get('faces')} faces, the model is "
+            f"{model.version} with {faces}; load the head model that the avatar was made on"
+        )
+    if len(np.asarray(avatar.shape)) > shapes:
+        raise ValueError(f"the avatar has {len(np.asarray(avatar.shape))} shape coefficients, the model {shapes}")
+
+
+def _take(gaussians: Gaussians, chosen: np.ndarray) -> Gaussians:
+    return Gaussians(**{name: np.asarray(value)[chosen] for name, value in vars(gaussians).items()})
+
+
+def _plain(value: Any) -> Any:
+    """What JSON writes for numpy and jax values."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"meta holds a {type(value).__name__}, which JSON cannot write")

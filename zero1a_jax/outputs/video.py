@@ -1,0 +1,122 @@
+"""Videos, through PyAV: H.264 where the build has it, else MPEG-4; yuv420p, which every player shows."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
+from PIL import Image
+
+from zero1a_jax.outputs import files
+
+_FILTERS = {"nearest": Image.Resampling.NEAREST, "lanczos": Image.Resampling.LANCZOS}
+
+
+def write(
+    path: str | os.PathLike,
+    frames: Iterable[np.ndarray],
+    fps: float,
+    *,
+    scale: int = 1,
+    filter: str = "lanczos",
+    crf: int = 16,
+) -> None:
+    """Writes `frames` to `path` (.mp4, .mov or .mkv), atomically.
+
+    Args:
+      path: the file; its folder is made where it is missing.
+      frames: uint8 [T, H, W, 3], or any iterable of [H, W, 3]. Odd heights and widths get one row or column
+        more, a copy of the last, because yuv420p halves the colours.
+      fps: frames a second, above 0.
+      scale: whole factor by which frames grow, so that small ones can be watched.
+      filter: "lanczos" (smooth) or "nearest" (shows the pixels), for scale above 1.
+      crf: H.264's quality, 0 (lossless) to 51.
+
+    Raises:
+      ValueError: no frames, frames that are not uint8 or differ in size, a bad fps, scale or filter.
+    """
+    if not 0 < fps < 1000:
+        raise ValueError(f"fps is {fps}; give a number above 0 and below 1000")
+    if scale < 1 or int(scale) != scale:
+        raise ValueError(f"scale is {scale}; give a whole number from 1")
+    if filter not in _FILTERS:
+        raise ValueError(f"filter is {filter!r}; choose from {', '.join(_FILTERS)}")
+    frames = iter(frames)
+    first = _prepared(next(frames, None), scale, filter)
+    with files.replacing(path) as temporary, av.open(str(temporary), "w") as container:
+        stream = _stream(container, first.shape, fps, crf)
+        for index, frame in enumerate(itertools.chain([None], frames)):
+            image = first if frame is None else _prepared(frame, scale, filter)
+            if image.shape != first.shape:
+                raise ValueError(f"frame {index} is {image.shape[:2]}, the first was {first.shape[:2]}")
+            picture = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
+                format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+            )
+            picture.pts = index
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+
+
+def read(path: str | os.PathLike, *, limit: int | None = None) -> tuple[np.ndarray, float]:
+    """Reads a video as (frames uint8 [T, H, W, 3], frames a second), at most `limit` frames.
+
+    Raises:
+      FileNotFoundError: there is no such file. ValueError: it holds no readable video.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no video at {path}")
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise ValueError(f"{path} holds no video stream")
+            rate = container.streams.video[0].average_rate
+            decoded = itertools.islice(container.decode(video=0), limit)
+            frames = [_rgb(frame) for frame in decoded]
+    except av.error.FFmpegError as error:
+        raise ValueError(f"{path} is not a readable video: {error}") from error
+    if not frames:
+        raise ValueError(f"{path} holds no frames")
+    return np.stack(frames), float(rate or 0)
+
+
+def codec() -> str:
+    """The encoder that `write` uses: "libx264", or "mpeg4" where this build of FFmpeg lacks it."""
+    return "libx264" if "libx264" in av.codecs_available else "mpeg4"
+
+
+def _stream(container, shape: tuple[int, ...], fps: float, crf: int):
+    name = codec()
+    options = {"crf": str(crf)} if name == "libx264" else {"qscale": "3"}
+    stream = container.add_stream(name, rate=Fraction(fps).limit_denominator(1001), options=options)
+    stream.height, stream.width, stream.pix_fmt = shape[0], shape[1], "yuv420p"
+    # One thread: the encoder's bits depend on how many there are, and equal runs must give equal videos.
+    stream.codec_context.thread_count = 1
+    # Players guess the matrix from the frame's size unless the file says it.
+    stream.codec_context.colorspace = Colorspace.ITU709
+    stream.codec_context.color_range = ColorRange.MPEG
+    return stream
+
+
+def _prepared(frame: np.ndarray | None, scale: int, filter: str) -> np.ndarray:
+    if frame is None:
+        raise ValueError("there are no frames to write")
+    frame = np.asarray(frame)
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
+        raise ValueError(f"a frame is {frame.dtype}{list(frame.shape)}; expected uint8 [H, W, 3]")
+    if scale > 1:
+        size = (frame.shape[1] * scale, frame.shape[0] * scale)
+        frame = np.asarray(Image.fromarray(frame).resize(size, _FILTERS[filter]))
+    return np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
+
+
+def _rgb(frame: av.VideoFrame) -> np.ndarray:
+    """A decoded frame as rgb, by BT.709 where the file names it, else by the decoder's own guess."""
+    if frame.format.name.startswith("yuv") and frame.colorspace == Colorspace.ITU709:
+        frame = frame.reformat(format="rgb24", src_colorspace=Colorspace.ITU709)
+    return frame.to_ndarray(format="rgb24")
