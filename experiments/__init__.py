@@ -1,0 +1,1 @@
+"""Command-line programs; each runs as `python -m experiments.NAME`."""

@@ -1,0 +1,44 @@
+"""SymGEN: the dataset and the avatar build each other, along a curriculum."""
+
+from zero1a_jax.symgen.dataset import ACCEPTED, BLANK, LANDMARKS_LOST, NOT_FINITE, REASONS
+from zero1a_jax.symgen.generate import check, clean_matte, condition_images, refresh, render_sample
+from zero1a_jax.symgen.plan import (
+    PORTRAIT,
+    REAL,
+    SPATIAL,
+    SYNTHETIC,
+    Plan,
+    Samples,
+    boundaries,
+    build_samples,
+    plan,
+    sequence,
+)
+from zero1a_jax.symgen.update import Batch, Metrics, init_state, update
+
+__all__ = [
+    "ACCEPTED",
+    "BLANK",
+    "LANDMARKS_LOST",
+    "NOT_FINITE",
+    "PORTRAIT",
+    "REAL",
+    "REASONS",
+    "SPATIAL",
+    "SYNTHETIC",
+    "Batch",
+    "Metrics",
+    "Plan",
+    "Samples",
+    "boundaries",
+    "build_samples",
+    "check",
+    "clean_matte",
+    "condition_images",
+    "init_state",
+    "plan",
+    "refresh",
+    "render_sample",
+    "sequence",
+    "update",
+]

@@ -1,0 +1,250 @@
+"""The curriculum: which samples are active at a step, and what each of them shows.
+
+Slot 0 is the portrait. Then come the spatial samples (one expression, a camera path from the front to
+a side), the synthetic samples (a near-frontal camera, relaxed motion) and the real samples
+(exaggerated motion). Every slot exists from step 0, so no shape ever changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from zero1a_jax import flame as flame_room
+from zero1a_jax.geometry import portrait_camera
+from zero1a_jax.synthetic import motions as seeded
+from zero1a_jax.types import Array, Camera, FlameModel, FlameParams, Portrait
+
+PORTRAIT, SPATIAL, SYNTHETIC, REAL = 0, 1, 2, 3
+
+# ARKit shapes of the spatial samples, the most telling first: a short list still covers mouth and eyes.
+BASE_EXPRESSIONS: tuple[tuple[str, ...], ...] = (
+    (),
+    ("jawOpen",),
+    ("mouthSmileLeft", "mouthSmileRight"),
+    ("eyeBlinkLeft", "eyeBlinkRight"),
+    ("mouthPucker",),
+    ("browInnerUp", "browOuterUpLeft", "browOuterUpRight"),
+    ("mouthFunnel",),
+    ("mouthFrownLeft", "mouthFrownRight"),
+    ("browDownLeft", "browDownRight"),
+    ("cheekPuff",),
+    ("eyeWideLeft", "eyeWideRight"),
+    ("mouthStretchLeft", "mouthStretchRight"),
+    ("noseSneerLeft", "noseSneerRight"),
+    ("eyeSquintLeft", "eyeSquintRight"),
+    ("mouthLeft",),
+    ("mouthRight",),
+    ("jawLeft",),
+    ("mouthRollLower", "mouthRollUpper"),
+    ("mouthUpperUpLeft", "mouthUpperUpRight", "mouthLowerDownLeft", "mouthLowerDownRight"),
+    ("jawForward",),
+)
+
+
+class PlanConfig(Protocol):
+    """The curriculum's numbers. Steps are avatar iterations, angles are degrees."""
+
+    @property
+    def frames(self) -> int: ...
+    @property
+    def spatial_samples(self) -> int: ...
+    @property
+    def synthetic_samples(self) -> int: ...
+    @property
+    def real_samples(self) -> int: ...
+    @property
+    def view_interval(self) -> int: ...
+    @property
+    def synthetic_start(self) -> int: ...
+    @property
+    def real_start(self) -> int: ...
+    @property
+    def progressive(self) -> bool: ...
+    @property
+    def spatial(self) -> bool: ...
+    @property
+    def temporal(self) -> bool: ...
+    @property
+    def max_yaw(self) -> float: ...
+    @property
+    def max_pitch(self) -> float: ...
+    @property
+    def temporal_yaw(self) -> float: ...
+    @property
+    def base_intensity(self) -> float: ...
+    @property
+    def synthetic_intensity(self) -> float: ...
+    @property
+    def real_intensity(self) -> float: ...
+
+
+@struct.dataclass
+class Plan:
+    """What the curriculum asks for at one step."""
+
+    active: Array  # [M] bool: samples that are trained on and refreshed
+    views: Array  # [M, T] int32: which entry of its sequence each frame shows
+    view_limit: Array  # [] int32: j, from 1 to T
+
+
+@struct.dataclass
+class Samples:
+    """The fixed sequences behind the M samples, built once from the seed."""
+
+    cameras: Camera  # [M, T]
+    flame: FlameParams  # [M, T]
+    stage: Array  # [M] int32: PORTRAIT, SPATIAL, SYNTHETIC or REAL
+
+
+def stages(config: PlanConfig) -> np.ndarray:
+    """The stage of every slot, int32 [M] with M = 1 + n_s + n_syn + n_real."""
+    counts = (1, config.spatial_samples, config.synthetic_samples, config.real_samples)
+    return np.repeat(np.arange(4, dtype=np.int32), counts)
+
+
+def plan(step: Array | int, config: PlanConfig) -> Plan:
+    """The curriculum at iteration `step` (progressive learning, METHOD; Fig. 4 of the paper).
+
+    Frame i of a spatial sample shows view min(i, j) with j = min(floor(step / view_interval) + 1, T):
+    all frames are frontal at first, then the path unrolls. Frames of the other samples show their own
+    entry. Synthetic samples join at `synthetic_start`, real ones at `real_start`. Without `spatial` the
+    temporal stages come forward to step 0, since nothing else would be left to learn from; without
+    `progressive` everything is active, and unrolled, from step 0.
+
+    Args:
+      step: [] int32, may be traced: the shapes never depend on it.
+      config: the numbers; Python values.
+    """
+    stage = jnp.asarray(stages(config))
+    step = jnp.asarray(step, jnp.int32)
+    limit = jnp.minimum(step // config.view_interval + 1, config.frames)
+    limit = limit if config.progressive else jnp.full_like(limit, config.frames)
+    frame = jnp.arange(config.frames, dtype=jnp.int32)
+    views = jnp.where((stage == SPATIAL)[:, None], jnp.minimum(frame, limit - 1), frame)
+    if not config.progressive:
+        starts = (0, 0, 0, 0)
+    elif config.spatial:
+        starts = (0, 0, config.synthetic_start, config.real_start)
+    else:
+        starts = (0, 0, 0, config.real_start - config.synthetic_start)
+    wanted = jnp.array([True, config.spatial, config.temporal, config.temporal])[stage]
+    active = wanted & (step >= jnp.array(starts, jnp.int32)[stage])
+    return Plan(active=active, views=views.astype(jnp.int32), view_limit=limit)
+
+
+def boundaries(config: PlanConfig, steps: int) -> tuple[int, ...]:
+    """The steps below `steps` at which the plan changes, in order. Steps are iterations."""
+    changes = {step for step in (config.synthetic_start, config.real_start) if config.temporal}
+    if not config.spatial and config.temporal:
+        changes = {config.real_start - config.synthetic_start}
+    if config.spatial:
+        changes |= {config.view_interval * j for j in range(1, config.frames)}
+    return tuple(sorted(step for step in changes if 0 < step < steps)) if config.progressive else ()
+
+
+def base_expression(model: FlameModel, index: int, *, intensity: float = 1.0) -> FlameParams:
+    """The fixed expression of spatial sample `index`: a FlameParams without leading axes.
+
+    Heads with ARKit names use one ARKit shape (both sides together); others, such as FLAME, use one
+    principal expression direction, signs alternating, at 1.5 standard deviations.
+    """
+    params = flame_room.zero_params(model)
+    expression = np.zeros(params.expression.shape, np.float32)
+    if model.expression_names:
+        for name in BASE_EXPRESSIONS[index % len(BASE_EXPRESSIONS)]:
+            if name in model.expression_names:
+                expression[model.expression_names.index(name)] = intensity
+    elif index % len(BASE_EXPRESSIONS) > 0 and expression.size:
+        direction, negative = divmod(index % len(BASE_EXPRESSIONS) - 1, 2)
+        expression[direction % expression.size] = intensity * (-1.5 if negative else 1.5)
+    return params.replace(expression=jnp.asarray(expression))
+
+
+def view_paths(key: jax.Array, count: int, frames: int, config: PlanConfig) -> tuple[Array, Array]:
+    """Yaw and pitch in degrees, each [count, frames], of paths from the front to a random side view.
+
+    Sides alternate and the final yaws are stratified over 40 to 100 % of `max_yaw`, so that a few
+    samples already cover both sides.
+    """
+    key_yaw, key_pitch = jax.random.split(key)
+    stratum = (jnp.arange(count) // 2 + jax.random.uniform(key_yaw, (count,))) / max((count + 1) // 2, 1)
+    side = jnp.where(jnp.arange(count) % 2 == 0, 1.0, -1.0)
+    yaw = side * config.max_yaw * (1.0 - 0.6 * jnp.clip(stratum, 0.0, 1.0))
+    pitch = config.max_pitch * jax.random.uniform(key_pitch, (count,), minval=-1.0, maxval=1.0)
+    along = jnp.linspace(0.0, 1.0, frames)
+    return yaw[:, None] * along, pitch[:, None] * along
+
+
+def build_samples(
+    key: jax.Array,
+    model: FlameModel,
+    portrait: Portrait,
+    config: PlanConfig,
+    *,
+    motions: Sequence[FlameParams] = (),
+) -> Samples:
+    """The sequences of all slots, on the host (numpy leaves), from one key.
+
+    Args:
+      key: a typed key.
+      model: the head.
+      portrait: gives slot 0, the identity and the frame size.
+      config: the numbers.
+      motions: sequences [L] for the real slots, taken in turn; too short ones run back and forth,
+        long ones give different windows. Without them the real slots get seeded, exaggerated motion.
+    """
+    frames, size = config.frames, portrait.rgb.shape[0]
+    keys = jax.random.split(key, 4)
+    target = flame_room.frame_target(model, portrait.flame.shape)
+    yaw, pitch = view_paths(keys[0], config.spatial_samples, frames, config)
+    fixed = config.synthetic_samples + config.real_samples
+    angles = jax.random.uniform(keys[1], (2, fixed, 1), minval=-1.0, maxval=1.0)
+    spread = jnp.array([config.temporal_yaw, 0.5 * config.temporal_yaw])[:, None, None]
+    angles = jnp.broadcast_to(angles * spread, (2, fixed, frames))
+    yaw, pitch = jnp.concatenate([yaw, angles[0]]), jnp.concatenate([pitch, angles[1]])
+    cameras = portrait_camera(target, jnp.radians(yaw), jnp.radians(pitch), size)
+
+    sequences = [_still(portrait.flame, frames)]
+    for index in range(config.spatial_samples):
+        sequences.append(_still(base_expression(model, index, intensity=config.base_intensity), frames))
+    for index in range(config.synthetic_samples):
+        chosen = jax.random.fold_in(keys[2], index)
+        sequences.append(seeded.sequence(chosen, model, frames, intensity=config.synthetic_intensity))
+    for index in range(config.real_samples):
+        chosen = jax.random.fold_in(keys[3], index)
+        if motions:
+            sequences.append(_window(motions[index % len(motions)], index // len(motions), frames))
+        else:
+            sequences.append(seeded.sequence(chosen, model, frames, intensity=config.real_intensity))
+    flame = jax.tree.map(lambda *leaves: np.stack([np.asarray(x, np.float32) for x in leaves]), *sequences)
+    identity = np.broadcast_to(np.asarray(portrait.flame.shape, np.float32), flame.shape.shape).copy()
+
+    own = jax.tree.map(lambda x: np.broadcast_to(np.asarray(x), (1, frames, *x.shape)), portrait.camera)
+    cameras = jax.tree.map(lambda a, b: np.concatenate([a, np.asarray(b, np.float32)]), own, cameras)
+    return Samples(cameras=cameras, flame=flame.replace(shape=identity), stage=stages(config))
+
+
+def sequence(samples: Samples, index: int, views: Array) -> tuple[Camera, FlameParams]:
+    """Camera [T] and FlameParams [T] that sample `index` shows under `views` [M, T] (a plan's)."""
+    chosen = np.asarray(views)[index]
+    return jax.tree.map(lambda leaf: leaf[index][chosen], (samples.cameras, samples.flame))
+
+
+def _still(params: FlameParams, frames: int) -> FlameParams:
+    return jax.tree.map(lambda x: jnp.broadcast_to(jnp.asarray(x), (frames, *jnp.shape(x))), params)
+
+
+def _window(motion: FlameParams, turn: int, frames: int) -> FlameParams:
+    """`frames` consecutive entries of a motion; reflected at the ends, later turns start later."""
+    length = motion.expression.shape[0]
+    positions = turn * frames + np.arange(frames)
+    period = max(2 * (length - 1), 1)
+    positions = positions % period
+    positions = np.where(positions >= length, period - positions, positions)
+    return jax.tree.map(lambda x: jnp.asarray(x)[positions], motion)
