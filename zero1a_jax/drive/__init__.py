@@ -1,0 +1,20 @@
+"""Motions from files: FLAME and VHAP .npz, Live Link Face .csv; filters and retargeting. Nothing is unpickled."""
+
+from zero1a_jax.drive.filters import moving_average, resample
+from zero1a_jax.drive.flame_npz import load_flame_npz, save_flame_npz
+from zero1a_jax.drive.livelink import Recording, arkit_expression, livelink_motion, read_livelink
+from zero1a_jax.drive.load import load_motion
+from zero1a_jax.drive.retarget import retarget
+
+__all__ = [
+    "Recording",
+    "arkit_expression",
+    "livelink_motion",
+    "load_flame_npz",
+    "load_motion",
+    "moving_average",
+    "read_livelink",
+    "resample",
+    "retarget",
+    "save_flame_npz",
+]
