@@ -1,4 +1,4 @@
-"""Motions from files: FLAME and VHAP .npz, Live Link Face .csv; filters and retargeting. Nothing is unpickled."""
+"""Motions from FLAME and VHAP .npz and Live Link Face .csv; filters and retargeting. Unpickles nothing."""
 
 from zero1a_jax.drive.filters import moving_average, resample
 from zero1a_jax.drive.flame_npz import load_flame_npz, save_flame_npz

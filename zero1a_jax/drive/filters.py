@@ -69,7 +69,8 @@ def _turn(values: np.ndarray, where: np.ndarray) -> np.ndarray:
     if len(values) == 1:
         return np.repeat(values, len(where), axis=0)
     flat = values.reshape(len(values), -1, 3)
-    turned = [Slerp(np.arange(len(flat)), Rotation.from_rotvec(flat[:, k]))(where) for k in range(flat.shape[1])]
+    frames = np.arange(len(flat))
+    turned = [Slerp(frames, Rotation.from_rotvec(part))(where) for part in flat.swapaxes(0, 1)]
     out = np.stack([rotation.as_rotvec() for rotation in turned], axis=1)
     return out.reshape(len(where), *values.shape[1:])
 

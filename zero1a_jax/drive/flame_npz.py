@@ -1,7 +1,7 @@
-"""Motions from FLAME .npz files: GaussianAvatars' flame_param.npz and VHAP's per-frame, canonical and tracked.
+"""Motions from FLAME .npz: GaussianAvatars' flame_param.npz and VHAP's per-frame, canonical and tracked.
 
-All name the same arrays: shape [S], expr [T, E], rotation, neck_pose, jaw_pose, translation [T, 3], eyes_pose
-[T, 6] (left, right), angles as axis-angle. static_offset and dynamic_offset (metres per vertex) belong to the
+All name the same arrays: shape [S], expr [T, E], rotation, neck_pose, jaw_pose, translation [T, 3],
+eyes_pose [T, 6] (left, right), angles as axis-angle. static_offset and dynamic_offset (metres per vertex) belong to the
 tracked mesh, not to the motion, and are left out. Sources: GaussianAvatars 30cc4bde, VHAP 4b64ab7d.
 """
 
@@ -19,10 +19,8 @@ from zero1a_jax.types import FlameParams, Motion
 _POSES = {"rotation": "rotation", "neck_pose": "neck", "jaw_pose": "jaw", "translation": "translation"}
 
 
-def load_flame_npz(
-    path: str | os.PathLike, *, fps: float = 25.0, flame_version: str = "unknown"
-) -> Motion:
-    """Reads a FLAME motion from one .npz, or from a folder of VHAP's per-frame .npz in the order of their names.
+def load_flame_npz(path: str | os.PathLike, *, fps: float = 25.0, flame_version: str = "unknown") -> Motion:
+    """Reads a FLAME motion from one .npz, or from a folder of VHAP's per-frame .npz, sorted by name.
 
     Args:
       path: the file or folder. Nothing in it is unpickled.

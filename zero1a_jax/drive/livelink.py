@@ -18,7 +18,9 @@ from scipy.spatial.transform import Rotation
 
 from zero1a_jax.types import FlameModel, FlameParams, Motion
 
-ROTATIONS = tuple(f"{part}{axis}" for part in ("Head", "LeftEye", "RightEye") for axis in ("Yaw", "Pitch", "Roll"))
+ROTATIONS = tuple(
+    f"{part}{axis}" for part in ("Head", "LeftEye", "RightEye") for axis in ("Yaw", "Pitch", "Roll")
+)
 _TIMECODE = re.compile(r"(\d{1,2}):(\d{2}):(\d{2})[:;](\d{2,3}(?:\.\d+)?)")
 _DAY = 24 * 3600
 
@@ -63,7 +65,9 @@ def read_livelink(path: str | os.PathLike, *, fps: float = 60.0) -> Recording:
     if "timecode" not in index:
         raise ValueError(f"{path} has no Timecode column; it is not a Live Link Face recording")
     angles = {name.lower() for name in ROTATIONS}
-    shapes = [c for c, name in enumerate(header) if name.lower() not in {"timecode", "blendshapecount", *angles}]
+    shapes = [
+        c for c, name in enumerate(header) if name.lower() not in {"timecode", "blendshapecount", *angles}
+    ]
     values = _numbers(path, rows, [*shapes, *(index[n.lower()] for n in ROTATIONS if n.lower() in index)])
     present = [i for i, name in enumerate(ROTATIONS) if name.lower() in index]
     rotations = np.zeros((len(values), len(ROTATIONS)))
@@ -89,13 +93,14 @@ def arkit_expression(names: Sequence[str], weights: np.ndarray, model: FlameMode
     """
     if not model.expression_names:
         raise ValueError(
-            f"the head model {model.version} has no ARKit-named expressions; give `matrix`, or use the embedded head"
+            f"the head model {model.version} has no ARKit-named expressions; give livelink_motion a `matrix`, "
+            "or drive the embedded head"
         )
     column = {name.lower(): i for i, name in enumerate(names)}
     out = np.zeros((len(weights), np.shape(model.expression_basis)[2]), np.float32)
     matched = [(e, column[n.lower()]) for e, n in enumerate(model.expression_names) if n.lower() in column]
     if not matched:
-        raise ValueError(f"none of the shapes {', '.join(names[:5])} ... is one of the head model's expressions")
+        raise ValueError(f"none of {', '.join(names[:5])} ... is one of the head model's expressions")
     for expression, source in matched:
         out[:, expression] = weights[:, source]
     return out
@@ -137,7 +142,8 @@ def livelink_motion(
         raise ValueError(f"matrix has shape {np.shape(matrix)}; expected {(weights.shape[1], expressions)}")
     else:
         expression = np.asarray(weights @ matrix, np.float32)
-    turned = Rotation.from_euler("YXZ", angles.reshape(-1, 3)).as_rotvec().reshape(count, 3, 3).astype(np.float32)
+    turned = Rotation.from_euler("YXZ", angles.reshape(-1, 3)).as_rotvec()
+    turned = turned.reshape(count, 3, 3).astype(np.float32)
     zeros = np.zeros((count, 3), np.float32)
     shape = np.zeros((count, np.shape(model.shape_basis)[2]), np.float32)
     flame = FlameParams(shape, expression, zeros, turned[:, 0], zeros.copy(), turned[:, 1:], zeros.copy())
@@ -153,8 +159,9 @@ def _numbers(path: Path, rows: list[list[str]], columns: list[int]) -> np.ndarra
             out[line - 2] = [float(row[c]) for c in columns]
         except ValueError as error:
             raise ValueError(f"{path}, row {line}: {error}") from error
-    if not np.isfinite(out).all():
-        raise ValueError(f"{path}, row {int(np.argwhere(~np.isfinite(out))[0, 0]) + 2}: a value is not finite")
+    bad = np.argwhere(~np.isfinite(out))
+    if len(bad):
+        raise ValueError(f"{path}, row {bad[0, 0] + 2}: a value is not finite")
     return out
 
 
@@ -169,7 +176,7 @@ def _frames(path: Path, timecodes: list[str], fps: float) -> np.ndarray:
             raise ValueError(f"{path}, row {i + 2}: the timecode {text!r} is not HH:MM:SS:FF.mmm")
         hours, minutes, seconds, frame = (float(part) for part in match.groups())
         if frame >= np.ceil(fps):
-            raise ValueError(f"{path}, row {i + 2}: frame {frame} of a second at {fps} a second; give the right fps")
+            raise ValueError(f"{path}, row {i + 2}: frame {frame} of a second, at {fps} a second; set fps")
         out[i] = (hours * 3600 + minutes * 60 + seconds) * fps + frame
         if i and out[i] < out[i - 1] - _DAY * fps / 2:
             out[i] += _DAY * fps  # past midnight

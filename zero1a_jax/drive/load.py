@@ -41,5 +41,5 @@ def load_motion(
     elif path.is_dir() or path.suffix.lower() == ".npz":
         motion = load_flame_npz(path, fps=fps or 25.0)
     else:
-        raise ValueError(f"{path}: motions are .csv (Live Link Face) or .npz (FLAME); convert this file first")
+        raise ValueError(f"{path}: motions are .csv (Live Link Face) or .npz (FLAME); convert it first")
     return retarget(motion, model, shape=shape, expression=expression, root=root)

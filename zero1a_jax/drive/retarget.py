@@ -47,7 +47,7 @@ def retarget(
         )
     if shape is None:
         if not own and not unknown:
-            raise ValueError(f"the motion's shape is of {motion.flame_version}; give the shape of the driven head")
+            raise ValueError(f"the motion's shape is of {motion.flame_version}; give the driven head's own")
         identity = _sized(np.asarray(flame.shape), shapes)
     else:
         given = np.asarray(shape, np.float32)

@@ -48,11 +48,13 @@ def svg(
     for tick in x_ticks:
         if x_low <= tick <= x_high:
             x = place(tick, y_low)[0]
-            parts.append(f'<text x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 18}" text-anchor="middle">{tick:.6g}</text>')
+            y = _HEIGHT - _BOTTOM + 18
+            parts.append(f'<text x="{x:.1f}" y="{y}" text-anchor="middle">{tick:.6g}</text>')
     for index, (name, line) in enumerate(data.items()):
         colour = _COLOURS[index % len(_COLOURS)]
         parts += _line(line, place, colour)
-        parts.append(f'<text x="{_LEFT + 130 * index}" y="14" style="fill:{colour}">{html.escape(name)}</text>')
+        x = _LEFT + 130 * index
+        parts.append(f'<text x="{x}" y="14" style="fill:{colour}">{html.escape(name)}</text>')
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
     parts.append(f'<text x="{middle}" y="{_HEIGHT - 6}" text-anchor="middle">{html.escape(x_label)}</text>')
     turned = f'transform="translate(13 {(_TOP + _HEIGHT - _BOTTOM) / 2}) rotate(-90)"'
@@ -80,7 +82,8 @@ def _line(line: np.ndarray, place, colour: str) -> list[str]:
             across, down = run[0].split(",")
             out.append(f'<circle cx="{across}" cy="{down}" r="2.5" fill="{colour}"/>')
         elif run:
-            out.append(f'<polyline points="{" ".join(run)}" fill="none" stroke="{colour}" stroke-width="1.8"/>')
+            style = f'fill="none" stroke="{colour}" stroke-width="1.8"'
+            out.append(f'<polyline points="{" ".join(run)}" {style}/>')
         run = []
     return out
 

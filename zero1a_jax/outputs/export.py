@@ -1,9 +1,9 @@
 """An avatar as a folder that other programs can open.
 
-  avatar.ply        the Gaussians in triangle frames with binding_0 (GaussianAvatars' layout)
-  avatar_world.ply  the same head posed at rest, in world space, for any splat viewer
-  avatar.npz        shape [S]: the identity coefficients that `avatar.ply` needs to be posed
-  avatar.json       format, counts, the head model's version, and what the caller adds
+avatar.ply        the Gaussians in triangle frames with binding_0 (GaussianAvatars' layout)
+avatar_world.ply  the same head posed at rest, in world space, for any splat viewer
+avatar.npz        shape [S]: the identity coefficients that `avatar.ply` needs to be posed
+avatar.json       format, counts, the head model's version, and what the caller adds
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def save_avatar(
         raise ValueError(f"posed holds {len(np.asarray(posed.means))} Gaussians, the avatar {len(alive)}")
     face_ids = np.asarray(avatar.face_ids)[alive]
     if face_ids.max() >= int(meta["faces"]):
-        raise ValueError(f"face id {face_ids.max()} on a mesh of {meta['faces']} faces; meta is of another model")
+        raise ValueError(f"face id {face_ids.max()} on a mesh of {meta['faces']} faces; give its own model")
     folder = Path(folder)
     paths = {
         "triangle": folder / "avatar.ply",
@@ -109,11 +109,12 @@ def check_model(avatar: Avatar, meta: Mapping[str, Any], model: FlameModel) -> N
     faces, shapes = len(np.asarray(model.faces)), np.shape(model.shape_basis)[2]
     if meta.get("flame_version") != model.version or meta.get("faces") != faces:
         raise ValueError(
-            f"the avatar was made on {meta.get('flame_version')} with {meta.get('faces')} faces, the model is "
-            f"{model.version} with {faces}; load the head model that the avatar was made on"
+            f"the avatar was made on {meta.get('flame_version')} with {meta.get('faces')} faces, the model "
+            f"is {model.version} with {faces}; load the head model that the avatar was made on"
         )
-    if len(np.asarray(avatar.shape)) > shapes:
-        raise ValueError(f"the avatar has {len(np.asarray(avatar.shape))} shape coefficients, the model {shapes}")
+    own = len(np.asarray(avatar.shape))
+    if own > shapes:
+        raise ValueError(f"the avatar has {own} shape coefficients, the model {shapes}")
 
 
 def _take(gaussians: Gaussians, chosen: np.ndarray) -> Gaussians:

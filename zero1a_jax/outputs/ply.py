@@ -115,7 +115,7 @@ def _checked(gaussians: Gaussians, face_ids: np.ndarray | None) -> dict[str, np.
         if ids.shape != (count,) or not np.issubdtype(ids.dtype, np.integer):
             raise ValueError(f"face_ids is {ids.dtype}{list(ids.shape)}; expected integers [{count}]")
         if count and (ids.min() < 0 or ids.max() >= _LARGEST_FACE):
-            raise ValueError(f"face_ids must lie in 0 .. {_LARGEST_FACE - 1}: the file stores them as float32")
+            raise ValueError(f"face_ids must lie in 0 .. {_LARGEST_FACE - 1}, since the file holds float32")
         columns["binding"] = ids.astype(np.float32)[:, None]
     return columns
 

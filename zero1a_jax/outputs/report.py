@@ -58,7 +58,7 @@ class Curves:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A titled part of the report. A str among the blocks is a paragraph; neighbours of one kind share a row."""
+    """A titled part of the report. A str is a paragraph; neighbouring pictures and films share a row."""
 
     title: str
     blocks: Sequence[str | Picture | Movie | Table | Curves]
@@ -121,7 +121,8 @@ def contact_sheet(
         top, left = gap + index // columns * cell_h, gap + index % columns * cell_w
         sheet[top : top + height, left : left + width] = picture
         if labels is not None:
-            sheet[top + height : top + height + strip, left : left + width] = _label(labels[index], width, strip)
+            text = _label(labels[index], width, strip)
+            sheet[top + height : top + height + strip, left : left + width] = text
     return sheet
 
 
@@ -157,9 +158,10 @@ def _rows(blocks: Sequence) -> list[str]:
         elif isinstance(block, Table):
             out.append(_table(block))
         elif isinstance(block, Curves):
-            out.append(_figure(curves.svg(block.lines, block.x_label, block.y_label, block.log_y), block.caption))
+            chart = curves.svg(block.lines, block.x_label, block.y_label, block.log_y)
+            out.append(_figure(chart, block.caption))
         elif block is not None:
-            raise ValueError(f"a section holds a {type(block).__name__}; use str, Picture, Movie, Table, Curves")
+            raise ValueError(f"a section holds a {type(block).__name__}; see Section.blocks")
     return out
 
 
@@ -223,25 +225,32 @@ def _png(image: np.ndarray) -> bytes:
 
 
 _STYLE = """
-:root{color-scheme:light dark;--ink:#1d2430;--soft:#5d6778;--line:#dde2ea;--paper:#fff;--ground:#f5f6f9;--mark:#2f6fde}
-@media(prefers-color-scheme:dark){:root{--ink:#e4e8f0;--soft:#98a2b5;--line:#323a49;--paper:#1b212c;--ground:#12161e;--mark:#7aa8ff}}
+:root{color-scheme:light dark;--ink:#1d2430;--soft:#5d6778;--line:#dde2ea;
+--paper:#fff;--ground:#f5f6f9;--mark:#2f6fde}
+@media(prefers-color-scheme:dark){:root{--ink:#e4e8f0;--soft:#98a2b5;--line:#323a49;
+--paper:#1b212c;--ground:#12161e;--mark:#7aa8ff}}
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:1080px;padding:2rem 1.25rem 4rem;background:var(--ground);color:var(--ink);
 font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 h1{margin:0;font-size:1.9rem;letter-spacing:-.02em}h2{margin:0 0 .8rem;font-size:1.2rem}
 header p{margin:.2rem 0 0;color:var(--soft)}
 nav{display:flex;flex-wrap:wrap;gap:.3rem 1rem;margin:1rem 0 0}nav a{color:var(--mark);text-decoration:none}
-section{margin-top:1.4rem;padding:1.2rem 1.4rem;background:var(--paper);border:1px solid var(--line);border-radius:10px}
+section{margin-top:1.4rem;padding:1.2rem 1.4rem;background:var(--paper);
+border:1px solid var(--line);border-radius:10px}
 p{max-width:46rem;margin:.5rem 0}.row{display:flex;flex-wrap:wrap;gap:1rem;align-items:flex-start}
-figure{margin:.5rem 0;max-width:100%;overflow-x:auto}figcaption{margin-top:.3rem;color:var(--soft);font-size:.87rem}
+figure{margin:.5rem 0;max-width:100%;overflow-x:auto}
+figcaption{margin-top:.3rem;color:var(--soft);font-size:.87rem}
 img,video{display:block;max-width:100%;height:auto;border-radius:6px}.pixels{image-rendering:pixelated}
-table{border-collapse:collapse;font-size:.93rem}th,td{padding:.3rem .9rem .3rem 0;text-align:left;border-bottom:1px solid var(--line)}
+table{border-collapse:collapse;font-size:.93rem}
+th,td{padding:.3rem .9rem .3rem 0;text-align:left;border-bottom:1px solid var(--line)}
 th{color:var(--soft);font-weight:600}.number{text-align:right;font-variant-numeric:tabular-nums}
-svg{max-width:100%;height:auto}svg text{fill:var(--soft);font:12px system-ui,sans-serif}svg .grid{stroke:var(--line)}
+svg{max-width:100%;height:auto}
+svg text{fill:var(--soft);font:12px system-ui,sans-serif}svg .grid{stroke:var(--line)}
 """
 
 _PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width,initial-scale=1">
 <title>{title}</title><style>{style}</style></head>
 <body>
 {body}

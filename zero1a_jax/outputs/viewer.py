@@ -102,7 +102,9 @@ def serve(
             if isinstance(wanted, int):
                 now = jax.tree.map(lambda values, t=wanted: np.asarray(values)[t], sequence)
             else:
-                now = from_sliders(params, wanted[: len(shapes)], dict(zip(joints, wanted[len(shapes) :])))
+                now = from_sliders(
+                    params, wanted[: len(shapes)], dict(zip(joints, wanted[len(shapes) :], strict=True))
+                )
             server.scene.add_gaussian_splats("/head", **splats(pose(now)))
             shown = wanted
     except KeyboardInterrupt:
