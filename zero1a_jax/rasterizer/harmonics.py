@@ -1,0 +1,57 @@
+"""Real spherical harmonics of degree 0 to 3: view-dependent colour."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+_C0 = 0.28209479177387814
+_C1 = 0.4886025119029199
+_C2 = (1.0925484305920792, 0.31539156525252005, 0.5462742152960396)
+_C3 = (0.5900435899266435, 2.890611442640554, 0.4570457994644658, 0.3731763325901154, 1.445305721320277)
+
+COEFFICIENTS = (1, 4, 9, 16)  # by degree
+
+
+def _basis(x: jax.Array, y: jax.Array, z: jax.Array, count: int) -> list[jax.Array]:
+    """The first `count` basis functions at unit vectors, in 3D Gaussian splatting's order and signs."""
+    values = [jnp.full_like(x, _C0)]
+    if count >= 4:
+        values += [-_C1 * y, _C1 * z, -_C1 * x]
+    if count >= 9:
+        xx, yy, zz = x * x, y * y, z * z
+        values += [
+            _C2[0] * x * y,
+            -_C2[0] * y * z,
+            _C2[1] * (2 * zz - xx - yy),
+            -_C2[0] * x * z,
+            _C2[2] * (xx - yy),
+        ]
+    if count >= 16:
+        values += [
+            -_C3[0] * y * (3 * xx - yy),
+            _C3[1] * x * y * z,
+            -_C3[2] * y * (4 * zz - xx - yy),
+            _C3[3] * z * (2 * zz - 3 * xx - 3 * yy),
+            -_C3[2] * x * (4 * zz - xx - yy),
+            _C3[4] * z * (xx - yy),
+            -_C3[0] * x * (xx - 3 * yy),
+        ]
+    return values
+
+
+def colours(sh: jax.Array, means: jax.Array, centre: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Colours seen from a point: max(SH(direction) + 0.5, 0).
+
+    Args: sh [N, K, 3] with K in 1, 4, 9, 16; means [N, 3] and centre [3] in one frame, the direction
+    leads from the centre to the mean. Returns red, green and blue, [N] each.
+    """
+    x, y, z = (means - centre).T
+    # A mean at the camera's centre has no direction; the floor keeps its gradient finite.
+    inverse = jax.lax.rsqrt(jnp.maximum(x * x + y * y + z * z, 1e-24))
+    basis = _basis(x * inverse, y * inverse, z * inverse, sh.shape[1])
+    red, green, blue = (
+        jnp.maximum(sum(value * sh[:, k, channel] for k, value in enumerate(basis)) + 0.5, 0.0)
+        for channel in range(3)
+    )
+    return red, green, blue
