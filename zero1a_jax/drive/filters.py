@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
@@ -32,7 +34,7 @@ def moving_average(motion: Motion, width: int) -> Motion:
         count = (last - first).reshape(-1, *[1] * (values.ndim - 1))
         return ((total[last] - total[first]) / count).astype(values.dtype)
 
-    return motion.replace(flame=jax.tree.map(smooth, motion.flame))
+    return dataclasses.replace(motion, flame=jax.tree.map(smooth, motion.flame))
 
 
 def resample(motion: Motion, fps: float) -> Motion:
@@ -54,7 +56,7 @@ def resample(motion: Motion, fps: float) -> Motion:
         turn = name in _ROTATIONS
         flame[name] = (_turn if turn else _blend)(np.asarray(values), where).astype(np.asarray(values).dtype)
     camera = None if motion.camera is None else _camera(motion.camera, where)
-    return motion.replace(flame=FlameParams(**flame), camera=camera, fps=float(fps))
+    return dataclasses.replace(motion, flame=FlameParams(**flame), camera=camera, fps=float(fps))
 
 
 def _blend(values: np.ndarray, where: np.ndarray) -> np.ndarray:
@@ -84,7 +86,8 @@ def _camera(camera: Camera, where: np.ndarray) -> Camera:
     out = np.tile(np.eye(4), (len(where), 1, 1))
     out[:, :3, :3] = turned
     out[:, :3, 3] = -np.einsum("tij,tj->ti", turned, _blend(position, where))
-    return camera.replace(
+    return dataclasses.replace(
+        camera,
         world_to_camera=out.astype(np.float32),
         focal=_blend(np.asarray(camera.focal), where).astype(np.float32),
         center=_blend(np.asarray(camera.center), where).astype(np.float32),

@@ -1,8 +1,9 @@
 """Motions from FLAME .npz: GaussianAvatars' flame_param.npz and VHAP's per-frame, canonical and tracked.
 
 All name the same arrays: shape [S], expr [T, E], rotation, neck_pose, jaw_pose, translation [T, 3],
-eyes_pose [T, 6] (left, right), angles as axis-angle. static_offset and dynamic_offset (metres per vertex) belong to the
-tracked mesh, not to the motion, and are left out. Sources: GaussianAvatars 30cc4bde, VHAP 4b64ab7d.
+eyes_pose [T, 6] (left, right), angles as axis-angle. static_offset and dynamic_offset (metres
+per vertex) belong to the tracked mesh, not to the motion, and are left out.
+Sources: GaussianAvatars 30cc4bde, VHAP 4b64ab7d.
 """
 
 from __future__ import annotations
@@ -62,7 +63,6 @@ def save_flame_npz(path: str | os.PathLike, motion: Motion) -> None:
     shape = np.asarray(flame.shape, np.float32)
     if (shape != shape[:1]).any():
         raise ValueError("the shape coefficients change during the motion; a flame_param.npz holds one shape")
-    arrays = {name: np.asarray(getattr(flame, field), np.float32) for name, field in _POSES.items()}
     np.savez(
         Path(path),
         shape=shape[0],
@@ -70,7 +70,10 @@ def save_flame_npz(path: str | os.PathLike, motion: Motion) -> None:
         eyes_pose=np.asarray(flame.eyes, np.float32).reshape(len(shape), 6),
         fps=np.float64(motion.fps),
         flame_version=np.str_(motion.flame_version),
-        **arrays,
+        rotation=np.asarray(flame.rotation, np.float32),
+        neck_pose=np.asarray(flame.neck, np.float32),
+        jaw_pose=np.asarray(flame.jaw, np.float32),
+        translation=np.asarray(flame.translation, np.float32),
     )
 
 

@@ -93,8 +93,8 @@ def arkit_expression(names: Sequence[str], weights: np.ndarray, model: FlameMode
     """
     if not model.expression_names:
         raise ValueError(
-            f"the head model {model.version} has no ARKit-named expressions; give livelink_motion a `matrix`, "
-            "or drive the embedded head"
+            f"the head model {model.version} has no ARKit-named expressions; give livelink_motion a "
+            "`matrix`, or drive the embedded head"
         )
     column = {name.lower(): i for i, name in enumerate(names)}
     out = np.zeros((len(weights), np.shape(model.expression_basis)[2]), np.float32)

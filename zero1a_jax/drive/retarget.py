@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Literal
 
 import numpy as np
@@ -55,13 +56,15 @@ def retarget(
             raise ValueError(f"shape is {list(given.shape)}; the head has {shapes} shape coefficients")
         identity = np.repeat(_sized(given[None], shapes), frames, axis=0)
     coefficients = _sized(np.asarray(flame.expression), expressions)
-    flame = flame.replace(
-        shape=identity, expression=np.zeros_like(coefficients) if expression == "drop" else coefficients
+    flame = dataclasses.replace(
+        flame,
+        shape=identity,
+        expression=np.zeros_like(coefficients) if expression == "drop" else coefficients,
     )
     if root == "drop":
         zeros = np.zeros((frames, 3), np.float32)
-        flame = flame.replace(rotation=zeros, translation=zeros.copy())
-    return motion.replace(flame=flame, flame_version=model.version)
+        flame = dataclasses.replace(flame, rotation=zeros, translation=zeros.copy())
+    return dataclasses.replace(motion, flame=flame, flame_version=model.version)
 
 
 def _sized(values: np.ndarray, width: int) -> np.ndarray:

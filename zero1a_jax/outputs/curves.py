@@ -63,13 +63,13 @@ def svg(
 
 
 def _usable(name: str, x: Sequence[float], y: Sequence[float], log_y: bool) -> np.ndarray:
-    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    if x.shape != y.shape or x.ndim != 1:
-        raise ValueError(f"the line {name!r} has x of shape {x.shape} and y of shape {y.shape}")
-    y = np.where(np.isfinite(x) & np.isfinite(y), y, np.nan)
+    across, up = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    if across.shape != up.shape or across.ndim != 1:
+        raise ValueError(f"the line {name!r} has x of shape {across.shape} and y of shape {up.shape}")
+    up = np.where(np.isfinite(across) & np.isfinite(up), up, np.nan)
     if log_y:
-        y = np.log10(np.where(y > 0, y, np.nan))
-    return np.stack([np.nan_to_num(x), y], axis=1)
+        up = np.log10(np.where(up > 0, up, np.nan))
+    return np.stack([np.nan_to_num(across), up], axis=1)
 
 
 def _line(line: np.ndarray, place, colour: str) -> list[str]:

@@ -54,7 +54,7 @@ def load(path: str | os.PathLike) -> tuple[Gaussians, np.ndarray | None]:
     """
     path = Path(path)
     vertex = _read_vertices(path)
-    columns = {name: vertex[name] for name in vertex.dtype.names}
+    columns = {name: vertex[name] for name in vertex.dtype.names or ()}
     rest = [name for name in columns if name.startswith("f_rest_")]
     if len(rest) not in (0, 9, 24, 45):
         raise ValueError(f"{path}: {len(rest)} f_rest columns; expected 0, 9, 24 or 45 (SH degree 0 to 3)")

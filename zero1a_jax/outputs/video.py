@@ -7,14 +7,19 @@ import os
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
+import av.error
 import numpy as np
+from av.container import OutputContainer
 from av.video.reformatter import ColorRange, Colorspace
+from av.video.stream import VideoStream
 from PIL import Image
 
 from zero1a_jax.outputs import files
 
+_CONTAINERS = (".mp4", ".mov", ".mkv")
 _FILTERS = {"nearest": Image.Resampling.NEAREST, "lanczos": Image.Resampling.LANCZOS}
 
 
@@ -41,6 +46,8 @@ def write(
     Raises:
       ValueError: no frames, frames that are not uint8 or differ in size, a bad fps, scale or filter.
     """
+    if Path(path).suffix.lower() not in _CONTAINERS:
+        raise ValueError(f"{path}: a video is written as {', '.join(_CONTAINERS)}")
     if not 0 < fps < 1000:
         raise ValueError(f"fps is {fps}; give a number above 0 and below 1000")
     if scale < 1 or int(scale) != scale:
@@ -52,7 +59,7 @@ def write(
     with files.replacing(path) as temporary, av.open(str(temporary), "w") as container:
         stream = _stream(container, first.shape, fps, crf)
         for index, frame in enumerate(itertools.chain([None], frames)):
-            image = first if frame is None else _prepared(frame, scale, filter)
+            image = first if index == 0 else _prepared(frame, scale, filter)
             if image.shape != first.shape:
                 raise ValueError(f"frame {index} is {image.shape[:2]}, the first was {first.shape[:2]}")
             picture = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
@@ -90,10 +97,11 @@ def codec() -> str:
     return "libx264" if "libx264" in av.codecs_available else "mpeg4"
 
 
-def _stream(container, shape: tuple[int, ...], fps: float, crf: int):
+def _stream(container: OutputContainer, shape: tuple[int, ...], fps: float, crf: int) -> VideoStream:
     name = codec()
     options = {"crf": str(crf)} if name == "libx264" else {"qscale": "3"}
-    stream = container.add_stream(name, rate=Fraction(fps).limit_denominator(1001), options=options)
+    rate = Fraction(fps).limit_denominator(1001)
+    stream = cast(VideoStream, container.add_stream(name, rate=rate, options=options))
     stream.height, stream.width, stream.pix_fmt = shape[0], shape[1], "yuv420p"
     # One thread: the encoder's bits depend on how many there are, and equal runs must give equal videos.
     stream.codec_context.thread_count = 1

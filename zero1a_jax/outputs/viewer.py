@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +33,7 @@ def covariances(gaussians: Gaussians) -> np.ndarray:
     return (half @ half.transpose(0, 2, 1)).astype(np.float32)
 
 
-def splats(gaussians: Gaussians) -> dict[str, np.ndarray]:
+def splats(gaussians: Gaussians) -> dict[str, Any]:
     """What viser draws: centers [N, 3], covariances [N, 3, 3], rgbs [N, 3], opacities [N, 1]. SH degree 0."""
     return {
         "centers": np.asarray(gaussians.means, np.float32),
@@ -117,8 +118,9 @@ def from_sliders(params: FlameParams, shapes: Sequence[float], joints: Mapping[s
     """`params` with the sliders' expression and joint angles (radians) added."""
     expression = np.array(params.expression, np.float32)
     expression[: len(shapes)] += np.asarray(shapes, np.float32)
-    return params.replace(
+    return dataclasses.replace(
+        params,
         expression=expression,
-        jaw=np.asarray(params.jaw, np.float32) + np.float32([joints["jaw"], 0, 0]),
-        neck=np.asarray(params.neck, np.float32) + np.float32([joints["nod"], joints["turn"], 0]),
+        jaw=np.asarray(params.jaw, np.float32) + np.array([joints["jaw"], 0, 0], np.float32),
+        neck=np.asarray(params.neck, np.float32) + np.array([joints["nod"], joints["turn"], 0], np.float32),
     )
