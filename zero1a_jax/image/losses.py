@@ -31,9 +31,7 @@ class LpipsWeights(TypedDict):
 
 def _check(a: Array, b: Array) -> None:
     if a.shape != b.shape or a.ndim < 3:
-        raise ValueError(
-            f"a loss needs two image arrays of one shape [*B, H, W, C], got {a.shape} and {b.shape}"
-        )
+        raise ValueError(f"a loss needs two arrays of one shape [*B, H, W, C], got {a.shape} and {b.shape}")
 
 
 def _mean(values: Array, mask: Array | None) -> Array:

@@ -77,6 +77,4 @@ def psnr(a: Array, b: Array, mask: Array | None = None) -> Array:
 
 def _check_image(image: Array) -> None:
     if image.ndim < 3:
-        raise ValueError(
-            f"an image needs the axes [*B, H, W, C], got shape {image.shape}; add the channel axis"
-        )
+        raise ValueError(f"an image needs the axes [*B, H, W, C], got {image.shape}; add the channel axis")

@@ -1,0 +1,26 @@
+"""The avatar: Gaussians rigged to a head's triangles."""
+
+from zero1a_jax.avatar.bind import bind, pose, to_world
+from zero1a_jax.avatar.density import (
+    DensityConfig,
+    Statistics,
+    accumulate,
+    density_control,
+    reset_moments,
+    zero_statistics,
+)
+from zero1a_jax.avatar.losses import position_loss, scale_loss
+
+__all__ = [
+    "DensityConfig",
+    "Statistics",
+    "accumulate",
+    "bind",
+    "density_control",
+    "pose",
+    "position_loss",
+    "reset_moments",
+    "scale_loss",
+    "to_world",
+    "zero_statistics",
+]
