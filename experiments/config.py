@@ -1,0 +1,211 @@
+"""Every number of a run, as frozen dataclasses. Each field becomes the flag of its name (flags.py).
+
+The mark in a help text says where a default comes from: [P] the paper, [S] second-hand summaries of it,
+[C] the code of a system it builds on, [D] our own decision (METHOD says why). No jax here, so that a
+wrong flag is reported before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+
+def option(
+    default: Any, help: str, *, choices: tuple[str, ...] = (), low: float = -math.inf, high: float = math.inf
+) -> Any:
+    """A dataclass field with what its flag needs: help, choices, and the closed range of its value."""
+    metadata = {"help": help, "choices": choices, "low": low, "high": high}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Input:
+    """What goes in."""
+
+    image: str = option("", "The portrait: a picture file, or synthetic:SEED for a rendered one.")
+    assets: str = option(
+        "", "Folder with face_landmarker.task; without it the variable ZERO1A_ASSETS, else the embedded net."
+    )
+    motions: tuple[str, ...] = option((), "Driving files for the real samples; else seeded sequences. [D]")
+    size: int = option(128, "Side of the working frames in pixels; the miniature was trained at 128.", low=32)
+    background: tuple[float, ...] = option((1.0, 1.0, 1.0), "Background of the dataset, r,g,b in 0..1. [D]")
+
+
+@dataclass(frozen=True)
+class Curriculum:
+    """Progressive learning. Steps are avatar iterations, angles degrees."""
+
+    frames: int = option(16, "n_f, frames of a sample. [D]", low=1, high=256)
+    spatial_samples: int = option(20, "n_s, samples of one expression, front to side. [S]", low=0)
+    synthetic_samples: int = option(10, "n_syn, samples of relaxed motion. [S]", low=0)
+    real_samples: int = option(10, "n_real, samples of exaggerated motion. [S]", low=0)
+    view_interval: int = option(300, "d_s, steps until one more view unrolls. [D]", low=1)
+    synthetic_start: int = option(5000, "Step at which the synthetic samples join. [S]", low=0)
+    real_start: int = option(8000, "Step at which the real samples join. [S]", low=0)
+    progressive: bool = option(True, "False: all is active and unrolled from step 0 (ablation, Fig. 8).")
+    spatial: bool = option(True, "False: no spatial samples (ablation, Fig. 8).")
+    temporal: bool = option(True, "False: no synthetic and real samples (ablation, Fig. 8).")
+    max_yaw: float = option(75.0, "Largest yaw of a side view. [D]", low=0, high=180)
+    max_pitch: float = option(15.0, "Largest pitch of a side view. [D]", low=0, high=80)
+    temporal_yaw: float = option(15.0, "Largest yaw of a temporal sample's fixed camera. [D]", low=0, high=90)
+    base_intensity: float = option(0.9, "Strength of a spatial sample's ARKit shape. [D]", low=0, high=2)
+    synthetic_intensity: float = option(0.6, "Strength of relaxed motion. [D]", low=0, high=3)
+    real_intensity: float = option(1.25, "Strength of exaggerated motion. [D]", low=0, high=3)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """How the dataset is made and kept up to date."""
+
+    dataset: str = option(
+        "iterative",
+        "iterative: refreshed all along; once: generated once, from noise (ablation, Fig. 8); "
+        "none: the portrait alone.",
+        choices=("iterative", "once", "none"),
+    )
+    update_every: int = option(30, "Avatar steps between two dataset updates. [S]", low=1)
+    samples_per_update: int = option(1, "Samples refreshed in one update, all devices together. [D]", low=1)
+    inversion: bool = option(True, "False: each refresh starts from noise (ablation).")
+    strength: float = option(1.0, "How far a refresh inverts, 1 = to pure noise. [D]", low=0.05, high=1)
+    inversion_steps: int = option(25, "DDIM inversion steps. [D]", low=1, high=1000)
+    inversion_iterations: int = option(3, "Fixed-point iterations of an inversion step. [D]", low=1, high=20)
+    denoise_steps: int = option(25, "DDIM steps. [C]", low=1, high=1000)
+    guidance: float = option(3.5, "Classifier-free guidance; 1 = none, at half the cost. [C]", low=0, high=30)
+    landmarks: str = option(
+        "mesh",
+        "Condition from the mesh's own landmarks, or from those detected in the rendered frames ([S]; "
+        "where detection fails the sample is rejected).",
+        choices=("mesh", "detector"),
+    )
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """The avatar's fit to the dataset."""
+
+    steps: int = option(10_000, "Avatar iterations. [D]", low=1)
+    batch: int = option(4, "Pairs (sample, frame) of one step, all devices together. [D]", low=1)
+    portrait_share: float = option(0.15, "Probability that a pair is the portrait. [D]", low=0, high=1)
+    l1_weight: float = option(10.0, "Weight of L1. [S]", low=0)
+    perceptual_weight: float = option(10.0, "Weight of the perceptual term. [S]", low=0)
+    position_weight: float = option(0.1, "Weight of the position regulariser. [S]", low=0)
+    scale_weight: float = option(10.0, "Weight of the scale regulariser. [S]", low=0)
+    lpips_weights: str = option("", "LPIPS weights (.safetensors); without: multi-scale D-SSIM. [D]")
+    position_lr: float = option(5e-3, "Learning rate of positions. [C]", low=0)
+    position_lr_end: float = option(5e-5, "The same at the last step. [C]", low=0)
+    colour_lr: float = option(2.5e-3, "Learning rate of colours. [C]", low=0)
+    opacity_lr: float = option(0.05, "Learning rate of opacities. [C]", low=0)
+    scale_lr: float = option(1.7e-2, "Learning rate of scales. [C]", low=0)
+    rotation_lr: float = option(1e-3, "Learning rate of rotations. [C]", low=0)
+    random_background: bool = option(True, "Compare over random colours, so that alpha is learned too. [D]")
+    sh_degree: int = option(0, "Degree of the colours' spherical harmonics. [D]", low=0, high=3)
+    capacity: float = option(1.3, "Slots for Gaussians, as a multiple of the head's triangles. [D]", low=1)
+    rasterizer: str = option("auto", "Rasterizer implementation.", choices=("auto", "xla", "pallas"))
+
+
+@dataclass(frozen=True)
+class Density:
+    """Adaptive density control."""
+
+    density_every: int = option(500, "Steps between two density controls; 0 = never. [D]", low=0)
+    density_start: int = option(500, "First step with density control. [D]", low=0)
+    density_until: float = option(0.75, "Share of the run after which it stops. [D]", low=0, high=1)
+    density_gradient: float = option(2e-3, "Mean screen gradient that makes a Gaussian grow. [D]", low=0)
+    density_opacity: float = option(0.005, "Opacity below which a Gaussian goes. [C]", low=0, high=1)
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Where and how the run goes on. These fields do not change its result, except seed and cpu_threads."""
+
+    workdir: str = option("", "Folder of the run; an existing one is resumed.")
+    seed: int = option(0, "Every random draw of the run comes from it.", low=0, high=2**31 - 1)
+    cpu_threads: int = option(8, "Threads that XLA plans for on CPU; they decide bits.", low=1, high=256)
+    host_devices: int = option(0, "Makes a CPU look like that many devices (tests).", low=0, high=64)
+    deterministic: bool = option(True, "On GPU: deterministic kernels without autotuning; somewhat slower.")
+    checkpoint_every: int = option(500, "Steps between two checkpoints.", low=1)
+    keep: int = option(2, "Checkpoints kept.", low=1)
+    log_every: int = option(20, "Steps between two progress lines.", low=1)
+    image_every: int = option(500, "Steps between two pictures for TensorBoard; 0 = none.", low=0)
+    max_skipped: int = option(50, "Updates that are not finite until the run gives up.", low=1)
+    profile_steps: str = option("", "a:b writes a profile of steps a to b - 1 to logs/.")
+    dry_run: bool = option(False, "Says shapes, counts, memory and time, writes nothing.")
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run."""
+
+    input: Input = Input()
+    curriculum: Curriculum = Curriculum()
+    generation: Generation = Generation()
+    optimisation: Optimisation = Optimisation()
+    density: Density = Density()
+    runner: Runner = Runner()
+
+
+# Flags that may change between a run and its resumption, because no result depends on them.
+FREE = frozenset({"workdir", "checkpoint_every", "keep", "log_every", "image_every", "max_skipped",
+                  "profile_steps", "dry_run", "host_devices", "assets"})  # fmt: skip
+
+
+def groups() -> tuple[dataclasses.Field, ...]:
+    """The groups of Config, in order."""
+    return dataclasses.fields(Config)
+
+
+def options() -> list[dataclasses.Field]:
+    """All fields of all groups, in order. Names are unique."""
+    return [field for group in groups() for field in dataclasses.fields(group.default)]
+
+
+def from_values(values: dict[str, Any]) -> Config:
+    """A Config from flag names to values; the rest keeps its defaults. ValueError for an unknown name."""
+    unknown = sorted(set(values) - {field.name for field in options()})
+    if unknown:
+        raise ValueError(f"unknown option {unknown[0]}; see --help for those that exist")
+    parts = {}
+    for group in groups():
+        mine = {f.name: values[f.name] for f in dataclasses.fields(group.default) if f.name in values}
+        parts[group.name] = dataclasses.replace(group.default, **mine)
+    return Config(**parts)
+
+
+def to_values(config: Config) -> dict[str, Any]:
+    """Flag names to values, in the order of definition; the inverse of `from_values`."""
+    parts = [getattr(config, group.name) for group in groups()]
+    return {field.name: getattr(part, field.name) for part in parts for field in dataclasses.fields(part)}
+
+
+def problems(config: Config) -> list[str]:
+    """What is wrong with the values themselves, one clear sentence each."""
+    found = []
+    values = to_values(config)
+    for field in options():
+        value, low, high = values[field.name], field.metadata["low"], field.metadata["high"]
+        if isinstance(value, int | float) and not isinstance(value, bool) and not low <= value <= high:
+            bound = f"at least {low:g}" if value < low else f"at most {high:g}"
+            found.append(f"--{field.name}={value} must be {bound}.")
+    if not config.input.image:
+        found.append("--image is missing: give a picture file, or synthetic:SEED.")
+    if not config.runner.workdir:
+        found.append("--workdir is missing: give the folder that the run may write to.")
+    background = config.input.background
+    if len(background) != 3 or not all(0 <= value <= 1 for value in background):
+        found.append("--background must be three numbers in 0..1, such as 1,1,1.")
+    if config.curriculum.real_start < config.curriculum.synthetic_start:
+        found.append("--real_start must not come before --synthetic_start.")
+    if config.runner.profile_steps and profile_range(config.runner.profile_steps) is None:
+        found.append("--profile_steps must be two step numbers a:b with a < b.")
+    return found
+
+
+def profile_range(text: str) -> tuple[int, int] | None:
+    """'a:b' as (a, b), or None where it is not two numbers with a < b."""
+    parts = text.split(":")
+    if len(parts) != 2 or not all(part.isdigit() for part in parts) or int(parts[0]) >= int(parts[1]):
+        return None
+    return int(parts[0]), int(parts[1])

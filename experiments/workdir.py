@@ -1,0 +1,134 @@
+"""The folder of a run: its layout, what it says about itself, and whether a command may go on in it.
+
+  flags.flagfile config.json environment.json portrait.npz metrics.json report.html
+  checkpoints/ tensorboard/ renders/ videos/ export/ logs/
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from experiments import config as config_module
+from experiments import flags as flags_module
+from experiments.config import Config
+
+FOLDERS = ("checkpoints", "tensorboard", "renders", "videos", "export", "logs")
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "zero1a_jax")
+# A lot of room for logs, videos and the report; checkpoints check for themselves.
+FREE_BYTES = 200 * 2**20
+
+
+def conflicts(config: Config) -> list[str]:
+    """Why this command may not start or resume in its --workdir, one sentence each. Reads only."""
+    folder = Path(config.runner.workdir)
+    if folder.exists() and not folder.is_dir():
+        return [f"--workdir={folder} is a file: give a folder."]
+    stored = folder / "config.json"
+    if not stored.is_file():
+        others = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        strangers = sorted(set(others) - set(FOLDERS) - {"flags.flagfile", "environment.json"})
+        strangers = [name for name in strangers if not name.startswith(".")]
+        if strangers:
+            return [f"--workdir={folder} holds other files ({strangers[0]}): give a new or empty folder."]
+        return []
+    try:
+        old = json.loads(stored.read_text("utf-8"))
+    except ValueError:
+        return [f"{stored} is damaged, so the run cannot be resumed: give another --workdir."]
+    changed = flags_module.differences(old, config)
+    if changed:
+        return [
+            f"--workdir={folder} holds a run with other flags ({'; '.join(changed)}): "
+            "use the same flags to resume it, or another --workdir."
+        ]
+    return image_changed(config, folder)
+
+
+def image_changed(config: Config, folder: Path) -> list[str]:
+    """A sentence where the picture is not the one that the run in `folder` was started with."""
+    about = folder / "environment.json"
+    image = Path(config.input.image)
+    if not about.is_file() or not image.is_file():
+        return []
+    old = json.loads(about.read_text("utf-8")).get("input", {}).get("sha256")
+    if old is not None and old != digest(image):
+        return [f"{image} has changed since the run in {folder} was started: give another --workdir."]
+    return []
+
+
+def create(config: Config, environment: dict[str, Any]) -> Path:
+    """Makes the folders and writes the three descriptions atomically; an existing run keeps its own."""
+    folder = Path(config.runner.workdir)
+    for name in FOLDERS:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    if not (folder / "config.json").is_file():
+        write_text(folder / "flags.flagfile", flags_module.flagfile(config))
+        write_json(folder / "environment.json", environment)
+        write_json(folder / "config.json", config_module.to_values(config))  # last: it marks a run
+    return folder
+
+
+def describe(config: Config, devices: list[str], hashes: dict[str, str]) -> dict[str, Any]:
+    """What decides a run's bits besides its flags: versions, revision, settings, devices, hashes."""
+    image = Path(config.input.image)
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "git_revision": _revision(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "nproc": os.environ.get("NPROC", ""),
+        "devices": devices,
+        "input": {"path": str(image), "sha256": digest(image) if image.is_file() else None},
+        "weights": hashes,
+    }
+
+
+def digest(path: str | os.PathLike) -> str:
+    """SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes atomically: beside the file, then renamed over it."""
+    temporary = path.with_name(f".{path.name}.part")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON atomically."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _revision() -> str | None:
+    """The git revision of the source tree, with '+' where it is changed; None outside git."""
+    here = Path(__file__).parent
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=5)
+        if head.returncode:
+            return None
+        state = subprocess.run(
+            ["git", "status", "--porcelain", "-uno"], cwd=here, capture_output=True, text=True, timeout=5
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return head.stdout.strip() + ("+" if state.stdout.strip() else "")
