@@ -2,6 +2,7 @@
 
 from zero1a_jax.flame.landmarks import contour_row, landmarks68, landmarks_drawn, landmarks_mediapipe
 from zero1a_jax.flame.model import forward, frame_target, shaped_template, zero_params
+from zero1a_jax.flame.procedural import procedural_head
 
 __all__ = [
     "contour_row",
@@ -10,6 +11,7 @@ __all__ = [
     "landmarks68",
     "landmarks_drawn",
     "landmarks_mediapipe",
+    "procedural_head",
     "shaped_template",
     "zero_params",
 ]
