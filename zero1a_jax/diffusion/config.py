@@ -1,0 +1,104 @@
+"""All sizes of the portrait video diffusion in one frozen dataclass."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class DiffusionConfig:
+    """Sizes and choices; the defaults are the published AniPortrait (Stable Diffusion 1.5).
+
+    Levels run from fine to coarse. Raises ValueError where the numbers do not fit together.
+    """
+
+    frame_size: int = 512  # pixels, frames are square
+    condition: str = "landmarks"  # what the condition image shows: "landmarks" or "dense" (canonical coordinates)
+
+    # Autoencoder. Every level but the last halves the side.
+    vae_patch: int = 1  # pixels a side that are folded into channels before the autoencoder
+    vae_channels: tuple[int, ...] = (128, 256, 512, 512)
+    vae_layers: int = 2
+    vae_groups: int = 32
+    latent_channels: int = 4
+    latent_scale: float = 0.18215  # initial 1 / standard deviation of the latents
+
+    # Both UNets. Every level but the last halves the side.
+    unet_channels: tuple[int, ...] = (320, 640, 1280, 1280)
+    unet_layers: int = 2  # per down block; up blocks have one more
+    unet_attention: tuple[bool, ...] = (True, True, True, False)  # spatial transformers on this level
+    unet_heads: int = 8
+    unet_feedforward: int = 4  # inner width of the feed-forward layers over the outer
+    groups: int = 32
+    context_channels: int = 768
+    position_table: bool = False  # a learned table over latent positions, added after the first convolution
+    reference_pose: bool = False  # the reference branch sees a condition image of the portrait too
+    bank_float16: bool = False  # rounds the reference features as the published scripts do
+
+    # Motion modules of the denoising UNet.
+    motion_levels: tuple[bool, ...] = (True, True, True, True)
+    motion_heads: int = 8
+    motion_attentions: int = 2  # temporal self-attentions in a module
+    motion_feedforward: int = 4
+    motion_frames: int = 32  # rows of the temporal position table: the longest window
+
+    # Pose guider. The strides, times pose_patch, must multiply to 8.
+    pose_patch: int = 1  # pixels a side that are folded into channels before the first convolution
+    pose_channels: tuple[int, ...] = (3, 16, 16, 32, 32, 64, 64, 128)
+    pose_kernels: tuple[int, ...] = (3, 4, 3, 4, 3, 4, 3, 3)
+    pose_strides: tuple[int, ...] = (1, 2, 1, 2, 1, 2, 1, 1)
+    pose_frequencies: int = 0  # octaves of sines and cosines of the patch-averaged image, as extra channels
+    pose_attention: bool = True
+    pose_heads: int = 16
+    pose_head_channels: int = 88
+    pose_norm: str = "running"  # batch norm statistics: "running", "batch" (published scripts), or "none"
+    pose_range: tuple[float, float] = (-1.0, 1.0)  # where 0..1 goes; the published scripts feed (-1, 509)
+
+    # Image encoder (a CLIP vision tower).
+    clip_size: int = 224
+    clip_patch: int = 14
+    clip_channels: int = 1024
+    clip_feedforward: int = 4096
+    clip_layers: int = 24
+    clip_heads: int = 16
+    clip_activation: str = "quick_gelu"
+
+    # Noise schedule and long videos.
+    train_steps: int = 1000
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+    window: int = 16
+    overlap: int = 4
+
+    def __post_init__(self):
+        factor = self.vae_patch * 2 ** (len(self.vae_channels) - 1)
+        if self.frame_size % factor:
+            raise ValueError(
+                f"frame_size {self.frame_size} is not a multiple of {factor}, the autoencoder's reduction: "
+                "change frame_size, vae_patch or the number of vae_channels."
+            )
+        if not len(self.unet_channels) == len(self.unet_attention) == len(self.motion_levels):
+            raise ValueError("unet_channels, unet_attention and motion_levels need one entry a level.")
+        if not len(self.pose_channels) == len(self.pose_kernels) == len(self.pose_strides):
+            raise ValueError("pose_channels, pose_kernels and pose_strides need one entry a convolution.")
+        reduction = self.pose_patch
+        for stride in self.pose_strides:
+            reduction *= stride
+        if reduction != 8:
+            raise ValueError(f"pose_patch times pose_strides reduces by {reduction}; make it 8.")
+        if self.condition not in ("landmarks", "dense"):
+            raise ValueError(f'condition is "{self.condition}"; choose "landmarks" or "dense".')
+        if self.pose_norm not in ("running", "batch", "none"):
+            raise ValueError(f'pose_norm is "{self.pose_norm}"; choose "running", "batch" or "none".')
+        if not 0 <= self.overlap < self.window <= self.motion_frames:
+            raise ValueError("overlap must be below window, and window at most motion_frames.")
+
+    @property
+    def latent_size(self) -> int:
+        """Side of the latents."""
+        return self.frame_size // (self.vae_patch * 2 ** (len(self.vae_channels) - 1))
+
+    @property
+    def condition_size(self) -> int:
+        """Side of the condition images in pixels: the pose guider reduces by 8 to the latents' side."""
+        return 8 * self.latent_size

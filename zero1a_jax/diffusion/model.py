@@ -1,0 +1,198 @@
+"""Puts the parts together: a config to the pure functions that the outside calls."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from zero1a_jax.diffusion import image_encoder, sample, schedule, vae
+from zero1a_jax.diffusion.config import DiffusionConfig
+from zero1a_jax.diffusion.denoising_unet import DenoisingUNet
+from zero1a_jax.diffusion.pose_guider import PoseGuider
+from zero1a_jax.diffusion.reference_unet import ReferenceUNet
+
+Array = jax.Array
+
+
+class Reference(NamedTuple):
+    """What a portrait gives to the denoiser; made once a video."""
+
+    bank: tuple[Array, ...]  # [1, N, C] each, in the order of execution
+    context: Array  # [1, 1, D]
+
+
+class VideoDiffusion(NamedTuple):
+    """A portrait video diffusion model as pure functions; the parameters are the first argument.
+
+    Frames and images are square, channel-last, in 0..1. H = config.frame_size, S = config.condition_size,
+    h = config.latent_size, C = config.latent_channels; T is any number of frames.
+
+    init(key) -> params: random parameters.
+    reference(params, rgb [H, W, 3], condition [S, S, 3] or None) -> Reference. The condition image of
+        the portrait is needed where config.reference_pose is set and ignored elsewhere.
+    encode(params, frames [T, H, W, 3]) -> latents [T, h, h, C];  decode is its inverse, clipped to 0..1.
+    invert(params, latents, reference, conditions [T, S, S, 3], *, steps, strength=1.0, iterations=3,
+        guidance=1.0) -> latents at the noisy end.
+    denoise(params, latents, reference, conditions, *, steps, strength=1.0, guidance=1.0) -> latents.
+        steps is the number of model evaluations (for invert: times `iterations`), strength the fraction of the noise
+        at which they start. guidance 1 costs one evaluation a step, any other value two; 0 ignores the portrait.
+        steps, strength and iterations are static; guidance may be traced, and then always costs two.
+    velocity(params, latents, timestep, reference, conditions, guidance=1.0) -> v at one timestep (for distillation).
+    bars: numpy [train_steps], the signal power of every timestep.
+    """
+
+    config: DiffusionConfig
+    init: Callable[[Array], Any]
+    reference: Callable[..., Reference]
+    encode: Callable[..., Array]
+    decode: Callable[..., Array]
+    invert: Callable[..., Array]
+    denoise: Callable[..., Array]
+    velocity: Callable[..., Array]
+    bars: Any
+
+
+def build(config: DiffusionConfig) -> VideoDiffusion:
+    """The functions of a model of these sizes. Raises ValueError at once where arguments do not fit."""
+    return VideoDiffusion(
+        config=config,
+        init=functools.partial(init, config),
+        reference=functools.partial(reference, config),
+        encode=lambda params, frames: vae.encode(params["vae"], frames, config),
+        decode=lambda params, latents: vae.decode(params["vae"], latents, config),
+        invert=functools.partial(invert, config),
+        denoise=functools.partial(denoise, config),
+        velocity=functools.partial(velocity, config),
+        bars=schedule.alpha_bars(config.train_steps, config.beta_start, config.beta_end),
+    )
+
+
+def init(config: DiffusionConfig, key: Array) -> dict:
+    """Random parameters {"vae", "image_encoder", "pose_guider", "reference", "denoiser"}."""
+    keys = jax.random.split(key, 5)
+    params = {"vae": vae.init(keys[0], config), "image_encoder": image_encoder.init(keys[1], config)}
+    side, channels = config.latent_size, config.latent_channels
+    latents, context = jnp.zeros((1, side, side, channels)), jnp.zeros((1, 1, config.context_channels))
+    images = jnp.zeros((1, config.condition_size, config.condition_size, 3))
+    params["pose_guider"] = jax.jit(PoseGuider(config).init)(keys[2], images)["params"]
+    pose = PoseGuider(config).apply({"params": params["pose_guider"]}, images)
+    own = pose if config.reference_pose else None
+    params["reference"] = jax.jit(ReferenceUNet(config).init)(keys[3], latents, context, own)["params"]
+    bank = ReferenceUNet(config).apply({"params": params["reference"]}, latents, context, own)
+    pose = [feature[:, None] for feature in pose]
+    params["denoiser"] = jax.jit(DenoisingUNet(config).init)(
+        keys[4], latents[:, None], jnp.zeros(1), context, bank, jnp.ones(1), pose
+    )["params"]
+    return params
+
+
+def bank_of(config: DiffusionConfig, params: dict, rgb: Array, latents: Array, conditions: Array | None) -> Reference:
+    """A batch of portraits [B, H, W, 3], their latents and condition images -> Reference with leading B."""
+    pixels = image_encoder.preprocess(rgb, config)
+    context = image_encoder.embed(params["image_encoder"], pixels, config)[:, None]
+    pose = pose_features(config, params, conditions) if config.reference_pose else None
+    bank = ReferenceUNet(config).apply({"params": params["reference"]}, latents, context, pose)
+    return Reference(tuple(bank), context)
+
+
+def pose_features(config: DiffusionConfig, params: dict, conditions: Array) -> list[Array]:
+    """Condition images [B, S, S, 3] -> the pose guider's features, each [B, ...]."""
+    return PoseGuider(config).apply({"params": params["pose_guider"]}, conditions)
+
+
+def reference(config: DiffusionConfig, params: dict, rgb: Array, condition: Array | None = None) -> Reference:
+    """See VideoDiffusion."""
+    _expect("rgb", rgb, (config.frame_size, config.frame_size, 3))
+    if config.reference_pose:
+        if condition is None:
+            raise ValueError("this model wants the portrait's condition image too: give `condition`.")
+        _expect("condition", condition, (config.condition_size, config.condition_size, 3))
+        condition = condition[None]
+    latents = vae.encode(params["vae"], rgb[None], config)
+    return bank_of(config, params, rgb[None], latents, condition)
+
+
+def predict(
+    config: DiffusionConfig, params: dict, latents: Array, timesteps: Array, given: Reference, pose, read: Array,
+    motion: bool = True,
+) -> Array:
+    """Velocity of latents [B, F, h, h, C]; where read [B] is 0 neither bank nor context are seen.
+
+    pose: features [B, F, ...]; given has leading axis B; timesteps [B] or [B, F].
+    """
+    context = given.context * read[:, None, None]
+    return DenoisingUNet(config).apply(
+        {"params": params["denoiser"]}, latents, timesteps, context, given.bank, read, pose, motion
+    )
+
+
+def _solver(config: DiffusionConfig, params: dict, latents: Array, given: Reference, conditions: Array, guidance):
+    """velocity(latents [T, ...], timestep) with guidance, over context windows."""
+    _expect("latents", latents, (None, config.latent_size, config.latent_size, config.latent_channels))
+    _expect("conditions", conditions, (latents.shape[0], config.condition_size, config.condition_size, 3))
+    windows = schedule.windows(latents.shape[0], config.window, config.overlap)
+    # Batch norm on the batch's own statistics depends on the window, so features belong to windows.
+    features = [pose_features(config, params, conditions[indices]) for indices in windows]
+    features = jax.tree.map(lambda *maps: jnp.stack(maps), *features)
+    if isinstance(guidance, int | float) and guidance == 1:
+        read = jnp.ones(1)
+    elif isinstance(guidance, int | float) and guidance == 0:
+        read = jnp.zeros(1)
+    else:
+        read = jnp.array([0.0, 1.0])
+    batch = len(read)
+    given = jax.tree.map(lambda x: jnp.broadcast_to(x, (batch, *x.shape[1:])), given)
+
+    def velocity(x: Array, timestep: Array) -> Array:
+        def one(frames: Array, window) -> Array:
+            pose = [jnp.broadcast_to(f[window], (batch, *f.shape[1:])) for f in features]
+            frames = jnp.broadcast_to(frames, (batch, *frames.shape))
+            return predict(config, params, frames, jnp.broadcast_to(timestep, (batch,)), given, pose, read)
+
+        v = sample.windowed(one, x, windows, batch)
+        return v[0] if batch == 1 else sample.guided(v, guidance)
+
+    return velocity
+
+
+def _tables(config: DiffusionConfig, steps: int, strength: float) -> schedule.Steps:
+    bars = schedule.alpha_bars(config.train_steps, config.beta_start, config.beta_end)
+    return schedule.sampler_steps(bars, steps, strength)
+
+
+def invert(
+    config: DiffusionConfig, params: dict, latents: Array, reference: Reference, conditions: Array, *, steps: int,
+    strength: float = 1.0, iterations: int = 3, guidance: float | Array = 1.0,
+) -> Array:
+    """See VideoDiffusion."""
+    tables = _tables(config, steps, strength)
+    velocity = _solver(config, params, latents, reference, conditions, guidance)
+    return sample.invert(velocity, latents, tables, iterations)
+
+
+def denoise(
+    config: DiffusionConfig, params: dict, latents: Array, reference: Reference, conditions: Array, *, steps: int,
+    strength: float = 1.0, guidance: float | Array = 1.0,
+) -> Array:
+    """See VideoDiffusion."""
+    tables = _tables(config, steps, strength)
+    return sample.denoise(_solver(config, params, latents, reference, conditions, guidance), latents, tables)
+
+
+def velocity(
+    config: DiffusionConfig, params: dict, latents: Array, timestep: Array, reference: Reference, conditions: Array,
+    guidance: float | Array = 1.0,
+) -> Array:
+    """See VideoDiffusion."""
+    return _solver(config, params, latents, reference, conditions, guidance)(latents, jnp.asarray(timestep))
+
+
+def _expect(name: str, array: Array, shape: tuple[int | None, ...]) -> None:
+    fits = len(array.shape) == len(shape) and all(b is None or a == b for a, b in zip(array.shape, shape, strict=True))
+    if not fits:
+        wanted = ", ".join("T" if side is None else str(side) for side in shape)
+        raise ValueError(f"{name} has shape {tuple(array.shape)}; this model wants [{wanted}].")
