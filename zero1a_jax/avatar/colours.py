@@ -1,0 +1,178 @@
+"""First colours of an avatar, from the one portrait.
+
+What the portrait shows is unprojected onto the visible surface; what it hides is taken from the mirrored
+place of the head, then filled in smoothly over the mesh. Parts that a portrait never shows (inside
+of the mouth, teeth, hidden eyes) get plain colours of their own.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from zero1a_jax.avatar.bind import pose
+from zero1a_jax.flame.model import forward
+from zero1a_jax.geometry.cameras import position, project
+from zero1a_jax.geometry.meshes import face_normals
+from zero1a_jax.geometry.zbuffer import zbuffer
+from zero1a_jax.types import Array, Avatar, FlameModel, Portrait
+
+SH_BASIS_0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 sqrt(pi))
+_FACING = (0.15, 0.45)  # cosine to the viewer between which a sample's trust rises from 0 to 1
+_SLACK = 0.0015  # metres behind the z-buffer at which a point still counts as seen
+_ROUNDS = 200  # rings of triangles that a colour can flow
+_FADE = 0.9  # trust lost per ring
+# sRGB of parts that hide; mask names as in the embedded head, where a model has them
+_PARTS = (
+    ("mouth_interior", (0.30, 0.10, 0.10)),
+    ("tongue", (0.62, 0.30, 0.30)),
+    ("teeth", (0.86, 0.83, 0.78)),
+    ("left_eyeball", (0.88, 0.86, 0.84)),
+    ("right_eyeball", (0.88, 0.86, 0.84)),
+    ("iris", (0.30, 0.22, 0.16)),
+    ("pupil", (0.04, 0.04, 0.04)),
+)
+_EYES = ("left_eyeball", "right_eyeball")
+
+
+def _smoothstep(value: Array, low: float, high: float) -> Array:
+    part = jnp.clip((value - low) / (high - low), 0.0, 1.0)
+    return part * part * (3.0 - 2.0 * part)
+
+
+def _bilinear(image: Array, pixels: Array) -> Array:
+    """Values [P, C] of an image [H, W, C] at pixels [P, 2], centres at +0.5, clamped at the border."""
+    coordinates = [pixels[:, 1] - 0.5, pixels[:, 0] - 0.5]
+    channels = [
+        jax.scipy.ndimage.map_coordinates(image[..., c], coordinates, order=1, mode="nearest")
+        for c in range(image.shape[-1])
+    ]
+    return jnp.stack(channels, -1)
+
+
+def sample_visible(
+    portrait: Portrait, vertices: Array, faces: Array, points: Array, face_ids: Array
+) -> tuple[Array, Array]:
+    """Portrait colours [P, 3] at surface points [P, 3] of triangles `face_ids` [P], and trust [P] in 0..1.
+
+    Trust is 0 for points outside the frame, behind the mesh (z-buffer of `vertices` [V, 3]) or facing
+    away, rises with the angle, and follows the portrait's alpha, so that rims do not take background.
+    """
+    camera = portrait.camera
+    mesh_pixels, mesh_depth = project(camera, vertices)
+    _, _, nearest = zbuffer(mesh_pixels, mesh_depth, faces, camera.height, camera.width)
+    pixels, depth = project(camera, points)
+    column, row = jnp.floor(pixels[:, 0]).astype(jnp.int32), jnp.floor(pixels[:, 1]).astype(jnp.int32)
+    inside = (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height) & (depth > 0)
+    # An empty pixel holds infinity: a point that projects there lies on the rim, before nothing.
+    front = nearest[jnp.clip(row, 0, camera.height - 1), jnp.clip(column, 0, camera.width - 1)]
+
+    view = position(camera) - points
+    view = view / jnp.linalg.norm(view, axis=-1, keepdims=True)
+    cosine = jnp.sum(face_normals(vertices, faces)[face_ids] * view, -1)
+    # The buffer is sampled at pixel centres, up to half a pixel away: on a slope that is a depth.
+    half_pixel = 0.5 * depth / camera.focal[0]
+    slack = _SLACK + half_pixel * jnp.sqrt(1.0 - jnp.clip(cosine, 0.05, 1.0) ** 2) / jnp.clip(
+        cosine, 0.05, 1.0
+    )
+    seen = inside & (depth <= front + slack)
+
+    values = _bilinear(jnp.concatenate([portrait.rgb, portrait.alpha[..., None]], -1), pixels)
+    trust = _smoothstep(cosine, *_FACING) * _smoothstep(values[:, 3], 0.7, 0.98) * seen
+    return values[:, :3], trust
+
+
+def mirror_faces(model: FlameModel) -> Array:
+    """For each triangle [F] int32 the one nearest to its mirror image (x to -x) on the template.
+
+    Distance counts position and normal (a centimetre per unit of normal), so that lids do not pair
+    with eyeballs nor lips with teeth.
+    """
+    vertices, faces = jnp.asarray(model.template), jnp.asarray(model.faces)
+    places = jnp.concatenate([jnp.mean(vertices[faces], 1), 0.01 * face_normals(vertices, faces)], -1)
+    flipped = places * jnp.array([-1.0, 1, 1, -1, 1, 1])
+
+    def nearest(place: Array) -> Array:
+        return jnp.argmin(jnp.sum((places - place) ** 2, -1)).astype(jnp.int32)
+
+    return jax.lax.map(nearest, flipped, batch_size=256)
+
+
+def spread(faces: Array, vertex_count: int, colours: Array, trust: Array) -> tuple[Array, Array]:
+    """Lets face colours [F, 3] flow over the mesh [F, 3] to where trust [F] is low; the same for trust.
+
+    A face is as trusted as its own sample or, faded, its neighbours; its colour is the mix. What has
+    no connection to a trusted face keeps trust 0.
+    """
+    faces = jnp.asarray(faces)
+
+    def round_(_: int, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        now, weight = state
+        carried = jnp.concatenate(
+            [now * weight[:, None], weight[:, None], jnp.ones_like(weight)[:, None]], -1
+        )
+        corner = jnp.zeros((vertex_count, 5))
+        for i in range(3):
+            corner = corner.at[faces[:, i]].add(carried)
+        around = jnp.mean(corner[faces], 1)
+        mixed = around[:, :3] / jnp.maximum(around[:, 3:4], 1e-12)
+        flowed = _FADE * around[:, 3] / around[:, 4]
+        own = trust[:, None]
+        blended = jnp.where(around[:, 3:4] > 1e-12, own * colours + (1.0 - own) * mixed, now)
+        return blended, jnp.maximum(trust, flowed)
+
+    return jax.lax.fori_loop(0, _ROUNDS, round_, (colours, trust))
+
+
+def _part_colours(model: FlameModel, skin: Array) -> tuple[Array, Array, Array]:
+    """Plain colour [F, 3] of every triangle, which have one of their own, and which are eyes (bool [F])."""
+    faces, masks = np.asarray(model.faces), model.masks or {}
+    colours = jnp.broadcast_to(skin, (len(faces), 3))
+    own = jnp.zeros(len(faces), bool)
+    eyes = jnp.zeros(len(faces), bool)
+    for name, colour in _PARTS:
+        if name in masks:
+            member = jnp.all(jnp.asarray(masks[name])[faces], 1)
+            colours = jnp.where(member[:, None], jnp.array(colour), colours)
+            own |= member
+            eyes |= member & (name in _EYES)
+    return colours, own, eyes
+
+
+def colours_from_portrait(avatar: Avatar, model: FlameModel, portrait: Portrait) -> Avatar:
+    """The avatar with first colours (SH degree 0; higher bands zero) from the fitted portrait.
+
+    Each Gaussian takes, as far as it can be trusted: the portrait's colour at its own place; else that
+    at the mirrored triangle; else colours flowing in over the mesh from there; else its part's plain
+    colour or the mean skin. Eyes, teeth and mouth take no colours from the skin around them. Meant to
+    run once, under jit or not; colours are as in the portrait (sRGB), which the renderer blends as is.
+    """
+    faces = jnp.asarray(model.faces)
+    vertices, _ = forward(model, portrait.flame.replace(shape=avatar.shape))
+    count = faces.shape[0]
+    centroids = jnp.mean(vertices[faces], 1)
+    own, trust = sample_visible(portrait, vertices, faces, centroids, jnp.arange(count))
+
+    partner = mirror_faces(model)
+    borrowed = (1.0 - trust) * trust[partner]
+    known = trust + borrowed
+    mixed = (trust[:, None] * own + borrowed[:, None] * own[partner]) / jnp.maximum(known, 1e-6)[:, None]
+
+    skin_mean = jnp.sum(mixed * known[:, None], 0) / jnp.maximum(jnp.sum(known), 1e-6)
+    plain, is_part, is_eye = _part_colours(model, skin_mean)
+    # A sliver of lip must not paint the mouth: parts trust only what the portrait shows of them.
+    skin, skin_trust = spread(faces, vertices.shape[0], mixed, jnp.where(is_part, 0.0, known))
+    reach = jnp.clip(skin_trust * 1e6, 0.0, 1.0)[:, None]
+    filled = jnp.where(is_part[:, None], plain, reach * skin + (1.0 - reach) * plain)
+    # Both eyes look the same way, so that an iris is no mirror image: eyes borrow nothing.
+    believed = jnp.where(is_eye, trust, known)[:, None]
+    chosen = jnp.where(is_eye[:, None], own, mixed)
+    face_colours = believed * chosen + (1.0 - believed) * filled
+
+    posed = pose(avatar, model, portrait.flame)
+    exact, exact_trust = sample_visible(portrait, vertices, faces, posed.means, avatar.face_ids)
+    exact_trust = exact_trust[:, None]
+    colours = exact_trust * exact + (1.0 - exact_trust) * face_colours[avatar.face_ids]
+    harmonics = jnp.zeros_like(avatar.gaussians.sh).at[:, 0].set((colours - 0.5) / SH_BASIS_0)
+    return avatar.replace(gaussians=avatar.gaussians.replace(sh=harmonics))
