@@ -80,11 +80,14 @@ def save_flame_npz(path: str | os.PathLike, motion: Motion) -> None:
 def _read(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no motion at {path}")
+    wanted = {"shape", "expr", "eyes_pose", "fps", "flame_version", *_POSES}
     try:
-        with np.load(path, allow_pickle=False) as data:
-            wanted = {"shape", "expr", "eyes_pose", "fps", "flame_version", *_POSES}
+        data = np.load(path, allow_pickle=False)
+        if isinstance(data, np.ndarray):
+            raise ValueError("it holds one bare array")
+        with data:
             return {name: data[name] for name in data.files if name in wanted}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not a plain .npz of numbers: {error}") from error
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -95,9 +96,12 @@ def load_avatar(path: str | os.PathLike) -> tuple[Avatar, dict[str, Any]]:
     if face_ids is None:
         raise ValueError(f"{triangle}: it has no binding_0; the world-space .ply cannot be animated")
     try:
-        with np.load(triangle.with_suffix(".npz"), allow_pickle=False) as data:
+        data = np.load(triangle.with_suffix(".npz"), allow_pickle=False)
+        if isinstance(data, np.ndarray):
+            raise ValueError("it holds one bare array")
+        with data:
             shape = np.asarray(data["shape"], np.float32)
-    except (KeyError, ValueError, OSError, EOFError) as error:
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{triangle.with_suffix('.npz')}: no readable `shape` in it: {error}") from error
     if shape.ndim != 1 or not np.isfinite(shape).all():
         raise ValueError(f"{triangle.with_suffix('.npz')}: shape must be finite numbers [S]")

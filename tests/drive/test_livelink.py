@@ -1,0 +1,144 @@
+"""Live Link Face recordings: names, timecode, and what they do to a head."""
+
+import csv
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from zero1a_jax import drive
+from zero1a_jax.drive import livelink
+
+FIXTURES = (
+    Path(os.environ.get("ZERO1A_FIXTURES", Path(__file__).parents[1] / "fixtures")) / "flame" / "drivers"
+)
+
+
+@pytest.mark.parity
+def test_reads_the_reference_recording():
+    with np.load(FIXTURES / "livelink_expected.npz") as truth:
+        recording = drive.read_livelink(FIXTURES / "livelink.csv", fps=float(truth["fps"]))
+        assert recording.names == tuple(truth["names"])
+        np.testing.assert_allclose(recording.weights, truth["weights"], atol=1e-12)
+        np.testing.assert_allclose(recording.rotations, truth["rotations"], atol=1e-12)
+        np.testing.assert_array_equal(recording.frame, truth["frame"])
+
+
+def write(path, times, *, header=None, rows=None):
+    header = header or ["Timecode", "BlendShapeCount", "EyeBlinkLeft", "JawOpen", *livelink.ROTATIONS]
+    if rows is None:
+        rows = [[t, 61, 0.1 * i, 0.5, *[0.01 * i] * 9] for i, t in enumerate(times)]
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+def test_columns_are_found_by_name_whatever_their_order_and_case(tmp_path, tiny):
+    straight = drive.read_livelink(write(tmp_path / "a.csv", ["00:00:00:00.0", "00:00:00:01.0"]))
+    with open(tmp_path / "a.csv", newline="") as file:
+        table = list(csv.reader(file))
+    turned = [[cell.upper() if i == 0 else cell for cell in row[::-1]] for i, row in enumerate(table)]
+    mixed = drive.read_livelink(write(tmp_path / "b.csv", [], header=turned[0], rows=turned[1:]))
+    np.testing.assert_array_equal(mixed.rotations, straight.rotations)
+    head = tiny()
+    np.testing.assert_array_equal(
+        drive.arkit_expression(mixed.names, mixed.weights, head),
+        drive.arkit_expression(straight.names, straight.weights, head),
+    )
+
+
+def test_older_files_lack_columns(tmp_path, tiny):
+    header = ["Timecode", "BlendShapeCount", "JawOpen"]
+    path = write(tmp_path / "a.csv", [], header=header, rows=[["00:00:00:00.000", 51, 0.25]])
+    recording = drive.read_livelink(path)
+    assert recording.names == ("JawOpen",) and not recording.rotations.any()
+    motion = drive.livelink_motion(recording, tiny())
+    np.testing.assert_allclose(motion.flame.expression, [[0, 0.25, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    "times, fps, frames",
+    [
+        (["10:00:00:58.5", "10:00:00:59.5", "10:00:01:00.5"], 60, [0, 1, 2]),
+        (["10:00:00:29.0", "10:00:01:00.0", "10:00:01:03.0"], 30, [0, 1, 4]),  # two frames dropped
+        (["23:59:59:59.0", "00:00:00:00.0"], 60, [0, 1]),  # midnight
+        (["09:59:59:00.0", "10:00:00:00.0"], 60, [0, 60]),
+    ],
+)
+def test_timecode(times, fps, frames, tmp_path):
+    recording = drive.read_livelink(write(tmp_path / "a.csv", times), fps=fps)
+    np.testing.assert_array_equal(recording.frame, frames)
+    np.testing.assert_allclose(recording.seconds, np.array(frames) / fps, atol=1e-9)
+
+
+def test_dropped_frames_are_filled_on_an_even_grid(tmp_path, tiny):
+    path = write(tmp_path / "a.csv", ["00:00:00:00.0", "00:00:00:01.0", "00:00:00:03.0"])
+    motion = drive.livelink_motion(drive.read_livelink(path), tiny())
+    np.testing.assert_allclose(motion.flame.expression[:, 0], [0, 0.1, 0.15, 0.2], atol=1e-6)
+    assert motion.fps == 60 and motion.flame_version == "tiny"
+
+
+def test_rotations_turn_the_right_joints_the_right_way(tmp_path, tiny):
+    rows = [["00:00:00:00.0", 61, 0, 0, 0.3, 0.2, 0.1, 0.4, 0, 0, 0, -0.5, 0]]
+    motion = drive.livelink_motion(drive.read_livelink(write(tmp_path / "a.csv", [], rows=rows)), tiny())
+    forward = np.array([0.0, 0, 1])
+    expected = Rotation.from_euler("y", 0.3) * Rotation.from_euler("x", 0.2) * Rotation.from_euler("z", 0.1)
+    neck = Rotation.from_rotvec(motion.flame.neck[0])
+    np.testing.assert_allclose(neck.as_matrix(), expected.as_matrix(), atol=1e-6)
+    left = Rotation.from_rotvec(motion.flame.eyes[0, 0]).apply(forward)
+    right = Rotation.from_rotvec(motion.flame.eyes[0, 1]).apply(forward)
+    assert left[0] > 0.3 and abs(left[1]) < 1e-6  # yaw > 0: to the subject's left, +x
+    assert right[1] > 0.3 and abs(right[0]) < 1e-6  # pitch < 0: up
+    assert not motion.flame.rotation.any() and not motion.flame.jaw.any()
+    mirrored = drive.livelink_motion(drive.read_livelink(tmp_path / "a.csv"), tiny(), signs=(-1, 1, 1))
+    assert Rotation.from_rotvec(mirrored.flame.eyes[0, 0]).apply(forward)[0] < -0.3
+
+
+def test_heads_without_named_shapes_need_a_matrix(tmp_path, tiny):
+    recording = drive.read_livelink(write(tmp_path / "a.csv", ["00:00:00:00.0", "00:00:00:01.0"]))
+    flame = tiny(names=(), version="flame2020")
+    with pytest.raises(ValueError, match="matrix"):
+        drive.livelink_motion(recording, flame)
+    matrix = np.arange(12.0).reshape(2, 6)
+    motion = drive.livelink_motion(recording, flame, matrix=matrix, gain=2)
+    np.testing.assert_allclose(motion.flame.expression, 2 * recording.weights @ matrix, rtol=1e-6)
+    with pytest.raises(ValueError, match="matrix has shape"):
+        drive.livelink_motion(recording, flame, matrix=matrix.T)
+    with pytest.raises(ValueError, match="none of"):
+        drive.livelink_motion(recording, tiny(names=("a", "b")))
+
+
+@pytest.mark.parametrize(
+    "times, words",
+    [
+        (["0:0:0"], "HH:MM:SS"),
+        (["00:00:00:60.0"], "set fps"),
+        (["00:00:01:00.0", "00:00:00:00.0"], "backward"),
+    ],
+)
+def test_bad_timecodes_are_named(times, words, tmp_path):
+    with pytest.raises(ValueError, match=words) as caught:
+        drive.read_livelink(write(tmp_path / "a.csv", times))
+    assert f"row {len(times) + 1}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (b"", "no rows"),
+        (b"Timecode,JawOpen\n", "no rows"),
+        (b"Time,JawOpen\n1,2\n", "Timecode"),
+        (b"Timecode,JawOpen\n00:00:00:00.0\n", "cells"),
+        (b"Timecode,JawOpen\n00:00:00:00.0,wide\n", "wide"),
+        (b"Timecode,JawOpen\n00:00:00:00.0,nan\n", "not finite"),
+        (b"Timecode,JawOpen,jawopen\n00:00:00:00.0,1,1\n", "same name"),
+        (b"\xff\xfe\x00", "text"),
+    ],
+)
+def test_bad_files_are_refused_in_words(content, words, tmp_path):
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=words) as caught:
+        drive.read_livelink(tmp_path / "a.csv")
+    assert "a.csv" in str(caught.value)
