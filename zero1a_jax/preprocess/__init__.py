@@ -1,0 +1,23 @@
+"""A picture of a face to a fitted portrait: load, detect, fit, matte, crop."""
+
+from zero1a_jax.preprocess.detect import Detection, Detector, find_detector
+from zero1a_jax.preprocess.detect_mediapipe import mediapipe_detector
+from zero1a_jax.preprocess.fit import Fit, fit
+from zero1a_jax.preprocess.load import load_image
+from zero1a_jax.preprocess.matte import matte
+from zero1a_jax.preprocess.prepare import Prepared, prepare, prepare_all, silhouette
+
+__all__ = [
+    "Detection",
+    "Detector",
+    "Fit",
+    "Prepared",
+    "find_detector",
+    "fit",
+    "load_image",
+    "matte",
+    "mediapipe_detector",
+    "prepare",
+    "prepare_all",
+    "silhouette",
+]

@@ -1,0 +1,174 @@
+"""From any picture of a face to a fitted portrait in the canonical frame."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from zero1a_jax import geometry
+from zero1a_jax.flame.model import forward, frame_target
+from zero1a_jax.geometry.zbuffer import zbuffer
+from zero1a_jax.image import ops
+from zero1a_jax.preprocess.crop import around, recentre, warp
+from zero1a_jax.preprocess.detect import Detection, Detector
+from zero1a_jax.preprocess.fit import Fit, fit
+from zero1a_jax.preprocess.load import load_image
+from zero1a_jax.preprocess.matte import background_colour, matte
+from zero1a_jax.types import FlameModel, Portrait
+
+FOV = math.radians(20.0)  # geometry.portrait_camera's
+WORK = 256  # pixels a side: the crop in which the face is detected again and the matte is made
+ROUNDS = 3
+OPAQUE = 0.95
+
+
+class Prepared(NamedTuple):
+    """A portrait and what led to it, all in the portrait's pixels.
+
+    transform [2, 3] maps the picture's pixels to the portrait's; inside [size, size] says which pixels of
+    the portrait the picture covers.
+    """
+
+    portrait: Portrait
+    fit: Fit
+    detection: Detection
+    transform: np.ndarray
+    inside: np.ndarray
+
+
+def prepare(
+    image: str | os.PathLike | Image.Image | np.ndarray, *, model: FlameModel, detector: Detector,
+    size: int = 128, background: str = "white",
+) -> Portrait:  # fmt: skip
+    """A portrait cropped, matted and fitted: see `prepare_all` for the intermediate results.
+
+    Args:
+      image: a path, Pillow image or array, see `load.load_image`.
+      model: the head to fit.
+      detector: finds the face, see `detect.find_detector`.
+      size: side of the portrait in pixels.
+      background: "white", "black", "#rrggbb", or "keep" for the picture's own.
+
+    Returns:
+      A Portrait of `size` x `size` pixels with the head upright in the canonical frame: the camera has
+      the focal length of `geometry.portrait_camera`, looks at the head's frame target from about 1 m,
+      has no roll, and carries the whole rigid motion (flame.rotation, neck and translation are 0).
+
+    Raises:
+      ValueError: the picture cannot be read or shows no face; one sentence says which.
+    """
+    return prepare_all(image, model=model, detector=detector, size=size, background=background).portrait
+
+
+def prepare_all(
+    image: str | os.PathLike | Image.Image | np.ndarray, *, model: FlameModel, detector: Detector,
+    size: int = 128, background: str = "white",
+) -> Prepared:  # fmt: skip
+    """As `prepare`, with the fit, the detection (in the portrait's pixels) and the crop."""
+    if size < 32:
+        raise ValueError(f"The portrait's size must be at least 32 pixels, not {size}.")
+    colour = background_colour(background)
+    picture, own_alpha = load_image(image)
+    seen = picture if own_alpha is None else _over_grey(picture, own_alpha)
+    transform, detection, fitted = _frame(model, detector, seen)
+
+    if own_alpha is None:
+        rgb, inside = warp(picture, transform, WORK)
+        alpha = matte(rgb, silhouette(model, fitted), inside > 0.5)
+    else:
+        eight_bits = np.round(own_alpha * 255.0).astype(np.uint8)[..., None]
+        alpha, inside = warp(eight_bits, transform, WORK)
+        alpha = alpha[..., 0] * inside
+    alpha = np.asarray(ops.resize(jnp.asarray(alpha, jnp.float32)[..., None], size, size))[..., 0]
+
+    factor = size / WORK
+    detection = detection.moved(np.array([[factor, 0.0, 0.0], [0.0, factor, 0.0]]))
+    fitted = fitted.replace(
+        camera=geometry.resize(fitted.camera, size, size), points=fitted.points * factor
+    )
+    transform = transform * factor
+    rgb, inside = warp(picture, transform, size)
+    if colour is not None:
+        rgb = rgb if own_alpha is not None else _own_colours(rgb, alpha)
+        rgb = np.asarray(ops.composite(rgb, alpha, colour))
+    landmarks, _ = detection.lookup(np.asarray(model.mediapipe_indices))
+    portrait = Portrait(
+        rgb=jnp.asarray(np.clip(rgb, 0.0, 1.0), jnp.float32),
+        alpha=jnp.asarray(alpha, jnp.float32),
+        landmarks=jnp.asarray(landmarks),
+        camera=fitted.camera,
+        flame=fitted.flame,
+    )
+    return Prepared(portrait, fitted, detection, transform, inside > 0.5)
+
+
+def _frame(
+    model: FlameModel, detector: Detector, picture: np.ndarray
+) -> tuple[np.ndarray, Detection, Fit]:
+    """The crop's transform [2, 3] to WORK pixels a side, and detection and fit in it.
+
+    A fit in a crop tells where the head's frame target is, how far, and its roll; the crop that shows it
+    upright, in the middle and 1 m away is found in a few rounds. The face is detected once more in the
+    first such crop, where it is larger than in most pictures.
+    """
+    detection = detector(picture)
+    transform = around(detection.points, detection.rotation, WORK)
+    camera = geometry.portrait_camera(jnp.zeros(3), 0.0, 0.0, WORK, fov=FOV)
+    for i in range(ROUNDS):
+        fitted = fit(model, detection.moved(transform), camera)
+        target = np.asarray(frame_target(model, fitted.flame.shape))
+        transform = recentre(transform, fitted.camera, target)
+        if i == 0:
+            detection = _again(detector, picture, transform, detection)
+    moved = detection.moved(transform)
+    return transform, moved, fit(model, moved, camera)
+
+
+def _again(detector: Detector, picture: np.ndarray, transform: np.ndarray, first: Detection) -> Detection:
+    """The detection repeated in a crop; the first one where the crop shows no face, or another's."""
+    rgb, _ = warp(picture, transform, WORK)
+    try:
+        second = detector(np.round(rgb * 255.0).astype(np.uint8))
+    except ValueError:
+        return first
+    linear = np.linalg.inv(transform[:, :2])
+    back = np.concatenate([linear, -linear @ transform[:, 2:]], 1)
+    second = second.moved(back)
+    points, known = second.lookup(first.ids)
+    away = np.linalg.norm(points - first.points, axis=-1)[known].mean()
+    if away > 0.15 * np.ptp(first.points, axis=0).max():
+        return first
+    return second
+
+
+def silhouette(model: FlameModel, fitted: Fit) -> np.ndarray:
+    """Pixels [H, W] bool that the fitted head covers in its camera's image."""
+    vertices, _ = forward(model, fitted.flame)
+    pixels, depth = geometry.project(fitted.camera, vertices)
+    faces = jnp.asarray(model.faces)
+    face_id, _, _ = _zbuffer(pixels, depth, faces, fitted.camera.height, fitted.camera.width)
+    return np.asarray(face_id) >= 0
+
+
+_zbuffer = jax.jit(zbuffer, static_argnums=(3, 4))
+
+
+def _over_grey(picture: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    mixed = picture * alpha[..., None] + 128.0 * (1.0 - alpha[..., None])
+    return np.round(mixed).astype(np.uint8)
+
+
+def _own_colours(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Colours without the old background: pixels at soft edges take those of the nearest opaque one."""
+    solid = alpha > OPAQUE
+    if not solid.any():
+        return rgb
+    _, (rows, cols) = ndimage.distance_transform_edt(~solid, return_indices=True)
+    return np.where(solid[..., None], rgb, rgb[rows, cols])
