@@ -99,25 +99,26 @@ def mirror_faces(model: FlameModel) -> Array:
     return jax.lax.map(nearest, flipped, batch_size=256)
 
 
-def spread(faces: Array, vertex_count: int, colours: Array, trust: Array) -> tuple[Array, Array]:
+def spread(
+    faces: Array, vertex_count: int, colours: Array, trust: Array, region: Array
+) -> tuple[Array, Array]:
     """Lets face colours [F, 3] flow over the mesh [F, 3] to where trust [F] is low; the same for trust.
 
-    A face is as trusted as its own sample or, faded, its neighbours; its colour is the mix. What has
-    no connection to a trusted face keeps trust 0.
+    A face is as trusted as its own sample or, faded, its neighbours; its colour is the mix. Nothing
+    flows out of or through faces outside `region` [F]. What no trusted face reaches keeps trust 0.
     """
-    faces = jnp.asarray(faces)
+    faces, trust, member = jnp.asarray(faces), jnp.where(region, trust, 0.0), region.astype(colours.dtype)
 
     def round_(_: int, state: tuple[Array, Array]) -> tuple[Array, Array]:
         now, weight = state
-        carried = jnp.concatenate(
-            [now * weight[:, None], weight[:, None], jnp.ones_like(weight)[:, None]], -1
-        )
+        weight = weight * member
+        carried = jnp.concatenate([now * weight[:, None], weight[:, None], member[:, None]], -1)
         corner = jnp.zeros((vertex_count, 5))
         for i in range(3):
             corner = corner.at[faces[:, i]].add(carried)
         around = jnp.mean(corner[faces], 1)
         mixed = around[:, :3] / jnp.maximum(around[:, 3:4], 1e-12)
-        flowed = _FADE * around[:, 3] / around[:, 4]
+        flowed = _FADE * around[:, 3] / jnp.maximum(around[:, 4], 1e-12)
         own = trust[:, None]
         blended = jnp.where(around[:, 3:4] > 1e-12, own * colours + (1.0 - own) * mixed, now)
         return blended, jnp.maximum(trust, flowed)
@@ -138,6 +139,24 @@ def _part_colours(model: FlameModel, skin: Array) -> tuple[Array, Array, Array]:
             own |= member
             eyes |= member & (name in _EYES)
     return colours, own, eyes
+
+
+def _fill(
+    model: FlameModel, vertex_count: int, colours: Array, known: Array, plain: Array, is_part: Array
+) -> Array:
+    """Colours [F, 3] for what is not known: flowing in from around, plain where nothing arrives.
+
+    Parts stay plain: a sliver of lip must not paint the mouth. The scalp, where the model marks it, takes
+    colours from the scalp alone, or skin from the nape would climb up the back of the hair.
+    """
+    scalp = jnp.zeros_like(is_part)
+    if model.masks and "scalp" in model.masks:
+        scalp = jnp.any(jnp.asarray(model.masks["scalp"])[np.asarray(model.faces)], 1) & ~is_part
+    filled = plain
+    for region in (scalp, ~scalp & ~is_part):
+        flowed, trust = spread(model.faces, vertex_count, colours, known, region)
+        filled = jnp.where((region & (trust > 1e-30))[:, None], flowed, filled)
+    return filled
 
 
 def colours_from_portrait(avatar: Avatar, model: FlameModel, portrait: Portrait) -> Avatar:
@@ -161,10 +180,7 @@ def colours_from_portrait(avatar: Avatar, model: FlameModel, portrait: Portrait)
 
     skin_mean = jnp.sum(mixed * known[:, None], 0) / jnp.maximum(jnp.sum(known), 1e-6)
     plain, is_part, is_eye = _part_colours(model, skin_mean)
-    # A sliver of lip must not paint the mouth: parts trust only what the portrait shows of them.
-    skin, skin_trust = spread(faces, vertices.shape[0], mixed, jnp.where(is_part, 0.0, known))
-    reach = jnp.clip(skin_trust * 1e6, 0.0, 1.0)[:, None]
-    filled = jnp.where(is_part[:, None], plain, reach * skin + (1.0 - reach) * plain)
+    filled = _fill(model, vertices.shape[0], mixed, known, plain, is_part)
     # Both eyes look the same way, so that an iris is no mirror image: eyes borrow nothing.
     believed = jnp.where(is_eye, trust, known)[:, None]
     chosen = jnp.where(is_eye[:, None], own, mixed)
