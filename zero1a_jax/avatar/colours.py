@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from zero1a_jax.avatar.bind import pose
 from zero1a_jax.flame.model import forward
@@ -128,7 +127,7 @@ def spread(
 
 def _part_colours(model: FlameModel, skin: Array) -> tuple[Array, Array, Array]:
     """Plain colour [F, 3] of every triangle, which have one of their own, and which are eyes (bool [F])."""
-    faces, masks = np.asarray(model.faces), model.masks or {}
+    faces, masks = jnp.asarray(model.faces), model.masks or {}
     colours = jnp.broadcast_to(skin, (len(faces), 3))
     own = jnp.zeros(len(faces), bool)
     eyes = jnp.zeros(len(faces), bool)
@@ -151,7 +150,7 @@ def _fill(
     """
     scalp = jnp.zeros_like(is_part)
     if model.masks and "scalp" in model.masks:
-        scalp = jnp.any(jnp.asarray(model.masks["scalp"])[np.asarray(model.faces)], 1) & ~is_part
+        scalp = jnp.any(jnp.asarray(model.masks["scalp"])[jnp.asarray(model.faces)], 1) & ~is_part
     filled = plain
     for region in (scalp, ~scalp & ~is_part):
         flowed, trust = spread(model.faces, vertex_count, colours, known, region)
