@@ -2,6 +2,7 @@
 
 from zero1a_jax.flame.landmarks import contour_row, landmarks68, landmarks_drawn, landmarks_mediapipe
 from zero1a_jax.flame.model import forward, frame_target, shaped_template, zero_params
+from zero1a_jax.flame.pncc import pncc
 from zero1a_jax.flame.procedural import procedural_head
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "landmarks68",
     "landmarks_drawn",
     "landmarks_mediapipe",
+    "pncc",
     "procedural_head",
     "shaped_template",
     "zero_params",

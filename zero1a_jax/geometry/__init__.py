@@ -14,6 +14,7 @@ from zero1a_jax.geometry.rotations import (
     quat_to_axis_angle,
     quat_to_matrix,
 )
+from zero1a_jax.geometry.zbuffer import zbuffer
 
 __all__ = [
     "axis_angle_to_matrix",
@@ -34,4 +35,5 @@ __all__ = [
     "resize",
     "triangle_frames",
     "vertex_normals",
+    "zbuffer",
 ]
