@@ -1,0 +1,62 @@
+"""Where the reference numbers lie, and the FLAME-like model that they were computed with."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from zero1a_jax.types import FlameModel
+
+
+def fixture_path(name: str) -> Path:
+    """A file of reference numbers: in the folder ZERO1A_FIXTURES where set, else the copies beside the tests."""
+    return Path(os.environ.get("ZERO1A_FIXTURES", Path(__file__).parent / "fixtures")) / name
+
+
+def load_npz(name: str) -> dict[str, np.ndarray]:
+    with np.load(fixture_path(name), allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def model_of_assets(arrays: dict[str, np.ndarray], shapes: int, dtype=np.float32) -> FlameModel:
+    """The FlameModel of expected_assets.npz, whose first `shapes` basis columns are identity."""
+    floats = {k: a.astype(dtype) for k, a in arrays.items() if a.dtype.kind == "f"}
+    ids = {k: a.astype(np.int32) for k, a in arrays.items() if a.dtype.kind in "iu"}
+    count = len(arrays["v_template"])
+    masks = {k[5:]: np.isin(np.arange(count), a) for k, a in ids.items() if k.startswith("mask_")}
+    return FlameModel(
+        template=floats["v_template"],
+        shape_basis=floats["shapedirs"][..., :shapes],
+        expression_basis=floats["shapedirs"][..., shapes:],
+        pose_basis=floats["posedirs"],
+        joint_regressor=floats["J_regressor"],
+        skinning=floats["weights"],
+        faces=ids["f"],
+        landmark_faces=ids["static_face"],
+        landmark_barycentrics=floats["static_bary"],
+        contour_faces=ids["dyn_face"],
+        contour_barycentrics=floats["dyn_bary"],
+        mediapipe_faces=ids["mp_face"],
+        mediapipe_barycentrics=floats["mp_bary"],
+        mediapipe_indices=ids["mp_idx"],
+        masks=masks,
+        uv=floats["vt"],
+        uv_faces=ids["ft"],
+        parents=tuple(arrays["kintree_parents"].tolist()),
+        expression_names=(),
+        version="fixture",
+    )
+
+
+@pytest.fixture(scope="session")
+def reference():
+    """Loads an .npz of the reference folder by name: `reference("flame/rigging.npz")`."""
+    return load_npz
+
+
+@pytest.fixture(scope="session")
+def reference_model():
+    """Makes the reference head: `reference_model(shapes, dtype)`."""
+    assets = load_npz("flame/expected_assets.npz")
+    return lambda shapes, dtype=np.float32: model_of_assets(assets, shapes, dtype)
