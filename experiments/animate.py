@@ -1,0 +1,82 @@
+"""Renders an exported avatar along a motion.
+
+  python -m experiments.animate --avatar=runs/quickstart --motion=demo --out=demo.mp4
+  python -m experiments.animate --avatar=runs/quickstart --motion=face.csv --out=face.mp4
+
+Motions: "demo" (turns, blinks, smiles), a Live Link Face .csv, a FLAME or VHAP .npz or a folder of those.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from experiments import command
+from experiments.config import option
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to render."""
+
+    avatar: str = option(
+        "", "Folder of a finished run, or its export folder, or the triangle-space .ply in it."
+    )
+    motion: str = option("demo", "demo, a Live Link Face .csv, or a FLAME / VHAP .npz or folder of them.")
+    out: str = option("", "The video to write: .mp4, .mov or .mkv.")
+    size: int = option(256, "Side of the frames in pixels.", low=32, high=2048)
+    fps: float = option(25.0, "Frames a second of the video; motions are resampled to it.", low=1, high=240)
+    motion_fps: float = option(0.0, "The file's own rate; 0 = 60 for .csv, 25 for .npz.", low=0, high=1000)
+    smooth: int = option(1, "Frames of the moving average; odd, 1 = none.", low=1, high=99)
+    expression: str = option(
+        "match",
+        "drop: take over the joints' rotations alone, for motions of another head model.",
+        choices=("match", "drop"),
+    )
+    root: str = option(
+        "drop", "keep: the motion's own global rotation and translation.", choices=("drop", "keep")
+    )
+    sway: float = option(0.0, "Degrees that the camera swings to each side, once in 4 s.", low=0, high=90)
+    background: str = option("white", "white, black or #rrggbb.")
+    frames: int = option(0, "At most so many frames; 0 = all.", low=0)
+
+
+def main(options: Options) -> None:
+    """Loads, renders, writes; prints the path."""
+    if not options.avatar or not options.out:
+        raise command.Refused("give --avatar=FOLDER and --out=VIDEO")
+    if options.smooth % 2 == 0:
+        raise command.Refused(f"--smooth={options.smooth} must be odd, or time would shift by half a frame.")
+    background = command.colour(options.background)
+
+    import jax
+    import numpy as np
+
+    from experiments import playback, poses
+    from zero1a_jax import drive, outputs
+    from zero1a_jax.flame import frame_target
+    from zero1a_jax.geometry import portrait_camera
+    from zero1a_jax.outputs import report
+
+    loaded = playback.load(options.avatar)
+    target = frame_target(loaded.model, loaded.avatar.shape)
+    if options.motion == "demo":
+        parts = [f(loaded.model, target, options.size) for f in (poses.expressions, poses.turntable)]
+        cameras, flame = poses.joined(parts)
+    else:
+        motion = drive.load_motion(
+            options.motion, loaded.model, shape=loaded.avatar.shape, fps=options.motion_fps or None,
+            expression=options.expression, root=options.root,  # type: ignore[arg-type]
+        )  # fmt: skip
+        flame = drive.moving_average(drive.resample(motion, options.fps), options.smooth).flame
+        count = len(np.asarray(flame.jaw))
+        yaw = np.radians(options.sway) * np.sin(2 * np.pi * np.arange(count) / (4 * options.fps))
+        cameras = portrait_camera(target, yaw, np.zeros(count), options.size)
+    if options.frames:
+        flame, cameras = jax.tree.map(lambda x: x[: options.frames], (flame, cameras))
+    frames = playback.render(loaded.avatar, loaded.model, flame, cameras, background=np.array(background))
+    outputs.video.write(options.out, (report.as_uint8(rgb) for rgb, _ in frames), options.fps)
+    print(f"{options.out}: {len(np.asarray(flame.jaw))} frames at {options.fps:g} a second")
+
+
+if __name__ == "__main__":
+    command.run(Options, main, __doc__)

@@ -1,0 +1,55 @@
+"""Shows an exported avatar in the browser, with sliders. It listens on 127.0.0.1 only.
+
+python -m experiments.view --avatar=runs/quickstart
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from experiments import command
+from experiments.config import option
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to show."""
+
+    avatar: str = option(
+        "", "Folder of a finished run, or its export folder, or the triangle-space .ply in it."
+    )
+    motion: str = option("demo", "What the Play box plays: demo, .csv, .npz; empty for none.")
+    port: int = option(8080, "Port on 127.0.0.1.", low=1024, high=65535)
+    fps: float = option(25.0, "Frames a second.", low=1, high=240)
+
+
+def main(options: Options) -> None:
+    """Loads the avatar and serves until Ctrl-C."""
+    if not options.avatar:
+        raise command.Refused("give --avatar=FOLDER")
+
+    import numpy as np
+
+    from experiments import playback, poses
+    from zero1a_jax import drive
+    from zero1a_jax.flame import frame_target, zero_params
+    from zero1a_jax.outputs import viewer
+
+    loaded = playback.load(options.avatar)
+    target = np.asarray(frame_target(loaded.model, loaded.avatar.shape))
+    sequence = None
+    if options.motion == "demo":
+        sequence = poses.expressions(loaded.model, target, 128).flame
+    elif options.motion:
+        motion = drive.load_motion(options.motion, loaded.model, shape=loaded.avatar.shape, root="drop")
+        sequence = drive.resample(motion, options.fps).flame
+    print(f"open http://127.0.0.1:{options.port} (Ctrl-C ends)")
+    viewer.serve(
+        playback.pose_function(loaded), zero_params(loaded.model),
+        expression_names=loaded.model.expression_names, sequence=sequence, fps=options.fps,
+        target=target.tolist(), port=options.port,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    command.run(Options, main, __doc__)
