@@ -7,7 +7,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from zero1a_jax.geometry.cameras import position, project, resize
+from zero1a_jax.geometry.cameras import project, resize
 from zero1a_jax.geometry.zbuffer import zbuffer
 from zero1a_jax.synthetic.figure import beard_field, dress, hair_field
 from zero1a_jax.synthetic.identities import Look, identity

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import jax
 import jax.numpy as jnp
 from flax import struct
 
 from zero1a_jax.synthetic.identities import Look
 from zero1a_jax.synthetic.textures import sine, smooth, waves
-from zero1a_jax.synthetic.wardrobe import CLOTH, EYE, FRAME, HAIR, MOUTH, TEETH, TONGUE, Wardrobe
+from zero1a_jax.synthetic.wardrobe import CLOTH, EYE, FRAME, HAIR, MOUTH, SKIN, TEETH, TONGUE, Wardrobe
 from zero1a_jax.types import Array
 
 
@@ -31,6 +34,17 @@ def _mix(a: Array, b: Array, t: Array) -> Array:
     return a + (b - a) * t[..., None]
 
 
+def _when(shown: Array, function: Callable, *args):
+    """function(*args) if `shown`, else zeros.
+
+    Also keeps XLA from repeating the work of `function` in every consumer of its results, which costs more.
+    """
+    nothing = jax.eval_shape(function, *args)
+    return jax.lax.cond(
+        shown, function, lambda *_: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), nothing), *args
+    )
+
+
 def _dot(a: Array, b: Array) -> Array:
     return a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1] + a[..., 2] * b[..., 2]
 
@@ -46,55 +60,78 @@ def _bump(point: Array, center: Array, radius: float) -> Array:
     return 1 / (1 + (square / radius**2) ** 2)
 
 
-def _pattern(look: Look, point: Array) -> Array:
-    """The pretraining pattern's colours [P, 3]."""
-    phase = point @ look.pattern_waves.T + look.pattern_phases  # [P, 8]
-    wave = sine(phase)
-    noise = wave.sum(-1) * 0.6
-    checker = 2.5 * wave[..., 0] * wave[..., 1] * wave[..., 2]
-    stripes = wave[..., 0]
+def _pattern(look: Look, point: Array) -> tuple[Array, Array]:
+    """Shares [P] of the pretraining pattern's second and third colours."""
+    rows = zip(look.pattern_waves, look.pattern_phases, strict=True)
+    wave = [sine(_dot(point, row) + phase) for row, phase in rows]
     away = point - look.skin_seed * 0.08
-    rings = sine(jnp.sqrt(_dot(away, away)) * jnp.sqrt(_dot(look.pattern_waves[0], look.pattern_waves[0])))
+    rings = sine(jnp.sqrt(_dot(away, away) * _dot(look.pattern_waves[0], look.pattern_waves[0])))
     kind = look.pattern_kind
-    value = kind[0] * noise + kind[1] * checker + kind[2] * stripes + kind[3] * rings
+    value = kind[0] * 0.6 * sum(wave) + kind[1] * 2.5 * wave[0] * wave[1] * wave[2]
+    value = value + kind[2] * wave[0] + kind[3] * rings
     step = jnp.clip(0.5 + 0.5 * look.pattern_sharpness * value, 0, 1)
-    second = smooth(0.5 + 2 * (wave[..., 5] + wave[..., 6]))
-    return _mix(_mix(look.pattern_colours[0], look.pattern_colours[1], step), look.pattern_colours[2], 0.6 * second)
+    return step, 0.6 * smooth(0.5 + 2 * (wave[5] + wave[6]))
 
 
-def _skin(wear: Wardrobe, look: Look, s: Surface) -> tuple[Array, Array]:
-    """Albedo [P, 3] and gloss [P] of skin with lips, brows, stubble, freckles and the hair's roots."""
+@struct.dataclass
+class Marks:
+    """What is on the skin at P pixels, each [P]."""
+
+    slow: Array  # -1..1, blotches
+    fine: Array  # -1..1, pores
+    flush: Array  # 0..1
+    spots: Array  # 0..1, freckles
+    lids: Array  # 0..1
+    lip: Array  # 0..1
+    crease: Array  # 0..1
+    stubble: Array  # 0..1
+    brow: Array  # 0..1
+    roots: Array  # 0..1, hair that leaves the skin
+
+
+def _marks(wear: Wardrobe, look: Look, s: Surface) -> Marks:
     p = s.point
     shifted = p + look.skin_seed
-    slow, fine = waves(shifted * 22), waves(shifted * 160)
-    albedo = look.skin * jnp.exp(
-        look.blotches * (slow[..., None] * jnp.array([0.5, 1.0, 1.0]) + 0.35 * fine[..., None])
-    )
-    eye, mouth = wear.eyes[0], wear.mouth
-    cheek = jnp.stack([eye[0] * 1.25, 0.55 * eye[1] + 0.45 * mouth[1], eye[2] - 0.004])
+    fine = waves(shifted * 160)
+    eye = wear.eyes[0]
+    cheek = jnp.stack([eye[0] * 1.25, 0.55 * eye[1] + 0.45 * wear.mouth[1], eye[2] - 0.004])
     flush = _bump(p, cheek, 0.020) + 0.7 * _bump(p, wear.nose + jnp.array([0, 0.008, 0.01]), 0.011)
-    flush = jnp.minimum(flush + 0.6 * _bump(p, wear.ear, 0.02), 1) * look.redness
-    albedo = albedo * (1 - flush[..., None] * jnp.array([0.0, 0.55, 0.45]))
     spots = smooth((waves(shifted * 130) * waves(shifted[..., ::-1] * 95) - 0.22) * 6)
-    spots = spots * look.freckles * _bump(p, cheek * jnp.array([0.8, 1, 1]), 0.034)
-    albedo = albedo * (1 - spots[..., None] * jnp.array([0.25, 0.45, 0.55]))
-    albedo = _mix(albedo, _pattern(look, p), look.pattern * jnp.ones_like(slow))
-    lids = _bump(p, eye + jnp.array([0, 0, 0.010]), 0.0135)
-    albedo = albedo * (1 - 0.22 * lids[..., None] * jnp.array([0.6, 1.0, 0.9]))
-
     lip = smooth(s.lips / 0.0012 + 0.5 + 0.15 * fine)
-    crease = 1 - 0.12 * smooth(0.5 + waves(p * jnp.array([420.0, 60, 60])))
-    albedo = _mix(albedo, look.lips * crease[..., None], 0.92 * lip)
+    stubble = smooth(s.beard / 0.008 + 0.3) * (0.55 + 0.45 * waves(p * 420)) * (1 - lip)
+    roots = smooth((s.hair + 0.0015 * waves(p * 260)) / 0.006 + 0.35)
+    return Marks(
+        slow=waves(shifted * 22),
+        fine=fine,
+        flush=jnp.minimum(flush + 0.6 * _bump(p, wear.ear, 0.02), 1) * look.redness,
+        spots=spots * look.freckles * _bump(p, cheek * jnp.array([0.8, 1, 1]), 0.034),
+        lids=_bump(p, eye + jnp.array([0, 0, 0.010]), 0.0135),
+        lip=lip,
+        crease=smooth(0.5 + waves(p * jnp.array([420.0, 60, 60]))),
+        stubble=jnp.clip(0.62 * look.stubble * stubble, 0, 0.8),
+        brow=_brow(wear, look, p),
+        roots=0.85 * look.hair_amount * roots,
+    )
 
-    stubble = look.stubble * smooth(s.beard / 0.008 + 0.3) * (0.55 + 0.45 * waves(p * 420)) * (1 - lip)
-    albedo = _mix(albedo, look.beard, jnp.clip(0.62 * stubble, 0, 0.8))
-    brow = _brow(wear, look, p)
-    albedo = _mix(albedo, look.brow, brow)
-    ragged = s.hair + 0.0015 * waves(p * 260)
-    roots = look.hair_amount * smooth(ragged / 0.006 + 0.35) * 0.85
-    albedo = _mix(albedo, look.hair, roots)
-    gloss = look.gloss * (1 + 1.2 * lip) * (1 - 0.8 * jnp.maximum(roots, brow)) * (1 + 0.25 * fine)
-    return albedo, gloss
+
+def _skin(look: Look, marks: Marks, pattern: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Albedo [P, 3] and gloss [P] of skin with lips, brows, stubble, freckles and the hair's roots."""
+    albedo = look.skin * jnp.exp(
+        look.blotches
+        * (marks.slow[..., None] * jnp.array([0.5, 1.0, 1.0]) + 0.35 * marks.fine[..., None])
+    )
+    albedo = albedo * (1 - marks.flush[..., None] * jnp.array([0.0, 0.55, 0.45]))
+    albedo = albedo * (1 - marks.spots[..., None] * jnp.array([0.25, 0.45, 0.55]))
+    first, second, third = look.pattern_colours
+    painted = _mix(_mix(first, second, pattern[0]), third, pattern[1])
+    albedo = albedo + (painted - albedo) * look.pattern
+    albedo = albedo * (1 - 0.22 * marks.lids[..., None] * jnp.array([0.6, 1.0, 0.9]))
+    albedo = _mix(albedo, look.lips * (1 - 0.12 * marks.crease)[..., None], 0.92 * marks.lip)
+    albedo = _mix(albedo, look.beard, marks.stubble)
+    albedo = _mix(albedo, look.brow, marks.brow)
+    albedo = _mix(albedo, look.hair, marks.roots)
+    hairy = jnp.maximum(marks.roots, marks.brow)
+    return albedo, look.gloss * (1 + 1.2 * marks.lip) * (1 - 0.8 * hairy) * (1 + 0.25 * marks.fine)
 
 
 def _brow(wear: Wardrobe, look: Look, point: Array) -> Array:
@@ -114,8 +151,8 @@ def _brow(wear: Wardrobe, look: Look, point: Array) -> Array:
     return density * body * (0.62 + 0.38 * hairs) * (point[..., 2] > wear.eyes[0, 2] - 0.035)
 
 
-def _eye(wear: Wardrobe, look: Look, s: Surface) -> tuple[Array, Array]:
-    """Albedo and white-of-the-eye shadow of the eyeballs."""
+def _eye(wear: Wardrobe, look: Look, s: Surface) -> Array:
+    """Albedo [P, 3] of the eyeballs."""
     left = s.point[..., 0] > 0
     center = jnp.where(left[..., None], wear.eyes[0], wear.eyes[1])
     axis = jnp.where(left[..., None], wear.eye_axis[0], wear.eye_axis[1])
@@ -130,7 +167,7 @@ def _eye(wear: Wardrobe, look: Look, s: Surface) -> tuple[Array, Array]:
     iris = iris * smooth((radius - look.pupil_angle) / 0.04 + 0.5)[..., None]
     veins = smooth((ring - 1.3) * 0.9) * (0.12 + 0.06 * waves(s.point * 260))
     white = look.sclera * (1 - veins[..., None] * jnp.array([0.2, 1.0, 0.9]))
-    return _mix(iris, white, smooth((ring - 0.96) / 0.09)), smooth(ring * 3 - 1.6)
+    return _mix(iris, white, smooth((ring - 0.96) / 0.09))
 
 
 def _hair(wear: Wardrobe, look: Look, s: Surface) -> tuple[Array, Array, Array]:
@@ -184,17 +221,19 @@ def light(look: Look, s: Surface, albedo: Array, gloss: Array, occlusion: Array,
 
 def shade(wear: Wardrobe, look: Look, s: Surface) -> Array:
     """Linear radiance [P, 3] of every pixel; where no mesh is, meaningless but finite."""
-    albedo, gloss = _skin(wear, look, s)
+    marks = _when((s.material == SKIN).any(), lambda s: _marks(wear, look, s), s)
+    pattern = _when(look.pattern > 0, lambda s: _pattern(look, s.point), s)
+    albedo, gloss = _skin(look, marks, pattern)
     soft = jnp.ones_like(gloss)
     # hair darkens the skin around its roots by its own thickness
     near = smooth(1 + s.hair / 0.010) * look.hair_amount * jnp.clip(look.hair_volume[3] / 0.012, 0, 1)
     occlusion = jnp.clip(s.occlusion * 1.08, 0, 1) * (1 - 0.45 * near)
 
     is_hair = s.material == HAIR
-    hair, strand, tilt = _hair(wear, look, s)
+    hair, strand, tilt = _when(is_hair.any(), lambda s: _hair(wear, look, s), s)
     albedo = jnp.where(is_hair[..., None], hair, albedo)
     is_eye = s.material == EYE
-    eye, white = _eye(wear, look, s)
+    eye = _when(is_eye.any(), lambda s: _eye(wear, look, s), s)
     albedo = jnp.where(is_eye[..., None], eye, albedo)
     lid = 1 - 0.55 * smooth((s.normal[..., 1] - 0.05) / 0.42)
     occlusion = jnp.where(is_eye, 0.85 * lid, jnp.where(is_hair, jnp.clip(0.55 + 0.3 * tilt, 0.15, 1), occlusion))
