@@ -112,7 +112,7 @@ def report_text(rows: dict[str, list[dict[str, Any]]]) -> str:
 def paired(
     base: Sequence[dict[str, Any]], other: Sequence[dict[str, Any]], band: tuple[float, float] = SIDE
 ) -> dict[str, Any] | None:
-    """Differences other - base over the pairs that both have within `band` of |yaw|; None where there are none.
+    """Differences other - base over the pairs that both have within `band` of |yaw|; None without any.
 
     The interval of the mean PSNR difference is a bootstrap over identities and then pairs (2000 draws, fixed
     seed), since pairs of one identity are not independent.

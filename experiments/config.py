@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,7 @@ class Input:
     )
     motions: tuple[str, ...] = option((), "Driving files for the real samples; else seeded sequences. [D]")
     size: int = option(128, "Side of the working frames in pixels; the miniature was trained at 128.", low=32)
-    background: tuple[float, ...] = option((1.0, 1.0, 1.0), "Background of the dataset, r,g,b in 0..1. [D]")
+    background: str = option("white", "Background of the dataset: white, black or #rrggbb. [D]")
 
 
 @dataclass(frozen=True)
@@ -193,14 +194,22 @@ def problems(config: Config) -> list[str]:
         found.append("--image is missing: give a picture file, or synthetic:SEED.")
     if not config.runner.workdir:
         found.append("--workdir is missing: give the folder that the run may write to.")
-    background = config.input.background
-    if len(background) != 3 or not all(0 <= value <= 1 for value in background):
-        found.append("--background must be three numbers in 0..1, such as 1,1,1.")
+    if colour(config.input.background) is None:
+        found.append("--background must be white, black or #rrggbb.")
     if config.curriculum.real_start < config.curriculum.synthetic_start:
         found.append("--real_start must not come before --synthetic_start.")
     if config.runner.profile_steps and profile_range(config.runner.profile_steps) is None:
         found.append("--profile_steps must be two step numbers a:b with a < b.")
     return found
+
+
+def colour(text: str) -> tuple[float, float, float] | None:
+    """white, black or #rrggbb as r, g, b in 0..1; None for anything else."""
+    code = {"white": "#ffffff", "black": "#000000"}.get(text, text)
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", code):
+        return None
+    red, green, blue = (int(code[i : i + 2], 16) / 255.0 for i in (1, 3, 5))
+    return red, green, blue
 
 
 def profile_range(text: str) -> tuple[int, int] | None:

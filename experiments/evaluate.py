@@ -93,7 +93,7 @@ def evaluate(folder: Path, seed: int, out: Path, options: Options) -> list[dict[
 
 
 def read_rows(path: Path, stamp: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """The whole lines of a .jsonl, those with `stamp`'s values where one is given; a cut last line is skipped."""
+    """The lines of a .jsonl, with `stamp`'s values where one is given; a last line that is cut is skipped."""
     if not path.is_file():
         return []
     lines = path.read_text("utf-8").splitlines(keepends=True)

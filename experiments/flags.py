@@ -31,13 +31,9 @@ def define(registry: flags.FlagValues = flags.FLAGS) -> None:
 
 
 def to_config(registry: flags.FlagValues = flags.FLAGS) -> Config:
-    """The Config of the parsed flags. ValueError where a list of numbers holds something else."""
+    """The Config of the parsed flags."""
     values = {field.name: registry[field.name].value for field in config_module.options()}
     values["motions"] = tuple(values["motions"] or ())
-    try:
-        values["background"] = tuple(float(item) for item in values["background"])
-    except ValueError:
-        raise ValueError("--background must be three numbers in 0..1, such as 1,1,1.") from None
     return config_module.from_values(values)
 
 

@@ -25,7 +25,7 @@ def key(seed: int, purpose: str, step: int = 0, index: int = 0) -> jax.Array:
 def keys(seed: int, purpose: str, step: int, indices: Sequence[int]) -> jax.Array:
     """Typed keys [n] for the global indices [n]."""
     if purpose not in PURPOSES:
-        raise ValueError(f"unknown purpose {purpose!r}; add it to PURPOSES (at the end: the order is the seed)")
+        raise ValueError(f"unknown purpose {purpose!r}; add it at the end of PURPOSES")
     numbers = np.array([[PURPOSES.index(purpose), step, index] for index in indices], np.uint32)
     return _keys(np.uint32(seed), numbers)
 
@@ -44,7 +44,7 @@ def _keys(seed: jax.Array, numbers: jax.Array) -> jax.Array:
 def rng(seed: int, purpose: str, step: int = 0) -> np.random.Generator:
     """A host generator for one use, such as drawing a batch; same rules as `key`."""
     if purpose not in PURPOSES:
-        raise ValueError(f"unknown purpose {purpose!r}; add it to PURPOSES (at the end: the order is the seed)")
+        raise ValueError(f"unknown purpose {purpose!r}; add it at the end of PURPOSES")
     return np.random.default_rng([seed, PURPOSES.index(purpose), step])
 
 

@@ -97,10 +97,10 @@ def _chunk(
     model: FlameModel,
     flame: FlameParams,
     cameras: Camera,
-    background: Array,
+    background: jax.Array,
     *,
     capacity: int,
-) -> tuple[Array, Array, Array]:
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     def frame(item: tuple[FlameParams, Camera]) -> tuple[Array, Array, Array]:
         gaussians = avatar_room.pose(avatar, model, item[0])
         image = rasterizer.render(gaussians, item[1], background=background, capacity=capacity)

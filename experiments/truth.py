@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -65,7 +66,7 @@ def compare(
 
 def _with_shape(flame: FlameParams, shape: Array) -> FlameParams:
     lead = np.shape(flame.jaw)[:-1]
-    return flame.replace(shape=jnp.broadcast_to(jnp.asarray(shape), (*lead, len(shape))))
+    return dataclasses.replace(flame, shape=jnp.broadcast_to(jnp.asarray(shape), (*lead, len(shape))))
 
 
 def _landmarks(model: FlameModel, flame: FlameParams, shape: Array, cameras: Camera) -> np.ndarray:

@@ -20,6 +20,8 @@ from experiments import flags as flags_module
 from experiments.config import Config
 
 FOLDERS = ("checkpoints", "tensorboard", "renders", "videos", "export", "logs")
+# Written before config.json, so a killed start leaves them alone.
+DESCRIPTIONS = ("portrait.npz", "flags.flagfile", "environment.json")
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "zero1a_jax")
 # A lot of room for logs, videos and the report; checkpoints check for themselves.
 FREE_BYTES = 200 * 2**20
@@ -33,7 +35,7 @@ def conflicts(config: Config) -> list[str]:
     stored = folder / "config.json"
     if not stored.is_file():
         others = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-        strangers = sorted(set(others) - set(FOLDERS) - {"flags.flagfile", "environment.json"})
+        strangers = sorted(set(others) - set(FOLDERS) - set(DESCRIPTIONS))
         strangers = [name for name in strangers if not name.startswith(".")]
         if strangers:
             return [f"--workdir={folder} holds other files ({strangers[0]}): give a new or empty folder."]
@@ -63,12 +65,13 @@ def image_changed(config: Config, folder: Path) -> list[str]:
     return []
 
 
-def create(config: Config, environment: dict[str, Any]) -> Path:
-    """Makes the folders and writes the three descriptions atomically; an existing run keeps its own."""
+def create(config: Config, environment: dict[str, Any], *, portrait: bytes) -> Path:
+    """Makes the folders and writes portrait.npz and the three descriptions; an existing run keeps its own."""
     folder = Path(config.runner.workdir)
     for name in FOLDERS:
         (folder / name).mkdir(parents=True, exist_ok=True)
     if not (folder / "config.json").is_file():
+        write_bytes(folder / "portrait.npz", portrait)
         write_text(folder / "flags.flagfile", flags_module.flagfile(config))
         write_json(folder / "environment.json", environment)
         write_json(folder / "config.json", config_module.to_values(config))  # last: it marks a run
@@ -98,10 +101,15 @@ def digest(path: str | os.PathLike) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 atomically."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
     """Writes atomically: beside the file, then renamed over it."""
     temporary = path.with_name(f".{path.name}.part")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
+    with open(temporary, "wb") as file:
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
@@ -121,14 +129,13 @@ def _version(name: str) -> str | None:
 
 def _revision() -> str | None:
     """The git revision of the source tree, with '+' where it is changed; None outside git."""
-    here = Path(__file__).parent
+    def git(*arguments: str) -> str:
+        command = ["git", *arguments]
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
     try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=5)
-        if head.returncode:
-            return None
-        state = subprocess.run(
-            ["git", "status", "--porcelain", "-uno"], cwd=here, capture_output=True, text=True, timeout=5
-        )
+        head = git("rev-parse", "HEAD")
+        return head + ("+" if git("status", "--porcelain", "-uno") else "") if head else None
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return head.stdout.strip() + ("+" if state.stdout.strip() else "")

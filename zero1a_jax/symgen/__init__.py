@@ -1,7 +1,15 @@
 """SymGEN: the dataset and the avatar build each other, along a curriculum."""
 
+from zero1a_jax.symgen import dataset
 from zero1a_jax.symgen.dataset import ACCEPTED, BLANK, LANDMARKS_LOST, NOT_FINITE, REASONS
-from zero1a_jax.symgen.generate import check, clean_matte, condition_images, refresh, render_sample
+from zero1a_jax.symgen.generate import (
+    check,
+    clean_matte,
+    condition_images,
+    condition_points,
+    refresh,
+    render_sample,
+)
 from zero1a_jax.symgen.plan import (
     PORTRAIT,
     REAL,
@@ -35,6 +43,8 @@ __all__ = [
     "check",
     "clean_matte",
     "condition_images",
+    "condition_points",
+    "dataset",
     "init_state",
     "plan",
     "refresh",

@@ -54,6 +54,7 @@ def replace(
     alpha: Array,
     cameras: Camera,
     flame: FlameParams,
+    *,
     reason: int = ACCEPTED,
 ) -> Dataset:
     """Stores a refreshed sample, or quarantines it.

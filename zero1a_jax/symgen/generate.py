@@ -50,8 +50,21 @@ class RefreshConfig(Protocol):
     def guidance(self) -> float: ...
 
 
+def condition_points(model: FlameModel, params: FlameParams, camera: Camera, *, size: int) -> jax.Array:
+    """The mesh's own drawn landmarks in pixels of a condition image, [*B, 119, 2]; see `condition_images`."""
+    small = resize(camera, size, size)
+    vertices, _ = flame_room.forward(model, params)
+    return project(small, flame_room.landmarks_drawn(model, vertices, params, camera=small))[0]
+
+
 def condition_images(
-    model: FlameModel, params: FlameParams, camera: Camera, *, size: int, kind: str
+    model: FlameModel,
+    params: FlameParams,
+    camera: Camera,
+    *,
+    size: int,
+    kind: str,
+    points: Array | None = None,
 ) -> jax.Array:
     """What tells the diffusion the pose and expression: images [*B, size, size, 3] in 0..1.
 
@@ -62,19 +75,21 @@ def condition_images(
       size: pixels; 8 times the latent side for AniPortrait's pose guider.
       kind: "landmarks": AniPortrait's landmark image (spec section 10) of the mesh's own points;
         "dense": the mesh coloured by its template's coordinates (PNCC), with those lines on top.
+      points: [*B, 119, 2] pixels of the condition image to draw instead of the mesh's own, such as
+        detected ones.
 
     Raises:
       ValueError: another kind.
     """
     if kind not in KINDS:
         raise ValueError(f"condition kind is {kind!r}; choose from {', '.join(KINDS)}")
-    small = resize(camera, size, size)
-    vertices, _ = flame_room.forward(model, params)
-    points = flame_room.landmarks_drawn(model, vertices, params, camera=small)
-    lines = landmarks.draw(project(small, points)[0], size, size)
+    if points is None:
+        points = condition_points(model, params, camera, size=size)
+    lines = landmarks.draw(points, size, size)
     if kind == "landmarks":
         return lines
-    surface = pncc(model, vertices, small)
+    vertices, _ = flame_room.forward(model, params)
+    surface = pncc(model, vertices, resize(camera, size, size))
     return jnp.where(jnp.max(lines, -1, keepdims=True) > 0, lines, surface)
 
 
@@ -114,8 +129,8 @@ def refresh(
     rgb: Array,
     alpha: Array,
     conditions: Array,
-    key: jax.Array,
     *,
+    key: jax.Array,
     background: Array,
     config: RefreshConfig,
     from_noise: bool = False,

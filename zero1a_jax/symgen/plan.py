@@ -22,6 +22,8 @@ from zero1a_jax.types import Array, Camera, FlameModel, FlameParams, Portrait
 
 PORTRAIT, SPATIAL, SYNTHETIC, REAL = 0, 1, 2, 3
 
+MOTION_FPS = 7.0
+
 # ARKit shapes of the spatial samples, the most telling first: a short list still covers mouth and eyes.
 BASE_EXPRESSIONS: tuple[tuple[str, ...], ...] = (
     (),
@@ -215,19 +217,41 @@ def build_samples(
         sequences.append(_still(base_expression(model, index, intensity=config.base_intensity), frames))
     for index in range(config.synthetic_samples):
         chosen = jax.random.fold_in(keys[2], index)
-        sequences.append(seeded.sequence(chosen, model, frames, intensity=config.synthetic_intensity))
+        sequences.append(seeded_motion(chosen, model, frames, intensity=config.synthetic_intensity))
     for index in range(config.real_samples):
         chosen = jax.random.fold_in(keys[3], index)
         if motions:
             sequences.append(_window(motions[index % len(motions)], index // len(motions), frames))
         else:
-            sequences.append(seeded.sequence(chosen, model, frames, intensity=config.real_intensity))
+            sequences.append(seeded_motion(chosen, model, frames, intensity=config.real_intensity))
     flame = jax.tree.map(lambda *leaves: np.stack([np.asarray(x, np.float32) for x in leaves]), *sequences)
     identity = np.broadcast_to(np.asarray(portrait.flame.shape, np.float32), flame.shape.shape).copy()
 
     own = jax.tree.map(lambda x: np.broadcast_to(np.asarray(x), (1, frames, *x.shape)), portrait.camera)
     cameras = jax.tree.map(lambda a, b: np.concatenate([a, np.asarray(b, np.float32)]), own, cameras)
     return Samples(cameras=cameras, flame=flame.replace(shape=identity), stage=stages(config))
+
+
+def seeded_motion(key: jax.Array, model: FlameModel, frames: int, *, intensity: float) -> FlameParams:
+    """A motion [frames] from a key: grimaces, speech, blinks, gaze.
+
+    A sample is short, so that its frames are MOTION_FPS a second: 16 of them last over two seconds. Heads
+    without ARKit names get smooth waves of their first ten expression directions, jaw and gaze.
+    """
+    if model.expression_names:
+        return seeded.sequence(key, model, frames, intensity=intensity, fps=MOTION_FPS)
+    params = flame_room.zero_params(model, (frames,))
+    count = min(10, params.expression.shape[-1])
+    phase, rate = jax.random.uniform(key, (2, count + 2))
+    time = jnp.arange(frames)[:, None] / MOTION_FPS
+    waves = intensity * jnp.sin(2 * jnp.pi * (phase + time * (0.3 + 0.7 * rate)))
+    jaw = 0.2 * jnp.maximum(waves[:, count], 0.0)
+    gaze = jnp.zeros((frames, 2, 3)).at[:, :, 1].set(0.25 * waves[:, count + 1 :])
+    return params.replace(
+        expression=params.expression.at[:, :count].set(waves[:, :count]),
+        jaw=params.jaw.at[:, 0].set(jaw),
+        eyes=gaze,
+    )
 
 
 def sequence(samples: Samples, index: int, views: Array) -> tuple[Camera, FlameParams]:

@@ -142,11 +142,10 @@ def example_loss(
     posed = avatar_room.pose(current, model, example.flame)
     image = renderer(posed, example.camera, background=example.background, screen_offset=screen_offset)
     target = target_over(example.rgb, example.alpha, stored_background, example.background)
-    visible = image.radii > 0
     l1 = jnp.mean(jnp.abs(image.rgb - target))
     likeness = perceptual(image.rgb, target)
-    position = avatar_room.position_loss(current, visible)
-    scale = avatar_room.scale_loss(current, visible)
+    position = avatar_room.position_loss(current, image.radii)
+    scale = avatar_room.scale_loss(current, image.radii)
     loss = (
         config.l1_weight * l1
         + config.perceptual_weight * likeness
@@ -184,9 +183,9 @@ def update(
     """
     avatar = state.avatar
     sums = jax.tree.map(jnp.zeros_like, avatar.gaussians)
-    statistics = (state.gradient_sum * 0, state.seen * 0, state.largest_radius * 0)
+    statistics = avatar_room.zero_statistics(avatar.alive.shape[0])
     offset = jnp.zeros((avatar.alive.shape[0], 2), jnp.float32)
-    half = 0.5 * jnp.array([batch.camera.width, batch.camera.height], jnp.float32)
+    size = {"height": batch.camera.height, "width": batch.camera.width}
 
     def one(carry, example):
         sums, statistics = carry
@@ -196,11 +195,8 @@ def update(
         )  # fmt: skip
         weight = example.weight
         sums = jax.tree.map(lambda total, part: total + weight * part, sums, gradient)
-        visible = weight * (image.radii > 0)
-        strength = jnp.linalg.norm(jax.lax.stop_gradient(screen) * half, axis=-1)
-        largest = jnp.maximum(statistics[2], image.radii * (weight > 0))
-        statistics = (statistics[0] + visible * strength, statistics[1] + visible, largest)
-        return (sums, statistics), metrics
+        counted = image.radii * (weight > 0)
+        return (sums, avatar_room.accumulate(statistics, screen, counted, **size)), metrics
 
     (sums, statistics), each = jax.lax.scan(one, (sums, statistics), batch)
     weighted = jax.tree.map(lambda x: jnp.sum(x * batch.weight), each.replace(overflow=0.0, finite=0.0))
@@ -208,8 +204,8 @@ def update(
     overflow = jnp.max(jnp.where(batch.weight > 0, each.overflow, 0))
     if axis_name is not None:
         sums, weighted, total = jax.lax.psum((sums, weighted, total), axis_name)
-        added, seen = jax.lax.psum(statistics[:2], axis_name)
-        statistics = (added, seen, jax.lax.pmax(statistics[2], axis_name))
+        added, seen = jax.lax.psum((statistics.gradient_sum, statistics.seen), axis_name)
+        statistics = avatar_room.Statistics(added, seen, jax.lax.pmax(statistics.largest_radius, axis_name))
         overflow = jax.lax.pmax(overflow, axis_name)
     total = jnp.maximum(total, 1e-8)
     gradient = jax.tree.map(lambda x: x / total, sums)
@@ -224,7 +220,9 @@ def update(
     return chosen, metrics
 
 
-def _step(state: State, gradient: Gaussians, statistics: tuple, config: UpdateConfig) -> State:
+def _step(
+    state: State, gradient: Gaussians, statistics: avatar_room.Statistics, config: UpdateConfig
+) -> State:
     """The state after an Adam step along `gradient`, with the statistics added."""
     avatar = state.avatar
     rates = learning_rates(state.step, config, avatar.gaussians.sh.shape[1])
@@ -240,7 +238,7 @@ def _step(state: State, gradient: Gaussians, statistics: tuple, config: UpdateCo
         step=state.step + 1,
         avatar=avatar.replace(gaussians=gaussians),
         optimizer=adam,
-        gradient_sum=state.gradient_sum + statistics[0],
-        seen=state.seen + statistics[1],
-        largest_radius=jnp.maximum(state.largest_radius, statistics[2]),
+        gradient_sum=state.gradient_sum + statistics.gradient_sum,
+        seen=state.seen + statistics.seen,
+        largest_radius=jnp.maximum(state.largest_radius, statistics.largest_radius),
     )

@@ -1,0 +1,150 @@
+"""Puts the parts of a run together: head, portrait, diffusion, sequences, devices."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import config as config_module
+from experiments import parallel
+from experiments.config import Config
+from zero1a_jax import avatar as avatar_room
+from zero1a_jax import symgen
+from zero1a_jax.types import Avatar, Camera, Dataset, FlameModel, FlameParams, Portrait, State
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """What other rooms contribute to a run. Tests put fakes here."""
+
+    model: FlameModel
+    portrait: Portrait
+    diffusion: Any  # see symgen.generate.Diffusion, and its `reference`
+    diffusion_params: Any
+    condition_size: int
+    condition_kind: str
+    render: Callable[..., Any]  # rasterizer.render
+    suggest_capacity: Callable[..., int]  # rasterizer.suggest_capacity
+    perceptual: Callable[..., Any]  # (image, target) [H, W, 3] to a scalar
+    detector: Callable[[np.ndarray], Any] | None = None
+    motions: Sequence[FlameParams] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """Everything that stays the same during a run. Replicated trees have the device axis in front."""
+
+    config: Config
+    parts: Parts
+    samples: symgen.Samples
+    devices: tuple[jax.Device, ...]
+    background: np.ndarray  # [3]
+    model: FlameModel  # replicated
+    diffusion_params: Any  # replicated
+    reference: Any  # replicated
+
+
+@dataclasses.dataclass
+class Progress:
+    """What changes during a run, and what a checkpoint holds."""
+
+    state: State  # replicated
+    dataset: Dataset
+    capacity: int  # of the raster: intersections of a Gaussian and a tile
+    skipped: int  # updates that were not finite
+    rejected: int  # generated samples that failed their checks
+
+    def arrays(self) -> dict[str, Any]:
+        """The pytree of arrays to store."""
+        counters = np.array([self.capacity, self.skipped, self.rejected], np.int64)
+        return {"state": parallel.first(self.state), "dataset": self.dataset, "counters": counters}
+
+    @staticmethod
+    def from_arrays(arrays: dict[str, Any], devices: Sequence[jax.Device]) -> Progress:
+        """The inverse of `arrays`."""
+        capacity, skipped, rejected = (int(number) for number in arrays["counters"])
+        state = parallel.replicate(arrays["state"], devices)
+        return Progress(state, arrays["dataset"], capacity, skipped, rejected)
+
+
+def setup(config: Config, parts: Parts, devices: Sequence[jax.Device]) -> Setup:
+    """Builds the sequences from the seed, conditions the diffusion on the portrait, fills the devices."""
+    curriculum = config.curriculum
+    if config.generation.dataset != "iterative":  # nothing is refreshed, so nothing can unroll
+        curriculum = dataclasses.replace(curriculum, progressive=False)
+        config = dataclasses.replace(config, curriculum=curriculum)
+    samples = symgen.build_samples(
+        parallel.key(config.runner.seed, "samples"), parts.model, parts.portrait, curriculum,
+        motions=parts.motions,
+    )  # fmt: skip
+    own = symgen.condition_images(
+        parts.model, parts.portrait.flame, parts.portrait.camera,
+        size=parts.condition_size, kind=parts.condition_kind,
+    )  # fmt: skip
+    reference = jax.jit(parts.diffusion.reference)(
+        parts.diffusion_params, jnp.asarray(parts.portrait.rgb), own
+    )
+    return Setup(
+        config=config,
+        parts=parts,
+        samples=samples,
+        devices=tuple(devices),
+        background=np.array(config_module.colour(config.input.background), np.float32),
+        model=parallel.replicate(parts.model, devices),
+        diffusion_params=parallel.replicate(parts.diffusion_params, devices),
+        reference=parallel.replicate(reference, devices),
+    )
+
+
+def first_avatar(config: Config, parts: Parts) -> Avatar:
+    """Gaussians on the portrait's identity, coloured by the portrait."""
+    capacity = int(np.ceil(config.optimisation.capacity * len(parts.model.faces)))
+    avatar = avatar_room.bind(
+        parallel.key(config.runner.seed, "bind"), parts.model, jnp.asarray(parts.portrait.flame.shape),
+        capacity=capacity, degree=config.optimisation.sh_degree,
+    )  # fmt: skip
+    return avatar_room.colours_from_portrait(avatar, parts.model, parts.portrait)
+
+
+def start(setup: Setup) -> Progress:
+    """The progress at step 0, with an empty dataset."""
+    avatar = first_avatar(setup.config, setup.parts)
+    dataset = symgen.dataset.empty(setup.samples, setup.parts.portrait)
+    neutral = jax.tree.map(lambda leaf: leaf[0, 0], setup.samples.flame)
+    posed = avatar_room.pose(avatar, setup.parts.model, neutral)
+    capacity = setup.parts.suggest_capacity(posed, last_cameras(setup.samples.cameras), margin=1.6)
+    state = parallel.replicate(symgen.init_state(avatar), setup.devices)
+    return Progress(state=state, dataset=dataset, capacity=capacity, skipped=0, rejected=0)
+
+
+def last_cameras(cameras: Camera) -> Camera:
+    """The camera [M] that each sample ends at."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf[:, -1]), cameras)
+
+
+def portrait_arrays(portrait: Portrait) -> dict[str, np.ndarray]:
+    """A portrait as named arrays, for portrait.npz."""
+    leaves = jax.tree_util.tree_leaves_with_path(portrait)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf) for path, leaf in leaves}
+
+
+def load_portrait(path: Path) -> Portrait:
+    """Reads what `portrait_arrays` gave to numpy.savez."""
+    with np.load(path, allow_pickle=False) as data:
+        arrays = {name: data[name] for name in data.files}
+    height, width = arrays["rgb"].shape[:2]
+    camera = {name.split(".")[1]: value for name, value in arrays.items() if name.startswith("camera.")}
+    flame = {name.split(".")[1]: value for name, value in arrays.items() if name.startswith("flame.")}
+    return Portrait(
+        rgb=arrays["rgb"],
+        alpha=arrays["alpha"],
+        landmarks=arrays["landmarks"],
+        camera=Camera(**camera, height=height, width=width),
+        flame=FlameParams(**flame),
+    )

@@ -1,0 +1,83 @@
+"""Everything that can be known to be wrong before anything slow starts: no jax, no writes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from experiments import config as config_module
+from experiments import workdir
+from experiments.config import Config
+
+SYNTHETIC = "synthetic:"
+MAX_PIXELS = 64_000_000
+
+
+def problems(config: Config) -> list[str]:
+    """Every reason why this run cannot start, one sentence each."""
+    found = config_module.problems(config)
+    if config.input.image:
+        found += image_problems(config.input.image)
+    for path in config.input.motions:
+        if not Path(path).exists():
+            found.append(f"There is no motion at {path}: check --motions.")
+    if config.optimisation.lpips_weights and not Path(config.optimisation.lpips_weights).is_file():
+        found.append(f"There are no weights at {config.optimisation.lpips_weights}: check --lpips_weights.")
+    assets = config.input.assets or os.environ.get("ZERO1A_ASSETS", "")
+    if assets and not Path(assets).is_dir():
+        found.append(f"The assets folder {assets} does not exist: check --assets or ZERO1A_ASSETS.")
+    if config.runner.workdir:
+        found += workdir.conflicts(config)
+        found += disk_problems(config)
+    return found
+
+
+def image_problems(image: str) -> list[str]:
+    """Whether `image` is synthetic:SEED, or a picture that Pillow can open; pixels are not decoded yet."""
+    if image.startswith(SYNTHETIC):
+        seed = image.removeprefix(SYNTHETIC)
+        return [] if seed.isdigit() else [f"--image={image}: the seed after {SYNTHETIC} must be a number."]
+    path = Path(image)
+    if not path.is_file():
+        return [f"There is no picture at {path}: check --image."]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the size is judged here
+            with Image.open(path) as picture:
+                width, height = picture.size
+                picture.verify()
+    except Image.DecompressionBombError:
+        return [f"{path} has more than {MAX_PIXELS // 10**6} megapixels: reduce it first."]
+    except UnidentifiedImageError:
+        return [f"{path} is not a picture that can be read: use PNG or JPEG."]
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        return [f"{path} is damaged or incomplete ({error}): use another copy."]
+    if width * height > MAX_PIXELS:
+        return [f"{path} has more than {MAX_PIXELS // 10**6} megapixels: reduce it first."]
+    return []
+
+
+def disk_problems(config: Config) -> list[str]:
+    """Whether the disk holds the checkpoints and what comes out."""
+    folder = Path(config.runner.workdir).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    if not os.access(folder, os.W_OK):
+        return [f"--workdir={config.runner.workdir} cannot be written to: choose another folder."]
+    needed = workdir.FREE_BYTES + (config.runner.keep + 1) * checkpoint_bytes(config)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        return [f"--workdir={folder} has {free >> 20} MiB free, the run needs {needed >> 20}: make room."]
+    return []
+
+
+def checkpoint_bytes(config: Config, gaussians: int = 20_000) -> int:
+    """Size of a checkpoint: the dataset as uint8, and the avatar with two moments."""
+    curriculum, side = config.curriculum, config.input.size
+    samples = 1 + curriculum.spatial_samples + curriculum.synthetic_samples + curriculum.real_samples
+    terms = 3 * (config.optimisation.sh_degree + 1) ** 2
+    return samples * curriculum.frames * side * side * 4 + gaussians * 4 * 3 * (11 + terms)

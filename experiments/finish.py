@@ -1,0 +1,179 @@
+"""What a finished run leaves: .ply, videos, contact sheet, metrics.json and report.html."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import config as config_module
+from experiments import logs, parallel, poses, train, workdir
+from experiments.assemble import Progress, Setup
+from experiments.programs import Programs
+from zero1a_jax import avatar as avatar_room
+from zero1a_jax import flame as flame_room
+from zero1a_jax import outputs, symgen
+from zero1a_jax.geometry import resize
+from zero1a_jax.image import ops
+from zero1a_jax.outputs import report
+from zero1a_jax.symgen import dataset as cache
+from zero1a_jax.types import Avatar, Dataset
+
+FPS = 25
+EYE_CORNERS = (33, 263)  # MediaPipe's outer corners of the eyes
+
+
+def dataset_video(path: Path, dataset: Dataset) -> None:
+    """All filled samples side by side, frame by frame, back and forth."""
+    filled = np.flatnonzero((dataset.round > 0) & ~dataset.frozen)
+    if not len(filled):
+        return
+    columns = int(np.ceil(np.sqrt(len(filled))))
+    videos = dataset.rgb[filled]
+    frames = [report.contact_sheet(list(videos[:, t]), columns) for t in range(videos.shape[1])]
+    outputs.video.write(path, frames + frames[-2:0:-1], 8)
+
+
+def render_shots(setup: Setup, avatar: Avatar, shots: poses.Shots) -> np.ndarray:
+    """Frames uint8 [K, H, W, 3] of the avatar."""
+    parts = setup.parts
+    neutral = avatar_room.pose(avatar, parts.model, jax.tree.map(lambda x: x[0], shots.flame))
+    capacity = parts.suggest_capacity(neutral, shots.cameras, margin=2.0)
+    while True:
+        renderer = functools.partial(parts.render, capacity=capacity)
+        function = jax.jit(functools.partial(symgen.render_sample, renderer, background=setup.background))
+        rgb, _, overflow = function(avatar, parts.model, shots.flame, shots.cameras)
+        if int(overflow) == 0:
+            return cache.to_uint8(rgb)
+        capacity *= 2
+
+
+def portrait_metrics(
+    setup: Setup, programs: Programs, progress: Progress, large: np.ndarray
+) -> tuple[dict[str, Any], np.ndarray]:
+    """How well the avatar repeats the portrait at its own view, and the frame [H, W, 3].
+
+    `large` is the same view, larger, in which the detector looks for the landmarks.
+    """
+    portrait, devices = setup.parts.portrait, len(setup.devices)
+    views = np.asarray(programs.plan(0).views)
+    camera, flame = symgen.sequence(setup.samples, 0, views)
+    camera, flame = jax.tree.map(lambda x: np.stack([x] * devices), (camera, flame))
+    step = int(parallel.first(progress.state.step))
+    rgb, alpha = train.rendered(setup, programs, progress, flame, camera, step)
+    image, matte = np.asarray(rgb)[0, 0], np.asarray(alpha)[0, 0]
+    truth, mask = np.asarray(portrait.rgb), np.asarray(portrait.alpha) > 0.5
+    values = {
+        "portrait_psnr_masked": float(ops.psnr(image, truth, mask)),
+        "portrait_psnr": float(ops.psnr(image, truth)),
+        "portrait_alpha_iou": float(((matte > 0.5) & mask).sum() / max(((matte > 0.5) | mask).sum(), 1)),
+    }
+    return values | landmark_metrics(setup, large), image
+
+
+def landmark_metrics(setup: Setup, large: np.ndarray) -> dict[str, Any]:
+    """Median distance of landmarks detected in the avatar's render [h, w, 3] to the portrait's."""
+    detector, portrait = setup.parts.detector, setup.parts.portrait
+    if detector is None:
+        return {}
+    ids = np.asarray(setup.parts.model.mediapipe_indices)
+    try:
+        face = detector(large)
+    except ValueError as error:  # the detector's word for "no face" is a result too
+        return {"portrait_landmark_error": None, "portrait_landmark_note": str(error)}
+    points, known = face.lookup(ids)
+    points = points * (portrait.rgb.shape[0] / large.shape[0])
+    truth = np.asarray(portrait.landmarks)
+    corners = [int(np.flatnonzero(ids == corner)[0]) for corner in EYE_CORNERS]
+    between = float(np.linalg.norm(truth[corners[0]] - truth[corners[1]]))
+    errors = np.linalg.norm(points - truth, axis=-1)[known] / max(between, 1e-6)
+    return {"portrait_landmark_error": float(np.median(errors)), "landmark_source": face.source}
+
+
+def finish(
+    setup: Setup, programs: Programs, progress: Progress, folder: Path, seconds: dict[str, float]
+) -> dict[str, Any]:
+    """Writes everything and returns the metrics. metrics.json comes last: it marks a finished run."""
+    config, parts = setup.config, setup.parts
+    avatar = jax.tree.map(jnp.asarray, parallel.first(progress.state.avatar))
+    size = 2 * parts.portrait.rgb.shape[0]
+    target = flame_room.frame_target(parts.model, avatar.shape)
+    neutral = poses.expression(parts.model, 0)
+    own = poses.Shots(
+        jax.tree.map(lambda x: jnp.asarray(x)[None], resize(parts.portrait.camera, size, size)),
+        jax.tree.map(lambda x: jnp.asarray(x)[None], parts.portrait.flame),
+    )
+    lists = [
+        own._replace(flame=own.flame.replace(shape=jnp.zeros_like(neutral.shape)[None])),
+        poses.turntable(parts.model, target, size),
+        poses.expressions(parts.model, target, size),
+        poses.sheet(parts.model, target, size),
+    ]
+    frames = render_shots(setup, avatar, poses.joined(lists))
+    ends = np.cumsum([len(part.flame.expression) for part in lists])[:-1]
+    portrait_view, turning, moving, tiles = np.split(frames, ends)
+    outputs.save_avatar(
+        folder / "export", avatar, avatar_room.pose(avatar, parts.model, neutral),
+        {"flame_version": parts.model.version, "faces": len(parts.model.faces),
+         "size": parts.portrait.rgb.shape[0], "background": setup.background},
+    )  # fmt: skip
+    outputs.video.write(folder / "videos" / "turntable.mp4", turning, FPS)
+    outputs.video.write(folder / "videos" / "expressions.mp4", moving, FPS)
+    dataset_video(folder / "videos" / "dataset_after.mp4", progress.dataset)
+    labels = [f"{name}, {yaw}" for name, _, _ in poses.SHOWN for yaw in poses.SHEET_YAWS]
+    sheet = report.contact_sheet(list(tiles), len(poses.SHEET_YAWS), labels=labels)
+    report.save_png(folder / "renders" / "contact_sheet.png", sheet)
+    measured, image = portrait_metrics(setup, programs, progress, portrait_view[0])
+    report.save_png(folder / "renders" / "portrait.png", cache.to_uint8(parts.portrait.rgb))
+    report.save_png(folder / "renders" / "portrait_avatar.png", cache.to_uint8(image))
+    metrics = measured | {
+        "steps": config.optimisation.steps,
+        "gaussians": int(np.asarray(avatar.alive).sum()),
+        "samples": int(len(progress.dataset.round) - 1),
+        **train.counters(progress),
+        "seconds": {name: round(value, 1) for name, value in seconds.items()},
+    }
+    write_report(setup, folder, metrics, image, sheet)
+    workdir.write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
+def write_report(
+    setup: Setup, folder: Path, metrics: dict[str, Any], image: np.ndarray, sheet: np.ndarray
+) -> None:
+    """One self-contained report.html."""
+    history = logs.history(folder)
+
+    def line(name: str) -> tuple[list[int], list[float]]:
+        return [e["step"] for e in history], [e.get(name, float("nan")) for e in history]
+
+    videos = [("turntable", "All around"), ("expressions", "Expressions")]
+    data = [("dataset_before", "The dataset's first fill"), ("dataset_after", "The dataset at the end")]
+    movies = {
+        name: report.Movie(folder / "videos" / f"{name}.mp4", caption)
+        for name, caption in (*videos, *data)
+        if (folder / "videos" / f"{name}.mp4").is_file()
+    }
+    values = config_module.to_values(setup.config)
+    rows = [[name, value] for name, value in metrics.items() if not isinstance(value, dict)]
+    rows += [[f"seconds, {name}", value] for name, value in metrics["seconds"].items()]
+    sections = [
+        report.Section("Portrait and avatar", [
+            report.Picture(np.asarray(setup.parts.portrait.rgb), "The prepared portrait", scale=2),
+            report.Picture(image, "The avatar at the portrait's view", scale=2),
+        ]),
+        report.Section("Videos", [movies[name] for name, _ in videos]),
+        report.Section("Views and expressions", [report.Picture(sheet)]),
+        report.Section("Dataset", [movies[name] for name, _ in data if name in movies]),
+        report.Section("Curves", [
+            report.Curves({n: line(n) for n in ("loss", "l1", "perceptual")}, x_label="step", log_y=True),
+            report.Curves({"psnr": line("psnr")}, x_label="step", y_label="PSNR of the batch, dB"),
+        ]),
+        report.Section("Measured", [report.Table(("what", "value"), rows)]),
+        report.Section("Flags", [report.Table(("flag", "value"), [[k, str(v)] for k, v in values.items()])]),
+    ]  # fmt: skip
+    report.write(folder / "report.html", title="zero1a_jax", sections=sections, subtitle=str(folder.name))

@@ -1,0 +1,90 @@
+"""The views and expressions that a finished avatar is shown in: turntable, expressions, contact sheet."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from zero1a_jax import flame as flame_room
+from zero1a_jax.geometry import portrait_camera
+from zero1a_jax.types import Array, Camera, FlameModel, FlameParams
+
+# Name, ARKit weights, jaw rotation in radians for heads without such names.
+SHOWN: tuple[tuple[str, dict[str, float], float], ...] = (
+    ("neutral", {}, 0.0),
+    ("blink", {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}, 0.0),
+    ("mouth open", {"jawOpen": 0.8}, 0.25),
+    ("smile", {"mouthSmileLeft": 0.9, "mouthSmileRight": 0.9}, 0.0),
+    ("pucker", {"mouthPucker": 0.9}, 0.0),
+    ("brows", {"browInnerUp": 0.9, "browOuterUpLeft": 0.7, "browOuterUpRight": 0.7}, 0.0),
+    ("frown", {"browDownLeft": 0.9, "browDownRight": 0.9, "mouthFrownLeft": 0.7, "mouthFrownRight": 0.7}, 0),
+)
+SHEET_YAWS = (-60, -30, 0, 30, 60)
+
+
+class Shots(NamedTuple):
+    """Frames to render: cameras and parameters [K]."""
+
+    cameras: Camera
+    flame: FlameParams
+
+
+def expression(model: FlameModel, index: int) -> FlameParams:
+    """Entry `index` of SHOWN for this head, without leading axes."""
+    _, weights, jaw = SHOWN[index]
+    params = flame_room.zero_params(model)
+    values = np.zeros(params.expression.shape, np.float32)
+    for name, weight in weights.items():
+        if name in model.expression_names:
+            values[model.expression_names.index(name)] = weight
+    named = "jawOpen" in model.expression_names
+    rotation = np.array([0.0 if named else jaw, 0.0, 0.0], np.float32)
+    return params.replace(expression=jnp.asarray(values), jaw=jnp.asarray(rotation))
+
+
+def shots(model: FlameModel, target: Array, size: int, yaw: Array, pitch: Array, flame: FlameParams) -> Shots:
+    """Canonical cameras at yaw and pitch [K] in degrees, and parameters [K]."""
+    cameras = portrait_camera(target, jnp.radians(jnp.asarray(yaw)), jnp.radians(jnp.asarray(pitch)), size)
+    return Shots(cameras, flame)
+
+
+def turntable(model: FlameModel, target: Array, size: int, *, frames: int = 60, reach: float = 75.0) -> Shots:
+    """The neutral head seen from one side to the other and back; yaw in degrees."""
+    yaw = reach * np.sin(2 * np.pi * np.arange(frames) / frames)
+    flame = _stack([expression(model, 0)] * frames)
+    return shots(model, target, size, yaw, np.zeros(frames), flame)
+
+
+def expressions(model: FlameModel, target: Array, size: int, *, frames: int = 20) -> Shots:
+    """Every expression of SHOWN fades in and out, `frames` each, while the head sways; then the eyes turn."""
+    fade = np.sin(np.pi * np.arange(frames) / frames) ** 0.7
+    sequence = []
+    for index in range(1, len(SHOWN)):
+        full = expression(model, index)
+        sequence += [jax.tree.map(lambda x, w=w: x * float(w), full) for w in fade]
+    neutral = expression(model, 0)
+    for turn in np.sin(2 * np.pi * np.arange(frames) / frames):
+        gaze = jnp.broadcast_to(jnp.array([0.0, 0.35 * turn, 0.0]), (2, 3))
+        sequence.append(neutral.replace(eyes=gaze))
+    count = len(sequence)
+    yaw = 18.0 * np.sin(2 * np.pi * np.arange(count) / (3 * frames))
+    return shots(model, target, size, yaw, np.zeros(count), _stack(sequence))
+
+
+def sheet(model: FlameModel, target: Array, size: int) -> Shots:
+    """All of SHOWN (rows) from SHEET_YAWS (columns)."""
+    flame = _stack([expression(model, index) for index in range(len(SHOWN)) for _ in SHEET_YAWS])
+    yaw = np.tile(np.array(SHEET_YAWS, np.float32), len(SHOWN))
+    return shots(model, target, size, yaw, np.zeros(len(yaw)), flame)
+
+
+def joined(parts: list[Shots]) -> Shots:
+    """One list of frames; lengths are those of the parts."""
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+
+
+def _stack(params: list[FlameParams]) -> FlameParams:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)

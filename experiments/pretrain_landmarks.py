@@ -1,0 +1,158 @@
+"""Trains the embedded landmark net on random synthetic people and writes its weights.
+
+    python -m experiments.pretrain_landmarks --workdir=runs/landmarks
+
+About 20 minutes of one CPU core for 6,000 renders and 6,000 steps of 32 crops. The renders are kept in the
+working folder, training resumes from its last checkpoint there, and --ship writes
+zero1a_jax/assets/landmark_net.safetensors. Reproducible from --seed on one machine.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl import app, flags
+from safetensors.numpy import save_file
+
+from experiments.landmark_crops import Crops, make_crops
+from experiments.landmark_renders import Truth, render_set
+from zero1a_jax.preprocess import landmark_net
+from zero1a_jax.preprocess.landmark_net import CROP, IRISES, LandmarkNet
+from zero1a_jax.types import Array
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("workdir", "runs/landmarks", "Folder of renders, checkpoints and the log.")
+flags.DEFINE_integer("seed", 1, "Of renders, initialisation and augmentation.")
+flags.DEFINE_integer("renders", 6000, "Training pictures.", lower_bound=1)
+flags.DEFINE_integer("heldout", 256, "Pictures of other people, to measure on.", lower_bound=1)
+flags.DEFINE_integer("steps", 6000, "Optimiser steps.", lower_bound=1)
+flags.DEFINE_integer("batch", 32, "Crops a step.", lower_bound=1)
+flags.DEFINE_float("rate", 2e-3, "Peak learning rate.", lower_bound=0.0)
+flags.DEFINE_bool("ship", False, "Write the weights into the package's assets.")
+
+SHARD = 250  # renders a file
+WING, CURVE = 8.0, 2.0  # pixels: the wing loss's range and curvature (Feng et al. 2018)
+
+
+def loss_of(params: Any, crops: Crops) -> tuple[Array, dict[str, Array]]:
+    """Wing loss of points, L1 of rotation, cross-entropy of the face's presence."""
+    raw = LandmarkNet().apply({"params": params}, crops.rgb)
+    out = landmark_net.decode(raw)
+    away = jnp.abs(out.points - crops.points)
+    offset = WING - WING * jnp.log(1.0 + WING / CURVE)
+    wing = jnp.where(away < WING, WING * jnp.log(1.0 + away / CURVE), away - offset)
+    weight = crops.face / jnp.maximum(jnp.sum(crops.face), 1.0)
+    points = jnp.sum(wing.mean((1, 2)) * weight)
+    turn = jnp.sum(jnp.abs(out.rotation - crops.rotation).mean((1, 2)) * weight)
+    face = jnp.mean(optax.sigmoid_binary_cross_entropy(out.confidence, crops.face))
+    loss = points + 20.0 * turn + 2.0 * face
+    distance = jnp.sqrt(jnp.sum((out.points - crops.points) ** 2, -1))[:, : -len(IRISES)].mean(-1)
+    right = jnp.mean((out.confidence > 0) == (crops.face > 0.5))
+    return loss, {"loss": loss, "pixels": jnp.sum(distance * weight), "turn": turn, "right": right}
+
+
+def make_step(optimizer: optax.GradientTransformation) -> Any:
+    @jax.jit
+    def step(params: Any, state: Any, average: Any, key: Array, truth: Truth) -> tuple:
+        crops = make_crops(key, truth)
+        grads, metrics = jax.grad(loss_of, has_aux=True)(params, crops)
+        updates, state = optimizer.update(grads, state, params)
+        params = optax.apply_updates(params, updates)
+        average = jax.tree.map(lambda a, p: 0.995 * a + 0.005 * p, average, params)
+        return params, state, average, metrics
+
+    return step
+
+
+def renders(folder: Path, name: str, seed: int, count: int) -> Truth:
+    """Renders by seed, from the folder where they are already there."""
+    parts = []
+    for first in range(0, count, SHARD):
+        path = folder / f"{name}_{seed}_{first:06d}.npz"
+        if not path.is_file():
+            some = render_set(seed, first, min(SHARD, count - first))
+            part = path.with_suffix(".part.npz")
+            np.savez(part, **some._asdict())
+            part.rename(path)
+            print(f"rendered {name} {first + len(some.points)} of {count}", flush=True)
+        with np.load(path) as stored:
+            parts.append(Truth(*(stored[field] for field in Truth._fields)))
+    return Truth(*(np.concatenate(field)[:count] for field in zip(*parts, strict=True)))
+
+
+def evaluate(params: Any, truth: Truth, seed: int) -> dict[str, float]:
+    """Metrics on one fixed augmented crop of each held-out render."""
+    measure = jax.jit(lambda key, some: loss_of(params, make_crops(key, some))[1])
+    size = min(64, len(truth.points))
+    parts = []
+    for i, first in enumerate(range(0, len(truth.points) - size + 1, size)):
+        some = jax.tree.map(lambda x, first=first: x[first : first + size], truth)
+        parts.append(measure(jax.random.fold_in(jax.random.key(seed), i), some))
+    return {name: float(np.mean([part[name] for part in parts])) for name in parts[0]}
+
+
+def train(folder: Path, truth: Truth, heldout: Truth) -> Any:
+    """The averaged weights after all steps."""
+    total = FLAGS.steps
+    schedule = optax.warmup_cosine_decay_schedule(0.0, FLAGS.rate, 200, total, 0.01 * FLAGS.rate)
+    optimizer = optax.chain(optax.clip_by_global_norm(20.0), optax.adamw(schedule, weight_decay=1e-3))
+    step_fn = make_step(optimizer)
+    start = LandmarkNet().init(jax.random.key(FLAGS.seed), jnp.zeros((1, CROP, CROP, 3)))["params"]
+    carry = (start, optimizer.init(start), start)
+    first, carry = _restore(folder / "checkpoint.npz", carry)
+    began = time.time()
+    for i in range(first, total):
+        order = np.random.default_rng((FLAGS.seed, i)).choice(len(truth.points), FLAGS.batch)
+        some = jax.tree.map(lambda x, order=order: x[order], truth)
+        key = jax.random.fold_in(jax.random.key(FLAGS.seed + 1000), i)
+        *carry, metrics = step_fn(*carry, key, some)
+        if i % 100 == 0:
+            shown = ", ".join(f"{k} {float(v):.3f}" for k, v in metrics.items())
+            print(f"step {i} of {total}, {time.time() - began:.0f} s: {shown}", flush=True)
+        if (i + 1) % 500 == 0 or i + 1 == total:
+            _save(folder / "checkpoint.npz", i + 1, carry)
+            shown = ", ".join(f"{k} {v:.3f}" for k, v in evaluate(carry[2], heldout, 7).items())
+            print(f"held out after {i + 1}: {shown}", flush=True)
+            save_file(landmark_net.flatten(carry[2]), str(folder / "landmark_net.safetensors"))
+    return carry[2]
+
+
+def _save(path: Path, step: int, carry: Any) -> None:
+    leaves = {f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(carry))}
+    part = path.with_suffix(".part.npz")
+    np.savez(part, step=step, **leaves)
+    part.rename(path)
+
+
+def _restore(path: Path, carry: Any) -> tuple[int, Any]:
+    if not path.is_file():
+        return 0, carry
+    with np.load(path) as stored:
+        leaves, structure = jax.tree.flatten(carry)
+        loaded = [jnp.asarray(stored[f"leaf{i}"]) for i in range(len(leaves))]
+        return int(stored["step"]), jax.tree.unflatten(structure, loaded)
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected argument {argv[1]}: flags start with --")
+    folder = Path(FLAGS.workdir)
+    folder.mkdir(parents=True, exist_ok=True)
+    truth = renders(folder, "train", FLAGS.seed, FLAGS.renders)
+    heldout = renders(folder, "heldout", FLAGS.seed + 1, FLAGS.heldout)
+    params = train(folder, truth, heldout)
+    arrays = landmark_net.flatten(params)
+    save_file(arrays, str(folder / "landmark_net.safetensors"))
+    print(f"{sum(a.size for a in arrays.values())} parameters in {folder}/landmark_net.safetensors")
+    if FLAGS.ship:
+        save_file(arrays, str(landmark_net.ASSET))
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,107 @@
+"""The compiled functions of a run. Those that rasterise are compiled once for a raster capacity."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from experiments import parallel
+from experiments.assemble import Setup
+from zero1a_jax import avatar as avatar_room
+from zero1a_jax import symgen
+from zero1a_jax.types import FlameModel, State
+
+
+class Programs:
+    """pmapped functions; every argument and result has the device axis in front."""
+
+    def __init__(self, setup: Setup):
+        self._setup = setup
+        self._by_capacity: dict[tuple[str, int], Callable] = {}
+        config, parts = setup.config, setup.parts
+        background = jnp.asarray(setup.background)
+        refresh = functools.partial(
+            symgen.refresh, parts.diffusion, background=background, config=config.generation
+        )
+        self.plan = jax.jit(functools.partial(symgen.plan, config=config.curriculum))
+        self.refresh = self._refresh(refresh, from_noise=False)
+        self.fill = self._refresh(refresh, from_noise=True)
+        size = parts.condition_size
+        points = functools.partial(symgen.condition_points, size=size)
+        self.points = parallel.mapped(points, setup.devices)  # (model, flame [T], camera [T]) to [T, 119, 2]
+
+        def images(model, flame, camera, points):
+            return symgen.condition_images(
+                model, flame, camera, size=size, kind=parts.condition_kind, points=points
+            )
+
+        self.conditions = parallel.mapped(images, setup.devices)  # to [T, S, S, 3]
+        thresholds = avatar_room.DensityConfig(
+            gradient=config.density.density_gradient, min_opacity=config.density.density_opacity
+        )
+        self._density = jax.jit(functools.partial(control_density, thresholds=thresholds))
+
+    def _refresh(self, function: Callable, *, from_noise: bool) -> Callable:
+        def one(params, reference, rgb, alpha, conditions, key):
+            return function(params, reference, rgb, alpha, conditions, key=key, from_noise=from_noise)
+
+        return parallel.mapped(one, self._setup.devices)
+
+    def render(self, capacity: int) -> Callable:
+        """(avatar, model, flame [T], camera [T]) to rgb [T, H, W, 3], alpha [T, H, W], overflow []."""
+        setup = self._setup
+        renderer = self._renderer(capacity)
+
+        def one(avatar, model, flame, camera):
+            return symgen.render_sample(
+                renderer, avatar, model, flame, camera, background=jnp.asarray(setup.background)
+            )
+
+        return self._cached("render", capacity, lambda: parallel.mapped(one, setup.devices))
+
+    def update(self, capacity: int) -> Callable:
+        """(state, batch, model) to (state, metrics); the state's memory is reused."""
+        setup = self._setup
+        step = functools.partial(
+            symgen.update,
+            renderer=self._renderer(capacity),
+            perceptual=setup.parts.perceptual,
+            stored_background=jnp.asarray(setup.background),
+            config=setup.config.optimisation,
+            axis_name=parallel.AXIS,
+        )
+
+        def one(state, batch, model):
+            return step(state, batch, model)
+
+        return self._cached("update", capacity, lambda: parallel.mapped(one, setup.devices, donate=(0,)))
+
+    def density(self, key: jax.Array, state: State) -> State:
+        """Density control of one copy of the state."""
+        return self._density(key, state, self._setup.parts.model)
+
+    def _renderer(self, capacity: int) -> Callable:
+        implementation = self._setup.config.optimisation.rasterizer
+        return functools.partial(self._setup.parts.render, capacity=capacity, implementation=implementation)
+
+    def _cached(self, name: str, capacity: int, make: Callable[[], Callable]) -> Callable:
+        if (name, capacity) not in self._by_capacity:
+            self._by_capacity[name, capacity] = make()
+        return self._by_capacity[name, capacity]
+
+
+def control_density(
+    key: jax.Array, state: State, model: FlameModel, *, thresholds: avatar_room.DensityConfig
+) -> State:
+    """The state after density control: new slots without moments, statistics from zero."""
+    avatar, fresh = avatar_room.density_control(key, state.avatar, model, state, thresholds)
+    return state.replace(
+        avatar=avatar,
+        optimizer=avatar_room.reset_moments(state.optimizer, fresh),
+        gradient_sum=jnp.zeros_like(state.gradient_sum),
+        seen=jnp.zeros_like(state.seen),
+        largest_radius=jnp.zeros_like(state.largest_radius),
+    )
