@@ -10,7 +10,7 @@ from zero1a_jax.types import FlameModel
 
 
 def fixture_path(name: str) -> Path:
-    """A file of reference numbers: in the folder ZERO1A_FIXTURES where set, else the copies beside the tests."""
+    """A file of reference numbers, in the folder ZERO1A_FIXTURES or else the copies beside the tests."""
     return Path(os.environ.get("ZERO1A_FIXTURES", Path(__file__).parent / "fixtures")) / name
 
 

@@ -41,7 +41,7 @@ def _extra_faces(key: Array, areas: Array, count: int) -> Array:
 
 def bind(
     key: Array, model: FlameModel, shape: Array, *, capacity: int, count: int | None = None,
-    degree: int = 0, opacity: float = 0.1, spread: float = 2.0,
+    degree: int = 0, opacity: float = 0.1, spread: float = 1.6,
 ) -> Avatar:  # fmt: skip
     """A new avatar with identity `shape` [S] and `capacity` slots, grey until it gets colours.
 

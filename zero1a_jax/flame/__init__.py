@@ -4,8 +4,10 @@ from zero1a_jax.flame.landmarks import contour_row, landmarks68, landmarks_drawn
 from zero1a_jax.flame.model import forward, frame_target, shaped_template, zero_params
 from zero1a_jax.flame.pncc import pncc
 from zero1a_jax.flame.procedural import procedural_head
+from zero1a_jax.flame.teeth import add_teeth
 
 __all__ = [
+    "add_teeth",
     "contour_row",
     "forward",
     "frame_target",
