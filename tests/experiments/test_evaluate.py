@@ -1,0 +1,187 @@
+"""Evaluation: right about a perfect and a wrong avatar, and resumable."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import ablations, command, evaluate, example, heldout, playback, truth
+from zero1a_jax import avatar as avatar_room
+from zero1a_jax import flame as flame_room
+from zero1a_jax import outputs, synthetic
+
+SEED = 7
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The export of a grey avatar that has the true shape of identity SEED."""
+    model = flame_room.procedural_head()
+    shape, _ = truth.person(SEED)
+    avatar = avatar_room.bind(jax.random.key(0), model, shape, capacity=len(model.faces), opacity=0.99)
+    posed = avatar_room.pose(avatar, model, flame_room.zero_params(model))
+    meta = {"flame_version": model.version, "faces": len(model.faces)}
+    path = tmp_path_factory.mktemp("run")
+    outputs.save_avatar(path / "export", avatar, posed, meta)
+    return path
+
+
+class Seen(Exception):
+    """Carries what a fake was called with."""
+
+
+def test_the_person_is_the_one_that_runs_show(monkeypatch):
+    def identity(key):
+        raise Seen(jax.random.key_data(key).tolist())
+
+    monkeypatch.setattr(synthetic, "identity", identity)
+    with pytest.raises(Seen) as shown:
+        example.picture(SEED)
+    with pytest.raises(Seen) as measured:
+        truth.person(SEED)
+    assert shown.value.args == measured.value.args
+
+
+def test_compare_scores_a_known_truth(folder, monkeypatch):
+    """A flat picture of the avatar's own grey scores high; another grey scores -20 log10 of the difference."""
+    calls = []
+
+    def render(model, look, params, camera, *, supersample):
+        calls.append((params, camera))
+        value = jnp.where(camera.world_to_camera[0, 0] < 0.95, 0.5, 0.25)  # beyond 18 degrees of yaw
+        y, x = jnp.mgrid[0:32, 0:32] - 15.5
+        return jnp.full((32, 32, 3), value), (x**2 + y**2 < 30).astype(jnp.float32)
+
+    monkeypatch.setattr(truth.synthetic, "render", render)
+    loaded = playback.load(folder)
+    rows = list(truth.compare(loaded, SEED, [0, 3], size=32, supersample=1))
+    yaw = heldout.pairs(loaded.model).yaw
+    assert [row["pair"] for row in rows] == [0, 3]
+    np.testing.assert_allclose([row["yaw"] for row in rows], yaw[[0, 3]], atol=1e-3)
+    assert rows[1]["psnr"] > 35 and abs(rows[0]["psnr"] + 20 * np.log10(0.25)) < 0.3
+    assert max(row["landmark_error"] for row in rows) < 1e-5  # the avatar has the true shape
+    (other,) = truth.compare(loaded, SEED + 1, [0], size=32, supersample=1)
+    assert other["landmark_error"] > 0.005
+    assert len(calls) <= 2  # traced once a person, not once a pair
+
+
+@pytest.mark.slow
+def test_the_real_truth_is_no_grey_head(folder):
+    (row,) = truth.compare(playback.load(folder), SEED, [3], size=64, supersample=2)
+    assert 3 < row["psnr"] < 25 and -1 < row["ssim"] < 0.9
+
+
+def fake_compare(seen):
+    def compare(loaded, seed, chosen, *, size, supersample):
+        for k in chosen:
+            seen.append(k)
+            yield {
+                "pair": k,
+                "yaw": 10.0 * k,
+                "pitch": 0.0,
+                "psnr": 20.0 + k,
+                "ssim": 0.5,
+                "landmark_error": 0.1,
+            }
+
+    return compare
+
+
+def test_resumes_pair_by_pair(folder, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(truth, "compare", fake_compare(seen))
+    out = tmp_path / "e.jsonl"
+    rows = evaluate.evaluate(folder, SEED, out, evaluate.Options(pairs=3))
+    assert seen == [0, 1, 2] and [row["psnr"] for row in rows] == [20, 21, 22]
+    with open(out, "a") as file:
+        file.write('{"pair": 3, "ya')  # killed while writing
+    rows = evaluate.evaluate(folder, SEED, out, evaluate.Options(pairs=5))
+    assert seen == [0, 1, 2, 3, 4] and len(rows) == 5
+    assert len(out.read_text().splitlines()) == 5
+    evaluate.evaluate(folder, SEED, out, evaluate.Options(pairs=5))
+    assert len(seen) == 5
+    evaluate.evaluate(
+        folder, SEED + 1, out, evaluate.Options(pairs=1)
+    )  # another identity is another measurement
+    assert seen[5:] == [0]
+
+
+def test_damage_within_the_file_is_not_hidden(tmp_path):
+    (tmp_path / "e.jsonl").write_text('{"pair": 0}\nnonsense\n{"pair": 1}\n')
+    with pytest.raises(ValueError, match="line 2"):
+        evaluate.read_rows(tmp_path / "e.jsonl", None)
+
+
+def test_seed_comes_from_the_run(tmp_path):
+    with pytest.raises(command.Refused, match="identity"):
+        evaluate.run_seed(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"image": "synthetic:42"}))
+    assert evaluate.run_seed(tmp_path) == 42
+    (tmp_path / "config.json").write_text(json.dumps({"image": "me.png"}))
+    with pytest.raises(command.Refused, match=r"me\.png"):
+        evaluate.run_seed(tmp_path)
+
+
+def rows(identity, gain=0.0):
+    return [
+        {
+            "identity": identity,
+            "pair": k,
+            "yaw": yaw,
+            "psnr": 20 + k + gain,
+            "ssim": 0.5,
+            "landmark_error": 0.1,
+        }
+        for k, yaw in enumerate([5, -20, 35, -50, 70])
+    ]
+
+
+def test_tables():
+    text = evaluate.table_text(rows(1))
+    lines = text.splitlines()
+    assert len(lines) == 1 + 5 + 1 and lines[1].split()[:3] == ["0-15", "1", "20.00"]
+    assert lines[-1].split()[:3] == ["all", "5", "22.00"]
+
+
+def test_paired_differences():
+    base, better = [*rows(1), *rows(2)], [*rows(1, 1.0), *rows(2, 2.0)]
+    result = ablations.paired(base, better[::-1])
+    assert result["count"] == 4 and result["won"] == 4  # two pairs in the band, two people
+    assert abs(result["psnr"] - 1.5) < 1e-9
+    low, high = result["interval"]
+    assert 1 <= low < 1.5 < high <= 2
+    assert ablations.paired(rows(1), rows(3)) is None
+    text = ablations.report_text({"portrait only": base, "full": better})
+    assert "+1.50" in text and "4 of 4" in text and "| full | 30-45 |" in text
+
+
+def test_ablations_call_the_runner_and_resume(tmp_path, monkeypatch):
+    calls, measured = [], []
+
+    def run(arguments, check):
+        calls.append(arguments)
+        folder = tmp_path / arguments[-1].removeprefix(f"--workdir={tmp_path}/")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "metrics.json").write_text("{}")
+        return type("Done", (), {"returncode": 0})
+
+    monkeypatch.setattr(ablations.subprocess, "run", run)
+    monkeypatch.setattr(
+        evaluate, "evaluate", lambda folder, seed, out, options: measured.append(folder) or rows(seed)
+    )
+    options = ablations.Options(seeds=("1", "2"), workdir=str(tmp_path), extra=("steps=9",))
+    ablations.main(options)
+    assert len(calls) == len(measured) == 8
+    assert "--dataset=none" in calls[0] and "--image=synthetic:1" in calls[0] and "--steps=9" in calls[0]
+    assert not any(flag.startswith(("--dataset", "--progressive")) for flag in calls[3])
+    assert (tmp_path / "table.md").read_text().count("| full |") >= 6
+    ablations.main(options)
+    assert len(calls) == 8
+
+
+def test_a_failed_run_stops_the_table(tmp_path, monkeypatch):
+    monkeypatch.setattr(ablations.subprocess, "run", lambda *a, **k: type("Done", (), {"returncode": 3}))
+    with pytest.raises(command.Refused, match="exit code 3"):
+        ablations.main(ablations.Options(seeds=("1",), workdir=str(tmp_path)))
