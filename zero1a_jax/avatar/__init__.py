@@ -1,6 +1,7 @@
 """The avatar: Gaussians rigged to a head's triangles."""
 
 from zero1a_jax.avatar.bind import bind, pose, to_world
+from zero1a_jax.avatar.colours import colours_from_portrait
 from zero1a_jax.avatar.density import (
     DensityConfig,
     Statistics,
@@ -16,6 +17,7 @@ __all__ = [
     "Statistics",
     "accumulate",
     "bind",
+    "colours_from_portrait",
     "density_control",
     "pose",
     "position_loss",
