@@ -46,7 +46,7 @@ def _eyes(rig: Rig) -> dict[str, np.ndarray]:
         ball = (rig.mesh.group == ("ball_left" if left else "ball_right")).astype(float)
         centre = EYE if left else EYE * MIRROR
         e["eyeBlink" + name] = lids(rig, left, 1.0, 1.0)
-        e["eyeWide" + name] = lids(rig, left, -0.42, -0.25)
+        e["eyeWide" + name] = lids(rig, left, -0.30, -0.15)
         bag = spot(rig, (s * 0.033, 0.008, 0.07), (0.014, 0.008, 0.02))
         e["eyeSquint" + name] = lids(rig, left, 0.22, 0.85) + along(bag, (0, 0.0022, 0.0010))
         for look, axis, angle in (
@@ -68,17 +68,17 @@ def _brows_cheeks_nose(rig: Rig) -> dict[str, np.ndarray]:
     inner = np.zeros(len(rig.skin))
     for name, s in SIDES:
         brow = spot(rig, (s * 0.024, 0.051, 0.08), (0.014, 0.012, 0.025))
-        e["browDown" + name] = along(brow, (-s * 0.0020, -0.0058, 0.0008))
+        e["browDown" + name] = along(brow, (-s * 0.0028, -0.0070, 0.0010))
         outer = spot(rig, (s * 0.042, 0.052, 0.07), (0.013, 0.015, 0.025))
         e["browOuterUp" + name] = along(outer, (0, 0.0075, 0))
         inner += spot(rig, (s * 0.014, 0.053, 0.085), (0.011, 0.014, 0.025))
-        puff += spot(rig, (s * 0.036, -0.036, 0.058), (0.014, 0.017, 0.02))
+        puff += spot(rig, (s * 0.040, -0.036, 0.054), (0.015, 0.018, 0.02))
         cheek = spot(rig, (s * 0.036, 0.006, 0.07), (0.016, 0.011, 0.02))
         e["cheekSquint" + name] = along(cheek, (0, 0.0048, 0.0022))
         wing = spot(rig, (s * 0.013, -0.004, 0.088), (0.008, 0.012, 0.018))
         e["noseSneer" + name] = along(wing, (s * 0.0006, 0.0048, 0.0004))
     e["browInnerUp"] = along(inner, (0, 0.0078, 0))
-    e["cheekPuff"] = rig.normals * (0.0145 * puff)[:, None]
+    e["cheekPuff"] = smooth(rig, rig.normals * (0.0175 * puff)[:, None], 6)
     return e
 
 
@@ -100,7 +100,7 @@ def _mouth_corners(rig: Rig) -> dict[str, np.ndarray]:
         upper = spot(rig, (s * 0.012, -0.043, 0.088), (0.011, 0.011, 0.022)) * up
         e["mouthUpperUp" + name] = along(upper, (0, 0.0062, 0.0012))
         lower = spot(rig, (s * 0.012, -0.050, 0.086), (0.011, 0.010, 0.022)) * rig.lower
-        e["mouthLowerDown" + name] = along(lower, (0, -0.0066, 0.0004))
+        e["mouthLowerDown" + name] = along(lower, (0, -0.0084, 0.0004))
         lip = spot(rig, (s * 0.013, -0.047, 0.086), (0.010, 0.007, 0.016))
         e["mouthPress" + name] = along(lip * up, (0, -0.0014, -0.0016)) + along(
             lip * rig.lower, (0, 0.0016, -0.0016)
@@ -110,7 +110,7 @@ def _mouth_corners(rig: Rig) -> dict[str, np.ndarray]:
 
 def _mouth_middle(rig: Rig) -> dict[str, np.ndarray]:
     e = {}
-    x, y, _ = rig.mesh.vertices.T
+    x, y, _ = rig.mesh.plan.T
     up, low = 1 - rig.lower, rig.lower
     around = spot(rig, (0, -0.0468, 0.085), (0.027, 0.017, 0.024))
     side = np.clip(x / 0.024, -1.3, 1.3)
@@ -120,7 +120,7 @@ def _mouth_middle(rig: Rig) -> dict[str, np.ndarray]:
         np.stack([-0.0105 * side * around, -0.10 * (y + 0.0468) * around, 0.0085 * around * centre], 1),
         2,
     )
-    apart = (0.0050 * up - 0.0062 * low) * around * np.exp(-((x / 0.016) ** 2))
+    apart = (0.0064 * up - 0.0078 * low) * around * np.exp(-((x / 0.026) ** 4))
     e["mouthFunnel"] = smooth(
         rig, np.stack([-0.0075 * side * around, apart, 0.0075 * around * centre], 1), 1
     )
@@ -132,26 +132,42 @@ def _mouth_middle(rig: Rig) -> dict[str, np.ndarray]:
     e["mouthShrugLower"] = along(chin, (0, 0.0052, 0.0026))
     e["mouthShrugUpper"] = along(spot(rig, (0, -0.040, 0.088), (0.018, 0.009, 0.02)) * up, (0, 0.004, 0.0012))
     e["mouthLeft"], e["mouthRight"] = (along(around, (s * 0.0075, 0, -0.001)) for _, s in SIDES)
-    e["mouthClose"] = along(
-        spot(rig, (0, -0.05, 0.085), (0.022, 0.010, 0.024)) * low * rig.skinning[:, 2], (0, 0.017, 0.004)
-    )
     return e
+
+
+def _mouth_close(rig: Rig, opened: np.ndarray) -> np.ndarray:
+    """Brings the lips together again at jawOpen = 1: the lower lip does most of the way, the upper the rest."""
+    mesh = rig.mesh
+    ids = np.nonzero(mesh.group == "mouth")[0]
+    column = np.round(mesh.angle[ids] * 44 / (2 * np.pi)).astype(int) % 44
+    margin = ids[mesh.ring[ids] == 0]  # ordered by angle
+    gap = opened[margin] - opened[margin[-np.arange(44) % 44]]  # of a lip from the other one
+    sine = np.sin(mesh.angle[ids])
+    share = np.where(sine < 0, 0.72, 0.28) * np.interp(mesh.ring[ids], [-4, -2, 3, 6], [0, 1, 1, 0.35])
+    delta = np.zeros_like(opened)
+    delta[ids] = -gap[column] * share[:, None]
+    chin = spot(rig, (0, -0.066, 0.082), (0.024, 0.012, 0.02)) * rig.lower * (mesh.group == "free")
+    delta += along(chin, 0.5 * delta[margin[33]])
+    return np.where((mesh.ring <= 2)[:, None], delta, smooth(rig, delta, 4))
 
 
 def _jaw(rig: Rig) -> dict[str, np.ndarray]:
     w = rig.skinning[:, 2]
+    opened = turn(rig, w, JAW, (1, 0, 0), JAW_ANGLE) + jaw_corrective(rig)
     tongue = (rig.mesh.group == "tongue").astype(float)
-    forward = np.clip((rig.mesh.vertices[:, 2] - 0.035) / 0.03, 0, 1)
+    forward = np.clip((rig.mesh.plan[:, 2] - 0.035) / 0.03, 0, 1)
     return {
-        "jawOpen": turn(rig, w, JAW, (1, 0, 0), JAW_ANGLE) + jaw_corrective(rig),
+        "jawOpen": opened,
+        "mouthClose": _mouth_close(rig, opened),
         "jawForward": along(w, (0, 0, 0.006)),
         "jawLeft": along(w, (0.006, 0, 0)),
         "jawRight": along(w, (-0.006, 0, 0)),
-        "tongueOut": along(tongue * forward, (0, 0.004, 0.034)),
+        "tongueOut": along(tongue * forward, (0, 0.009, 0.036)),
     }
 
 
 def expression_shapes(rig: Rig) -> dict[str, np.ndarray]:
     """Name to displacement [V, 3] (metres at coefficient 1), in ARKit's order."""
-    shapes = {**_eyes(rig), **_brows_cheeks_nose(rig), **_mouth_corners(rig), **_mouth_middle(rig), **_jaw(rig)}
+    mouth = {**_mouth_corners(rig), **_mouth_middle(rig), **_jaw(rig)}
+    shapes = {**_eyes(rig), **_brows_cheeks_nose(rig), **mouth}
     return {name: shapes[name] for name in NAMES}

@@ -17,30 +17,30 @@ def _pair(rig: Rig, centre, width) -> np.ndarray:
 
 
 def _skull(rig: Rig) -> dict[str, np.ndarray]:
-    x, y, z = rig.mesh.vertices.T
+    x, y, z = rig.mesh.plan.T
     none = np.zeros_like(x)
     s = {}
     s["faceWidth"] = np.stack([0.05 * x * ramp(y, -0.12, -0.05), none, none], 1)
     s["headHeight"] = along(ramp(y, 0.03, 0.14), (0, 0.009, 0))
     s["headDepth"] = np.stack([none, none, 0.07 * np.minimum(z, 0) * ramp(y, -0.05, 0.03)], 1)
     s["foreheadSlope"] = along(ramp(y, 0.06, 0.12) * ramp(z, 0, 0.06), (0, 0, -0.007))
-    s["browRidge"] = along(spot(rig, (0, 0.048, 0.082), (0.045, 0.011, 0.02)), (0, -0.0005, 0.0028))
+    s["browRidge"] = along(spot(rig, (0, 0.051, 0.082), (0.045, 0.009, 0.02)), (0, -0.0004, 0.0024))
     bones = _pair(rig, (0.05, 0.004, 0.05), (0.016, 0.014, 0.022))
     s["cheekbones"] = np.stack([0.003 * np.sign(x) * bones, none, 0.0015 * bones], 1)
-    jaw = np.exp(-(((y + 0.055) / 0.028) ** 2)) * ramp(z, -0.04, 0.01)
-    s["jawWidth"] = np.stack([0.07 * x * jaw, none, none], 1)
+    jaw = np.exp(-(((y + 0.052) / 0.036) ** 2)) * ramp(z, -0.045, 0.03)
+    s["jawWidth"] = np.stack([0.055 * x * jaw, none, none], 1)
     s["chinForward"] = along(spot(rig, (0, -0.082, 0.078), (0.022, 0.018, 0.022)), (0, 0, 0.004))
-    s["chinLength"] = along(ramp(-y, 0.045, 0.088) * ramp(z, -0.01, 0.05), (0, -0.0045, 0))
+    s["chinLength"] = along(ramp(-y, 0.055, 0.090) * ramp(z, -0.01, 0.05), (0, -0.0045, 0))
     hollow = _pair(rig, (0.034, -0.022, 0.06), (0.016, 0.02, 0.02))
     s["cheekFullness"] = rig.normals * (0.0028 * hollow)[:, None]
     low = ramp(-y, 0.07, 0.12) * ramp(y, -0.20, -0.14)
-    s["neckWidth"] = np.stack([0.07 * x * low, none, 0.07 * (z + 0.036) * low], 1)
+    s["neckWidth"] = np.stack([0.055 * x * low, none, 0.055 * (z + 0.036) * low], 1)
     return s
 
 
 def _features(rig: Rig) -> dict[str, np.ndarray]:
     mesh = rig.mesh
-    x, y, z = mesh.vertices.T
+    x, y, z = mesh.plan.T
     none = np.zeros_like(x)
     s = {}
     s["noseLength"] = along(spot(rig, (0, -0.010, 0.100), (0.013, 0.013, 0.022)), (0, -0.0028, 0.0022))
@@ -85,4 +85,25 @@ def _eye_shift(rig: Rig, direction) -> np.ndarray:
 
 def identity_shapes(rig: Rig) -> dict[str, np.ndarray]:
     """Name to displacement [V, 3] (metres at one standard deviation)."""
-    return {**_skull(rig), **_features(rig)}
+    shapes = {**_skull(rig), **_features(rig)}
+    whole = ("faceWidth", "faceLength")
+    return {name: _settle(rig, delta, whole=name in whole) for name, delta in shapes.items()}
+
+
+def _settle(rig: Rig, delta: np.ndarray, whole: bool) -> np.ndarray:
+    """Keeps an identity in order: eyeballs stay spheres, lids on them, lips closed, teeth behind the lips."""
+    mesh = rig.mesh
+    delta = delta.copy()
+    for side in ("left", "right"):
+        ball, lid = mesh.group == f"ball_{side}", mesh.group == f"eye_{side}"
+        delta[ball] = delta[ball].mean(0)
+        hold = np.interp(mesh.ring[lid], [-9, 1, 6], [1, 1, 0])[:, None]
+        delta[lid] += hold * (delta[ball][0] - delta[lid]) * (0.0 if whole else 1.0)
+    for ring in (0, -1):
+        ids = np.nonzero((mesh.group == "mouth") & (mesh.ring == ring))[0]  # ordered by angle
+        twin = ids[-np.arange(len(ids)) % len(ids)]  # on the other lip
+        delta[ids] = 0.5 * (delta[ids] + delta[twin])
+    if not whole:
+        inner = np.isin(mesh.group, ["teeth_upper", "teeth_lower", "tongue"])
+        delta[inner] = delta[(mesh.group == "mouth") & (mesh.ring == 0)].mean(0) * [0, 1, 1]
+    return delta

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from zero1a_jax.flame import head_surface
+from zero1a_jax.flame.head_landmark_table import LEFT, MIDDLE
 from zero1a_jax.flame.head_mesh import HeadMesh
-from zero1a_jax.flame.head_patches import LIP_LINE
 
 # chains of MediaPipe's face mesh from the subject's right to the left
 LEFT_EYE = {
@@ -26,23 +26,6 @@ INNER_LIPS = {
     "upper": (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308),
     "lower": (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308),
 }
-# where MediaPipe sees them: share of the way along the lid (inner to outer corner) or from the middle of
-# the mouth to its corner, and front-view positions (x, y) in millimetres on the subject's left
-_LID_UPPER = (0.0, 0.09, 0.22, 0.37, 0.52, 0.68, 0.82, 0.93, 1.0)
-_LID_LOWER = (0.0, 0.09, 0.22, 0.37, 0.52, 0.68, 0.82, 0.93, 1.0)
-_LIP_OUTER_UPPER = (0.0, 0.22, 0.46, 0.68, 0.86, 1.0)
-_LIP_OUTER_LOWER = (0.0, 0.24, 0.48, 0.70, 0.87, 1.0)
-_LIP_INNER = (0.0, 0.22, 0.44, 0.66, 0.84, 1.0)
-_MIDDLE = {168: 26.0, 6: 19.0, 197: 11.0, 195: 4.0, 5: -2.0, 4: -8.0, 2: -19.0}  # y only
-_LEFT = {
-    326: (5.0, -17.5), 327: (10.5, -16.0), 358: (15.5, -10.0),
-    336: (11.0, 53.0), 296: (20.0, 57.0), 334: (30.0, 57.5), 293: (39.5, 55.5), 300: (48.0, 49.0),
-    285: (12.0, 47.0), 295: (20.5, 50.0), 282: (30.0, 51.5), 283: (39.0, 50.0), 276: (47.5, 45.5),
-}  # fmt: skip
-_MIRRORED = {
-    326: 97, 327: 98, 358: 129, 336: 107, 296: 66, 334: 105, 293: 63, 300: 70,
-    285: 55, 295: 65, 282: 52, 283: 53, 276: 46,
-}  # fmt: skip
 # iBUG 17..67 among MediaPipe's points
 IBUG = (
     70, 63, 105, 66, 107, 336, 296, 334, 293, 300, 168, 197, 5, 4, 98, 97, 2, 326, 327,
@@ -78,7 +61,7 @@ class _Table:
         self.mesh, self.rows = mesh, {}
 
     def put(self, indices, points, allowed):
-        faces, bary = closest(self.mesh.vertices, self.mesh.faces, np.asarray(points), allowed)
+        faces, bary = closest(self.mesh.plan, self.mesh.faces, np.asarray(points), allowed)
         for i, f, b in zip(indices, faces, bary, strict=True):
             self.rows.setdefault(int(i), (f, b))
 
@@ -87,8 +70,8 @@ class _Table:
         mesh = self.mesh
         side = np.sin(mesh.angle) * (1 if upper else -1) > -1e-9
         on = np.nonzero((mesh.group == group) & (mesh.ring == ring) & side)[0]
-        on = on[np.argsort(mesh.vertices[on, 0])]
-        line = mesh.vertices[on]
+        on = on[np.argsort(mesh.plan[on, 0])]
+        line = mesh.plan[on]
         x = np.clip(x, line[0, 0], line[-1, 0])
         points = np.stack([np.interp(x, line[:, 0], line[:, k]) for k in range(3)], 1)
         member = (mesh.group == group) & np.isin(mesh.ring, [ring, ring + 1]) & side
@@ -96,29 +79,32 @@ class _Table:
 
 
 def mediapipe(mesh: HeadMesh) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Indices [105], faces [105], barycentrics [105, 3], sorted by MediaPipe's index."""
+    """Indices [105], faces [105], barycentrics [105, 3], sorted by MediaPipe's index.
+
+    The points of the table are dropped on the skin; lids and inner lips use only their x and stay on the
+    margin, so that they open and close with it.
+    """
     table = _Table(mesh)
-    for chains, group, sign in ((LEFT_EYE, "eye_left", 1), (RIGHT_EYE, "eye_right", -1)):
-        lid = mesh.vertices[(mesh.group == group) & (mesh.ring == 0), 0]
-        inner, outer = (lid.min(), lid.max()) if sign > 0 else (lid.max(), lid.min())
-        for half, shares in (("upper", _LID_UPPER), ("lower", _LID_LOWER)):
-            x = inner + (outer - inner) * np.array(shares)
-            table.half_ring(chains[half][::sign], group, 0, half == "upper", x)
-    for chains, ring, upper_shares, lower_shares in (
-        (OUTER_LIPS, 3, _LIP_OUTER_UPPER, _LIP_OUTER_LOWER), (INNER_LIPS, 0, _LIP_INNER, _LIP_INNER),
-    ):
-        reach = mesh.vertices[(mesh.group == "mouth") & (mesh.ring == ring), 0].max()
-        for half, shares in (("upper", upper_shares), ("lower", lower_shares)):
-            x = reach * np.concatenate([-1 + np.array(shares), (1 - np.array(shares))[-2::-1]])
-            table.half_ring(chains[half], "mouth", ring, half == "upper", x)
+    place = {i: (0.0, y) for i, y in MIDDLE.items()}
+    for left, (right, x, y) in LEFT.items():
+        place[left], place[right] = (x, y), (-x, y)
+
+    def at(indices):
+        return 1e-3 * np.array([place[i] for i in indices])
+
+    for chains, group in ((LEFT_EYE, "eye_left"), (RIGHT_EYE, "eye_right"), (INNER_LIPS, "mouth")):
+        for half, indices in chains.items():
+            table.half_ring(indices, group, 0, half == "upper", at(indices)[:, 0])
+    for half, indices in OUTER_LIPS.items():
+        sign = 1 if half == "upper" else -1
+        lip = (mesh.group == "mouth") & (mesh.ring >= 0) & (sign * np.sin(mesh.angle) > -1e-9)
+        table.put(indices, head_surface.drop(at(indices)), lip[mesh.faces].all(1))
     skin = np.isin(mesh.group, ["free", "eye_left", "eye_right", "mouth"]) & (mesh.ring >= 0)
-    front = skin[mesh.faces].all(1)
-    points = {i: (0.0, y) for i, y in _MIDDLE.items()} | _LEFT
-    points |= {_MIRRORED[i]: (-x, y) for i, (x, y) in _LEFT.items()}
-    table.put(points, head_surface.drop(1e-3 * np.array(list(points.values()))), front)
+    rest = [i for i in place if i not in table.rows]
+    table.put(rest, head_surface.drop(at(rest)), skin[mesh.faces].all(1))
     order = sorted(table.rows)
     if len(order) != 105:
-        raise ValueError(f"the embedding has {len(order)} points instead of 105; complete the tables")
+        raise ValueError(f"the embedding has {len(order)} points instead of 105; complete the table")
     faces, bary = zip(*(table.rows[i] for i in order), strict=True)
     return np.array(order, np.int32), np.array(faces, np.int32), np.array(bary)
 
@@ -157,11 +143,7 @@ def contour(mesh: HeadMesh) -> tuple[np.ndarray, np.ndarray]:
         rows.append(profile[np.arange(17), pick])
     skin = np.isin(mesh.group, ["free", "mouth", "eye_left", "eye_right"]) & (mesh.ring >= 0)
     faces, bary = closest(
-        mesh.vertices, mesh.faces, np.array(rows).reshape(-1, 3), skin[mesh.faces].all(1)
+        mesh.plan, mesh.faces, np.array(rows).reshape(-1, 3), skin[mesh.faces].all(1)
     )
     return faces.reshape(79, 17), bary.reshape(79, 17, 3)
 
-
-def mouth_line(x: np.ndarray) -> np.ndarray:
-    """Height [N] of the closed mouth at x [N]."""
-    return LIP_LINE - 0.0008 * np.clip(np.abs(x) / 0.0236, 0, 1) ** 2

@@ -19,13 +19,13 @@ from zero1a_jax.flame.head_patches import EAR_ANGLES, EYE_ANGLES, MOUTH_ANGLES, 
 CENTRE = np.array([0, -0.002, 0.004])  # the skin between the patches is star-shaped around it
 MIRROR = np.array([-1.0, 1.0, 1.0])
 POLE = -9  # ring number of the single vertex that closes an opening
-NECK_CUT = -0.1195  # free vertices lie above
 
 
 class HeadMesh(NamedTuple):
     """Vertices with the place of each in the construction."""
 
-    vertices: np.ndarray  # [V, 3]
+    vertices: np.ndarray  # [V, 3], the head
+    plan: np.ndarray  # [V, 3], where they lie before `proportion`; the rig's regions are measured here
     faces: np.ndarray  # [F, 3]
     group: np.ndarray  # [V] str: free, eye_left, mouth, ear_right, neck, ball_left, teeth_upper, tongue...
     ring: np.ndarray  # [V] int: ring within the group, 0 at the opening, negative inside
@@ -170,7 +170,7 @@ def _free_points(borders: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     polar, azimuth = np.arccos(1 - 2 * i / n), np.pi * (1 + 5**0.5) * i
     rays = np.stack([np.cos(azimuth) * np.sin(polar), np.cos(polar), np.sin(azimuth) * np.sin(polar)], 1)
     samples = head_surface.trace(CENTRE, rays[rays[:, 0] >= -1e-9])
-    samples = head_surface.project(samples[samples[:, 1] > NECK_CUT], 2)
+    samples = head_surface.project(samples[samples[:, 1] > head_patches.neck_cut(samples[:, 2]) + 0.0045], 2)
     length = edge_length(samples)
     cell, grid = 0.0095, {}
 
@@ -241,7 +241,7 @@ def _relax(v: np.ndarray, faces, group, ring, mids, left, right) -> np.ndarray:
     pairs = [(left, right)]
     pairs += [tuple(np.nonzero(group == f"eye_{s}")[0] for s in ("left", "right"))]
     free = np.concatenate([mids, left, right])
-    soft = np.nonzero(np.isin(group, ["eye_left", "eye_right", "mouth"]) & (ring >= 3))[0]
+    soft = np.nonzero(np.isin(group, ["eye_left", "eye_right", "mouth"]) & (ring >= 4))[0]
     for moving, rounds, rate in ((free, 16, 0.5), (soft, 6, 0.3)):
         for _ in range(rounds):
             step = (mean @ v - v)[moving]
@@ -254,8 +254,16 @@ def _relax(v: np.ndarray, faces, group, ring, mids, left, right) -> np.ndarray:
                 v[b] = v[a] * MIRROR
     ears = np.nonzero(np.isin(group, ["ear_left", "ear_right"]))[0]
     for _ in range(2):
-        v[ears] += 0.35 * (mean @ v - v)[ears]
+        rate = np.where(ring[ears] <= 1, 0.4, 0.18)[:, None]
+        v[ears] += rate * (mean @ v - v)[ears]
     return v
+
+
+def proportion(points: np.ndarray) -> np.ndarray:
+    """Shortens the face below the eyes, where the plan is a tenth too long; rigid below the chin."""
+    below = np.clip(0.012 - points[:, 1], 0, 0.140)
+    eased = np.where(below < 0.012, below**2 / 0.024, below - 0.006)
+    return points + np.stack([0 * below, 0.10 * eased, 0 * below], 1)
 
 
 def build() -> HeadMesh:
@@ -280,7 +288,8 @@ def build() -> HeadMesh:
     b.part(head_parts.teeth(upper=True), "teeth_upper")
     b.part(head_parts.teeth(upper=False), "teeth_lower")
     b.part(head_parts.tongue(), "tongue")
+    plan = b.vertices()
     return HeadMesh(
-        b.vertices(), np.concatenate(b.faces), np.array(b.group), np.concatenate(b.ring),
+        proportion(plan), plan, np.concatenate(b.faces), np.array(b.group), np.concatenate(b.ring),
         np.concatenate(b.angle),
     )

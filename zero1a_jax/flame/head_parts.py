@@ -57,21 +57,21 @@ def teeth(upper: bool) -> Part:
     t = np.linspace(-1, 1, columns)
     phase = np.arange(columns) % COLUMNS_A_TOOTH
     gap = phase == 0
-    angle = t * np.deg2rad(82)
+    angle = t * np.deg2rad(76)
     scale = 1.0 if upper else 0.95
     x = scale * ARCH_HALF_WIDTH * np.sin(angle)
-    z = ARCH_FRONT - (0 if upper else 0.0022) - ARCH_DEPTH * (1 - np.cos(angle)) * 0.75
+    z = ARCH_FRONT - (0 if upper else 0.0030) - ARCH_DEPTH * (1 - np.cos(angle)) * 0.75
     out = np.stack([np.sin(angle), 0 * t, np.cos(angle)], 1)
     centre = np.stack([x, 0 * t, z], 1) - out * np.where(gap, 0.0007, 0.0)[:, None]
     # incisors are longer than the teeth at the sides
-    length = 0.0085 - 0.0016 * np.abs(t) - np.where(gap, 0.0008, 0)
+    length = 0.0085 - 0.0030 * t**2 - np.where(gap, 0.0008, 0)
     sign = 1 if upper else -1
-    edge_y = -0.0475 if upper else -0.0474
+    edge_y = -0.0488 if upper else -0.0462
     edge = centre + np.stack([0 * t, edge_y + 0.0085 * sign - sign * length, 0 * t], 1)
     root_y = edge_y + 0.0105 * sign
     root = centre * [1, 0, 1] + [0, root_y, -0.0012]
     middle = 0.45 * root + 0.55 * edge + out * np.where(gap, 0.0, 0.0007)[:, None]
-    back = root - 0.0065 * out
+    back = root - 0.0050 * out
     vertices = np.concatenate([root, middle, edge - 0.0008 * out, back])
     row = np.repeat(np.arange(4), columns)
     j = np.arange(columns - 1)
@@ -87,6 +87,6 @@ def teeth(upper: bool) -> Part:
 def tongue() -> Part:
     """A flat ellipsoid on the floor of the mouth, pole forward."""
     vertices, faces, row, column = sphere(9, 12)
-    out = vertices * [0.0165, 0.0058, 0.0240] + [0, -0.0575, 0.0530]
-    out[:, 1] -= 0.0022 * np.exp(-((out[:, 0] / 0.004) ** 2)) * (out[:, 1] > -0.0575)  # median furrow
+    out = vertices * [0.0120, 0.0055, 0.0225] + [0, -0.0585, 0.0520]
+    out[:, 1] -= 0.0022 * np.exp(-((out[:, 0] / 0.004) ** 2)) * (out[:, 1] > -0.0585)  # median furrow
     return out, faces, row, column

@@ -8,13 +8,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from zero1a_jax.flame.head_mesh import MIRROR, HeadMesh, neighbour_mean
-from zero1a_jax.flame.head_patches import LIP_LINE
-from zero1a_jax.flame.head_surface import EYE
+from zero1a_jax.flame.head_patches import mouth_line
+from zero1a_jax.flame.head_surface import EYE, EYE_RADIUS
 
 PARENTS = (-1, 0, 1, 1, 1)
 ROOT, NECK, JAW = np.array([[0, -0.165, -0.036], [0, -0.085, -0.032], [0, -0.008, -0.002]])
 JOINTS = np.stack([ROOT, NECK, JAW, EYE, EYE * MIRROR])
-JAW_ANGLE = 0.36  # radians about +x at jawOpen = 1
+JAW_ANGLE = 0.31  # radians about +x at jawOpen = 1
 LID_FOLLOW = 0.45  # share of the gaze's elevation that the upper lid follows
 
 
@@ -46,17 +46,16 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 def _below_mouth(mesh: HeadMesh) -> np.ndarray:
     """1 below the mouth, 0 above, blended at the corners: by ring angle on the lips, by height elsewhere."""
-    x, y = np.abs(mesh.vertices[:, 0]), mesh.vertices[:, 1]
+    x, y = np.abs(mesh.plan[:, 0]), mesh.plan[:, 1]
     lips = (mesh.group == "mouth") & (mesh.ring <= 3)
-    line = LIP_LINE - 0.0008 * np.clip(x / 0.0236, 0, 1) ** 2
     soft = 0.0012 + 0.03 * np.clip((x - 0.020) / 0.02, 0, 1)
-    by_height = ramp((line - y) / soft, -1, 1)
+    by_height = ramp((mouth_line(x) - y) / soft, -1, 1)
     lower = np.where(lips, ramp(-np.sin(mesh.angle), -0.10, 0.10), by_height)
     return np.where(lips & (np.abs(np.cos(mesh.angle)) > 0.985), 0.5, lower)
 
 
 def _skinning(mesh: HeadMesh, skin, lower, mean) -> np.ndarray:
-    _, y, z = mesh.vertices.T
+    _, y, z = mesh.plan.T
     mouth = mesh.group == "mouth"
     neck = ramp(y + 0.35 * (z + 0.03), -0.145, -0.075)
     face = ramp(z - 0.55 * (y + 0.06), -0.012, 0.030)
@@ -88,8 +87,8 @@ def build(mesh: HeadMesh) -> Rig:
 
 
 def spot(rig: Rig, centre, width) -> np.ndarray:
-    """Gaussian bump [V] on the skin; centre [3] and widths [3] in metres."""
-    q = (rig.mesh.vertices - np.asarray(centre)) / np.asarray(width)
+    """Gaussian bump [V] on the skin; centre [3] and widths [3] in metres of the plan."""
+    q = (rig.mesh.plan - np.asarray(centre)) / np.asarray(width)
     return np.exp(-0.5 * (q**2).sum(1)) * rig.skin
 
 
@@ -129,7 +128,7 @@ def lids(rig: Rig, left: bool, upper: float, lower: float) -> np.ndarray:
     n = len(elevation)
     opposite = elevation[-np.arange(n) % n]
     top = np.maximum(elevation, opposite)
-    meet = np.minimum(elevation, opposite) + 0.24 * (top - np.minimum(elevation, opposite))
+    meet = np.minimum(elevation, opposite) - 0.04 * (top - np.minimum(elevation, opposite))
     column = np.round(mesh.angle[ids] * n / (2 * np.pi)).astype(int) % n
     rows = [-3, -1, 0, 1, 2, 3, 4, 5, 6]
     fall = np.interp(mesh.ring[ids], rows, [0.7, 1, 1, 0.97, 0.86, 0.6, 0.34, 0.14, 0])
@@ -137,6 +136,10 @@ def lids(rig: Rig, left: bool, upper: float, lower: float) -> np.ndarray:
     angle = share * (meet - elevation)[column]
     c, s = np.cos(angle), np.sin(angle)
     turned = np.stack([q[:, 0], q[:, 1] * c + q[:, 2] * s, q[:, 2] * c - q[:, 1] * s], 1)
+    # keep off the bulging cornea, which may turn underneath
+    radius = np.linalg.norm(q, axis=1)
+    bare = np.maximum(0.0016 + EYE_RADIUS - radius, 0) * np.interp(mesh.ring[ids], [-1, 0, 3, 4], [0, 1, 1, 0])
+    turned *= (1 + bare * np.minimum(1, 3 * np.abs(share)) / radius)[:, None]
     delta = np.zeros_like(mesh.vertices)
     delta[ids] = turned - q
     return delta
@@ -145,7 +148,7 @@ def lids(rig: Rig, left: bool, upper: float, lower: float) -> np.ndarray:
 def gaze_lids(rig: Rig, left: bool, down: float) -> np.ndarray:
     """Displacement [V, 3] of the lids when the eye looks down by `down` radians (up where negative)."""
     amount = down / 0.32
-    return lids(rig, left, 0.46 * amount, -0.30 * max(amount, 0) + 0.10 * min(amount, 0))
+    return lids(rig, left, 0.46 * amount, -0.22 * max(amount, 0) + 0.10 * min(amount, 0))
 
 
 def pose_basis(rig: Rig) -> np.ndarray:
@@ -171,9 +174,11 @@ def jaw_corrective(rig: Rig) -> np.ndarray:
     delta = np.zeros_like(rig.mesh.vertices)
     for side in (1, -1):
         corner = spot(rig, (side * 0.0245, -0.047, 0.077), (0.009, 0.014, 0.020))
-        delta += along(corner, (-side * 0.0040, 0, -0.0010))
+        delta += along(corner, (-side * 0.0026, 0, -0.0010))
         cheek = spot(rig, (side * 0.040, -0.034, 0.050), (0.014, 0.022, 0.022))
         delta += along(cheek, (-side * 0.0022, 0, 0))
+    upper = spot(rig, (0, -0.043, 0.088), (0.014, 0.009, 0.02)) * (1 - rig.lower)
+    delta += along(upper, (0, 0.0012, 0))
     return smooth(rig, delta)
 
 
@@ -191,7 +196,7 @@ def joint_regressor(rig: Rig, still: np.ndarray) -> np.ndarray:
     for joint, chosen in enumerate(choice):
         ids = np.nonzero(chosen)[0]
         if len(ids) < 8:
-            raise ValueError(f"joint {joint} has only {len(ids)} vertices to be regressed from; widen its region")
+            raise ValueError(f"joint {joint} is regressed from only {len(ids)} vertices; widen its region")
         a = np.concatenate([v[ids].T, np.ones((1, len(ids)))])
         start = np.full(len(ids), 1 / len(ids))
         rows[joint, ids] = start + np.linalg.pinv(a) @ (np.append(JOINTS[joint], 1) - a @ start)

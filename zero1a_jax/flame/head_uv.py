@@ -30,7 +30,7 @@ def texture_coordinates(mesh: HeadMesh) -> tuple[np.ndarray, np.ndarray]:
     The skin unrolls around the vertical axis (u = 0.5 is the middle of the face, the seam runs down the
     back); eyeballs, ears, mouth pocket and tongue are discs and the teeth strips along the lower border.
     """
-    x, y, z = mesh.vertices.T
+    x, y, z = mesh.plan.T
     u = 0.5 + np.arctan2(x, z + 0.02) / (2 * np.pi)
     v = np.arctan2(y - 0.0, np.hypot(x, z + 0.02))
     height = (v - v.min()) / (v.max() - v.min())
@@ -98,7 +98,7 @@ def _cut_seam(uv: np.ndarray, faces: np.ndarray, mesh: HeadMesh) -> tuple[np.nda
 
 def region_masks(mesh: HeadMesh) -> dict[str, np.ndarray]:
     """FLAME's fourteen regions and the parts of our own, name to [V] bool; left is the subject's."""
-    x, y, z = mesh.vertices.T
+    x, y, z = mesh.plan.T
     group, ring = mesh.group, mesh.ring
     m = {f"{side}_eyeball": group == f"ball_{side}" for side in ("left", "right")}
     m |= {f"{side}_ear": group == f"ear_{side}" for side in ("left", "right")}
@@ -118,8 +118,9 @@ def region_masks(mesh: HeadMesh) -> dict[str, np.ndarray]:
     m["lower_lip"] = m["lips"] & (np.sin(mesh.angle) <= 1e-9)
     m["mouth_interior"] = (group == "mouth") & (ring < 0)
     m["boundary"] = (group == "neck") & (ring == ring[group == "neck"].max())
-    m["neck"] = (group == "neck") | ((group == "free") & (y < -0.085 + 0.35 * np.clip(-z, 0, 0.06)) & (z < 0.04))
-    m["shoulders"] = (group == "neck") & (ring >= 3)
+    under_jaw = (group == "free") & (y < -0.080 + 0.6 * np.clip(0.02 - z, 0, 0.08)) & (z < 0.03)
+    m["neck"] = (group == "neck") | under_jaw
+    m["shoulders"] = (group == "neck") & (ring >= 6)
     inner = ~eyeballs & ~m["teeth"] & ~m["tongue"] & ~m["mouth_interior"]
     skin = inner & ~m["neck"] & ~m["left_ear"] & ~m["right_ear"]
     hairline = 0.098 - 0.35 * np.clip(0.075 - z, 0, 1) - 0.9 * np.clip(np.abs(x) - 0.040, 0, 1)
