@@ -20,6 +20,8 @@ from zero1a_jax.types import Array, Avatar, Camera, FlameModel, FlameParams
 SLOTS = 4096  # avatars are padded to a multiple of it, so that those of a table share their programs
 CHUNK = 8  # frames of one call
 
+_pose = jax.jit(avatar_room.pose)
+
 
 class Loaded(NamedTuple):
     """What an export folder holds, ready to be posed."""
@@ -75,7 +77,7 @@ def render(
     """
     count = len(np.asarray(flame.jaw))
     middle = jax.tree.map(lambda x: jnp.asarray(x)[count // 2], flame)
-    posed = jax.jit(avatar_room.pose)(avatar, model, middle)
+    posed = _pose(avatar, model, middle)
     sample = jax.tree.map(lambda x: jnp.asarray(x)[:: max(1, count // 8)], cameras)
     capacity = rasterizer.suggest_capacity(posed, sample, margin=1.5)
     for start in range(0, count, CHUNK):
@@ -113,10 +115,9 @@ def _chunk(
 def pose_function(loaded: Loaded) -> Callable[[FlameParams], Any]:
     """The jitted params -> Gaussians of the viewer; the dead are left out."""
     alive = np.asarray(loaded.avatar.alive)
-    function = jax.jit(avatar_room.pose)
 
     def pose(params: FlameParams) -> Any:
-        posed = function(loaded.avatar, loaded.model, params)
+        posed = _pose(loaded.avatar, loaded.model, params)
         return jax.tree.map(lambda x: np.asarray(x)[alive], posed)
 
     return pose

@@ -71,9 +71,13 @@ def _with_shape(flame: FlameParams, shape: Array) -> FlameParams:
 
 def _landmarks(model: FlameModel, flame: FlameParams, shape: Array, cameras: Camera) -> np.ndarray:
     """The 68 landmarks in pixels, [K, 68, 2]."""
-    params = _with_shape(flame, shape)
+    return np.asarray(_projected(model, _with_shape(flame, shape), cameras))
+
+
+@jax.jit
+def _projected(model: FlameModel, params: FlameParams, cameras: Camera) -> jax.Array:
     vertices, _ = flame_room.forward(model, params)
-    return np.asarray(project(cameras, flame_room.landmarks68(model, vertices, params))[0])
+    return project(cameras, flame_room.landmarks68(model, vertices, params))[0]
 
 
 def _between_eyes(model: FlameModel, shape: Array, size: int) -> float:

@@ -47,7 +47,9 @@ def _public(tree: ast.Module):
     for node in tree.body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
             yield node.name, node
-            if isinstance(node, ast.ClassDef):
+            bases = {ast.unparse(base).split(".")[-1] for base in getattr(node, "bases", ())}
+            # A Protocol's members only name what its docstring describes.
+            if isinstance(node, ast.ClassDef) and "Protocol" not in bases:
                 for inner in node.body:
                     if isinstance(inner, ast.FunctionDef) and not inner.name.startswith("_"):
                         yield f"{node.name}.{inner.name}", inner

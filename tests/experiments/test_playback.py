@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
     # Coloured at random: on a grey head a moving part is not seen before the others.
     colours = np.random.default_rng(0).normal(size=avatar.gaussians.sh.shape).astype(np.float32)
     avatar = avatar.replace(gaussians=avatar.gaussians.replace(sh=colours))
-    posed = avatar_room.pose(avatar, model, flame_room.zero_params(model))
+    posed = jax.jit(avatar_room.pose)(avatar, model, flame_room.zero_params(model))
     path = tmp_path_factory.mktemp("run")
     meta = {"flame_version": model.version, "faces": len(model.faces)}
     outputs.save_avatar(path / "export", avatar, posed, meta)
