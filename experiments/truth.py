@@ -22,7 +22,7 @@ EYE_CORNERS = (36, 45)  # iBUG's outer corners of the eyes
 
 def person(seed: int) -> tuple[Array, Any]:
     """(shape [S], look) of the person that `experiments.run --image=synthetic:SEED` shows."""
-    return synthetic.identity(jax.random.split(jax.random.key(seed), 3)[0])
+    return jax.jit(synthetic.identity)(jax.random.split(jax.random.key(seed), 3)[0])
 
 
 def compare(
@@ -75,7 +75,7 @@ def _landmarks(model: FlameModel, flame: FlameParams, shape: Array, cameras: Cam
 
 
 @jax.jit
-def _projected(model: FlameModel, params: FlameParams, cameras: Camera) -> jax.Array:
+def _projected(model: FlameModel, params: FlameParams, cameras: Camera) -> Array:
     vertices, _ = flame_room.forward(model, params)
     return project(cameras, flame_room.landmarks68(model, vertices, params))[0]
 

@@ -12,12 +12,13 @@ from zero1a_jax.geometry import portrait_camera
 from zero1a_jax.types import Motion
 
 SIZE = 32
+BIND = jax.jit(avatar_room.bind, static_argnames="capacity")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     model = flame_room.procedural_head()
-    avatar = avatar_room.bind(
+    avatar = BIND(
         jax.random.key(0),
         model,
         flame_room.zero_params(model).shape,
@@ -34,21 +35,34 @@ def folder(tmp_path_factory):
     return path
 
 
-def test_padding_changes_no_pixel_and_chunks_are_in_order(folder):
+def test_padding_adds_only_the_dead(folder):
     loaded = playback.load(folder)
     plain, _ = outputs.load_avatar(folder / "export")
-    count = playback.CHUNK + 1
-    target = flame_room.frame_target(loaded.model, plain.shape)
+    count = len(plain.alive)
+    assert len(loaded.avatar.alive) == -(-count // playback.SLOTS) * playback.SLOTS > count
+    posed = jax.jit(avatar_room.pose)(loaded.avatar, loaded.model, flame_room.zero_params(loaded.model))
+    world, _ = outputs.ply.load(folder / "export" / "avatar_world.ply")
+    np.testing.assert_allclose(posed.means[:count], world.means, atol=1e-6)
+    assert (np.asarray(posed.opacity_logits)[count:] < -20).all()
+    shown = playback.pose_function(loaded)(flame_room.zero_params(loaded.model))
+    assert len(shown.means) == count
+
+
+def test_every_frame_comes_once_and_in_order(folder):
+    loaded = playback.load(folder)
+    count = playback.CHUNK + 3
+    target = flame_room.frame_target(loaded.model, loaded.avatar.shape)
     cameras = portrait_camera(target, np.linspace(-1, 1, count), np.zeros(count), SIZE)
     flame = flame_room.zero_params(loaded.model, (count,))
-    padded = list(playback.render(loaded.avatar, loaded.model, flame, cameras, background=np.ones(3)))
-    assert len(padded) == count and padded[0][0].shape == (SIZE, SIZE, 3)
-    sums = [rgb.sum() for rgb, _ in padded]
-    assert len(set(np.round(sums, 2))) > count // 2  # the head turns
-    last = jax.tree.map(lambda x: x[-1:], (flame, cameras))
-    (own,) = playback.render(plain, loaded.model, *last, background=np.ones(3))
-    np.testing.assert_allclose(own[0], padded[-1][0], atol=1e-5)
-    assert 0.2 < own[1].mean() < 0.9
+    frames = list(playback.render(loaded.avatar, loaded.model, flame, cameras, background=np.ones(3)))
+    assert len(frames) == count and frames[0][0].shape == (SIZE, SIZE, 3)
+    backward = jax.tree.map(lambda x: x[::-1], (flame, cameras))
+    again = list(playback.render(loaded.avatar, loaded.model, *backward, background=np.ones(3)))
+    for (rgb, alpha), (other, _) in zip(frames, again[::-1], strict=True):
+        np.testing.assert_allclose(rgb, other, atol=1e-5)
+        assert 0.2 < alpha.mean() < 0.9
+    differences = [np.abs(a - b).mean() for (a, _), (b, _) in zip(frames, frames[1:], strict=False)]
+    assert min(differences) > 1e-3  # the camera moves
 
 
 def test_the_wrong_head_is_refused(folder, monkeypatch):
