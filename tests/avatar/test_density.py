@@ -97,10 +97,10 @@ def test_a_round_of_density_control(reference, rule):
     counter = arrays[f"{rule}_out_binding_counter"]
     np.testing.assert_array_equal(np.bincount(np.asarray(grown.face_ids)[alive], minlength=faces), counter)
     g = grown.gaussians
-    found = np.concatenate([np.asarray(grown.face_ids)[:, None], g.quats, g.opacity_logits[:, None], g.log_scales,
-                            g.means], 1)[alive]  # fmt: skip
-    truth = np.concatenate([expected["binding"][:, None], expected["rotation"], expected["opacity"],
-                            expected["scaling"], expected["xyz"]], 1)  # fmt: skip
+    columns = (grown.face_ids[:, None], g.quats, g.opacity_logits[:, None], g.log_scales, g.means)
+    found = np.concatenate([np.asarray(column) for column in columns], 1)[alive]
+    names = ("rotation", "opacity", "scaling", "xyz")
+    truth = np.concatenate([expected["binding"][:, None], *(expected[name] for name in names)], 1)
     assert found.shape == truth.shape
     # The order of slots is ours: sort both by what is copied exactly, then by rounded values.
     order = [np.lexsort(np.round(rows, 4).T[::-1]) for rows in (found, truth)]
@@ -132,13 +132,15 @@ def test_full_capacity_gives_to_the_largest_gradients(reference):
 def test_pruned_slots_are_free_at_once(reference):
     count = len(reference("flame/rigging.npz")["binding"])
     _, avatar, statistics, scale = case(reference, count)
-    faint = jnp.where(jnp.arange(count) % 2 == 0, -9.0, 2.0)
-    avatar = avatar.replace(gaussians=avatar.gaussians.replace(opacity_logits=faint))
-    statistics = statistics.replace(gradient_sum=jnp.ones(count), seen=jnp.ones(count))
+    bright = jnp.arange(count) % 2 == 1
+    logits = jnp.where(bright, 2.0, -9.0)
+    avatar = avatar.replace(gaussians=avatar.gaussians.replace(opacity_logits=logits))
+    statistics = statistics.replace(gradient_sum=bright.astype(jnp.float32), seen=jnp.ones(count))
     config = DensityConfig(gradient=0.5, dense_scale=1e9, max_scale=None)
     grown, _ = densify_jit(avatar, statistics, scale, np.zeros((2, count, 3), np.float32), config=config)
-    assert bool(grown.alive.all())
-    assert float((grown.gaussians.opacity_logits > 0).mean()) > 0.6
+    pruned = int(protect(~bright, avatar.alive, avatar.face_ids, len(scale)).sum())
+    assert pruned > 0 and bool(grown.alive.all())
+    assert int((grown.gaussians.opacity_logits > 0).sum()) == int(bright.sum()) + pruned
 
 
 def test_children_of_a_split_are_drawn_from_their_parent():

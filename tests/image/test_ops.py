@@ -42,7 +42,9 @@ def test_crop_of_the_whole_is_resize():
 def test_crop_takes_whole_pixels_and_fills_outside():
     image = picture(16, 24, 3)
     np.testing.assert_allclose(crop(image, np.array([5, 3, 13, 11.0]), 8), image[3:11, 5:13], atol=1e-6)
-    outside = crop(image, np.array([-8, 4, 8, 12.0]), (8, 16), fill=np.array([1.0, 0.5, 0.0]))
+    outside = crop(
+        image, np.array([-8, 4, 8, 12], np.float32), (8, 16), fill=np.array([1.0, 0.5, 0.0], np.float32)
+    )
     np.testing.assert_allclose(outside[:, 8:], image[4:12, :8], atol=1e-6)
     np.testing.assert_allclose(outside[:, :8], np.broadcast_to([1.0, 0.5, 0.0], (8, 8, 3)), atol=1e-6)
     with pytest.raises(ValueError, match="one box of 4 numbers"):

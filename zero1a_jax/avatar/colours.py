@@ -19,6 +19,7 @@ from zero1a_jax.types import Array, Avatar, FlameModel, Portrait
 
 SH_BASIS_0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 sqrt(pi))
 _FACING = (0.15, 0.45)  # cosine to the viewer between which a sample's trust rises from 0 to 1
+_COVERED = (0.88, 0.995)  # the same for the portrait's alpha: rims carry background
 _SLACK = 0.0015  # metres behind the z-buffer at which a point still counts as seen
 _ROUNDS = 200  # rings of triangles that a colour can flow
 _FADE = 0.9  # trust lost per ring
@@ -78,7 +79,7 @@ def sample_visible(
     seen = inside & (depth <= front + slack)
 
     values = _bilinear(jnp.concatenate([portrait.rgb, portrait.alpha[..., None]], -1), pixels)
-    trust = _smoothstep(cosine, *_FACING) * _smoothstep(values[:, 3], 0.7, 0.98) * seen
+    trust = _smoothstep(cosine, *_FACING) * _smoothstep(values[:, 3], *_COVERED) * seen
     return values[:, :3], trust
 
 
