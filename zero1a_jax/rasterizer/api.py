@@ -67,15 +67,16 @@ def render(
     if capacity is None:
         capacity = default_capacity(size, camera.height, camera.width)
     if not isinstance(capacity, int | np.integer) or capacity < 1:
-        raise ValueError(f"capacity must be a positive Python integer, because it is static; got {capacity!r}.")
+        raise ValueError(f"capacity must be a positive Python integer (it is static); got {capacity!r}.")
     background = jnp.asarray(background, gaussians.means.dtype)
     if background.shape not in ((3,), (*batch, 3)):
-        raise ValueError(f"background must be [3] or {[*batch, 3]}, one colour a camera; got {background.shape}.")
+        raise ValueError(f"background must be [3] or {[*batch, 3]}; got {list(background.shape)}.")
     if screen_offset is not None and screen_offset.shape != (*batch, size, 2):
         raise ValueError(f"screen_offset must be {[*batch, size, 2]}; got {list(screen_offset.shape)}.")
     if size == 0:
         return _empty(camera, background, batch)
-    function = functools.partial(_render_one, gaussians, capacity=int(capacity), antialiased=antialiased, near=near)
+    options = {"capacity": int(capacity), "antialiased": antialiased, "near": near}
+    function = functools.partial(_render_one, gaussians, **options)
     for _ in batch:
         function = jax.vmap(function)
     offset = jnp.zeros((*batch, size, 2), gaussians.means.dtype) if screen_offset is None else screen_offset
@@ -90,9 +91,10 @@ def default_capacity(size: int, height: int, width: int) -> int:
     """The capacity that `render` takes for `size` Gaussians where none is given.
 
     Sixteen tiles a Gaussian and sixteen Gaussians a tile, in steps of 4096, but never more than there can
-    be. That is about twice what a head of small Gaussians needs; a scene of large ones needs more.
+    be. That is several times what a head of small Gaussians needs; a scene of large ones can need more.
     """
     tiles = Grid(height, width).tiles
+    # On a CPU room that stays empty is nearly free (see tile_lists), a wrong picture is not.
     return max(1, min(size * tiles, 4096 * math.ceil((16 * size + 16 * tiles) / 4096)))
 
 
@@ -121,7 +123,12 @@ _count = jax.jit(count_intersections, static_argnames=("antialiased", "near"))
 
 
 def suggest_capacity(
-    gaussians: Gaussians, camera: Camera, *, antialiased: bool = False, near: float = NEAR, margin: float = 1.25
+    gaussians: Gaussians,
+    camera: Camera,
+    *,
+    antialiased: bool = False,
+    near: float = NEAR,
+    margin: float = 1.25,
 ) -> int:
     """A capacity with room for `margin` times what these cameras need: a power of two, at least 4096.
 
@@ -137,8 +144,9 @@ def _check(gaussians: Gaussians, camera: Camera) -> tuple[int, ...]:
     size = gaussians.means.shape[0]
     wanted = {"means": (size, 3), "log_scales": (size, 3), "quats": (size, 4), "opacity_logits": (size,)}
     for name, shape in wanted.items():
-        if getattr(gaussians, name).shape != shape:
-            raise ValueError(f"gaussians.{name} must be {list(shape)}; got {list(getattr(gaussians, name).shape)}.")
+        given = getattr(gaussians, name).shape
+        if given != shape:
+            raise ValueError(f"gaussians.{name} must be {list(shape)}; got {list(given)}.")
     sh = gaussians.sh.shape
     if len(sh) != 3 or sh[0] != size or sh[1] not in COEFFICIENTS or sh[2] != 3:
         raise ValueError(f"gaussians.sh must be [{size}, K, 3] with K in {COEFFICIENTS}; got {list(sh)}.")

@@ -29,17 +29,18 @@ _ABSENT = np.float32(-1e4)  # log opacity past a list's end
 
 
 class Plan(NamedTuple):
-    """How the loop is cut. Static."""
+    """How the loops are cut. Static."""
 
     lanes: int  # tiles a block
-    unroll: int  # list entries a step of the forward pass
+    forward: int  # list entries a step of the forward pass
+    backward: int  # and of the backward pass
 
 
 def plan(tiles: int) -> Plan:
     """Blocks for this many tiles: narrow enough for a CPU's cache, everything at once elsewhere."""
     if jax.default_backend() != "cpu":
-        return Plan(lanes=tiles, unroll=16)
-    return Plan(lanes=min(64, tiles), unroll=8)
+        return Plan(lanes=tiles, forward=16, backward=4)
+    return Plan(lanes=min(64, tiles), forward=4, backward=2)
 
 
 class _Blocks(NamedTuple):
@@ -53,7 +54,12 @@ class _Blocks(NamedTuple):
 def _blocks(lists: Lists, origins: jax.Array, lanes: int) -> tuple[_Blocks, jax.Array]:
     """Sorts tiles by falling count. Returns the blocks and [T], where in them each tile went."""
     tiles = lists.counts.shape[0]
-    order = jnp.argsort(-lists.counts).astype(jnp.int32)
+    bits = max(1, (tiles - 1).bit_length())
+    # Count and index share an integer; counts beyond its room are equally long for this purpose.
+    rest = np.uint32((1 << (32 - bits)) - 1)
+    key = (rest - jnp.minimum(lists.counts.astype(jnp.uint32), rest)) << bits
+    order = lax.sort(key | jnp.arange(tiles, dtype=jnp.uint32), is_stable=False)
+    order = (order & np.uint32((1 << bits) - 1)).astype(jnp.int32)
     groups = -(-tiles // lanes)
     padding = groups * lanes - tiles
     padded = jnp.pad(order, (0, padding))
@@ -63,23 +69,60 @@ def _blocks(lists: Lists, origins: jax.Array, lanes: int) -> tuple[_Blocks, jax.
     return _Blocks(*(column.reshape(groups, lanes) for column in columns)), place
 
 
+def _with_absent(table: jax.Array) -> jax.Array:
+    """The table with one more row, invisible, for the entries past a list's end."""
+    return jnp.concatenate([table, jnp.zeros((1, FIELDS), table.dtype).at[0, 5].set(_ABSENT)])
+
+
 def _fetch(table, ids, block, step, unroll):
-    """Entries step..step+unroll-1 of every lane: FIELDS arrays [unroll, B], relative to the tile."""
+    """Entries step..step+unroll-1 of every lane: FIELDS arrays [unroll, B] and their rows in the table."""
     at = step + jnp.arange(unroll, dtype=jnp.int32)[:, None]
-    present = at < block.counts
-    owner = ids.at[jnp.where(present, block.starts + at, 0)].get(mode="promise_in_bounds")
+    owner = ids.at[jnp.minimum(block.starts + at, ids.shape[0] - 1)].get(mode="promise_in_bounds")
+    owner = jnp.where(at < block.counts, owner, table.shape[0] - 1)
     rows = table.at[owner].get(mode="promise_in_bounds")
-    x, y, l00, l01, l11, log_opacity, *values = (rows[..., i] for i in range(FIELDS))
-    log_opacity = jnp.where(present, log_opacity, _ABSENT)
-    return (x - block.x, y - block.y, l00, l01, l11, log_opacity, *values), owner, present
+    return tuple(rows[..., i] for i in range(FIELDS)), owner
 
 
-def _alpha(x, y, l00, l01, l11, log_opacity):
-    """Offsets' falloff as u, v and the unclipped alpha."""
-    dy = _Y - y
-    u = l00 * (_X - x) + l01 * dy
+def _alpha(fields, block):
+    """The alpha of entries [U, B] on the block's pixels before it is clipped, [U, PIXELS, B]."""
+    x, y, l00, l01, l11, log_opacity = (field[:, None] for field in fields[:6])
+    dy = _Y - (y - block.y)
+    u = l00 * (_X - (x - block.x)) + l01 * dy
     v = l11 * dy
     return jnp.exp(log_opacity - (u * u + v * v))
+
+
+def _weights(raw, transmittance):
+    """Alphas and weights of the entries, in lists, and the transmittance behind them.
+
+    The transmittance goes on falling behind the last Gaussian that is drawn, so that nothing follows.
+    """
+    alpha = jnp.where(raw >= MIN_ALPHA, jnp.minimum(raw, MAX_ALPHA), 0.0)
+    weights = []
+    for entry in alpha:
+        after = transmittance * (1 - entry)
+        weights.append(jnp.where(after > MIN_TRANSMITTANCE, entry * transmittance, 0.0))
+        transmittance = after
+    return alpha, weights, transmittance
+
+
+def _walk(table, ids, block, unroll, carry, advance):
+    """Runs advance(carry, fields, owner) -> (carry, transmittance) along the lists of a block."""
+
+    def unfinished(state):
+        return state[1]
+
+    def step(state):
+        at, _, carry, fetched = state
+        carry, transmittance = advance(carry, *fetched)
+        going_on = jnp.max(jnp.where(at + unroll < block.counts, transmittance, 0.0)) > MIN_TRANSMITTANCE
+        # The next parameters travel in the loop's state: fetched within the step, they would be fetched
+        # again for every array that uses them.
+        following = _fetch(table, ids, block, at + unroll, unroll)
+        return at + unroll, going_on, carry, following
+
+    start = (jnp.int32(0), block.counts[0] > 0, carry, _fetch(table, ids, block, 0, unroll))
+    return lax.while_loop(unfinished, step, start)[2]
 
 
 def forward(table: jax.Array, lists: Lists, origins: jax.Array, plan: Plan) -> jax.Array:
@@ -89,69 +132,50 @@ def forward(table: jax.Array, lists: Lists, origins: jax.Array, plan: Plan) -> j
     Returns [T, CHANNELS, PIXELS]: sums of weight times red, green, blue, depth and 1.
     """
     blocks, place = _blocks(lists, origins, plan.lanes)
-    unroll, lanes = plan.unroll, plan.lanes
+    table = _with_absent(table)
+    shape = (PIXELS, plan.lanes)
 
     def through(_, block):
-        def unfinished(state):
-            return (state[0] < block.counts[0]) & state[-1]
+        def advance(carry, fields, owner):
+            transmittance, sums = carry
+            _, weights, transmittance = _weights(_alpha(fields, block), transmittance)
+            channels = [sum(w * v for w, v in zip(weights, value, strict=True)) for value in fields[6:]]
+            # One array for all channels: every separate one would cost a pass over the tiles.
+            return (transmittance, sums + jnp.stack([*channels, sum(weights)])), transmittance
 
-        def advance(state):
-            step, transmittance, sums, fields, _ = state
-            alpha = _alpha(*(f[:, None, :] for f in fields[:6]))
-            alpha = jnp.where(alpha >= MIN_ALPHA, jnp.minimum(alpha, MAX_ALPHA), 0.0)
-            sums = list(sums)
-            for u in range(unroll):
-                after = transmittance * (1 - alpha[u])
-                drawn = after > MIN_TRANSMITTANCE
-                weight = jnp.where(drawn, alpha[u] * transmittance, 0.0)
-                transmittance = jnp.where(drawn, after, 0.0)
-                for channel in range(4):
-                    sums[channel] += weight * fields[6 + channel][u]
-                sums[4] += weight
-            # The next parameters travel in the loop's state: fetched inside, they would be fetched
-            # again for every output that uses them.
-            following = _fetch(table, ids, block, step + unroll, unroll)[0]
-            return step + unroll, transmittance, tuple(sums), following, jnp.max(transmittance) > 0
+        carry = (jnp.ones(shape, table.dtype), jnp.zeros((CHANNELS, *shape), table.dtype))
+        return None, _walk(table, lists.ids, block, plan.forward, carry, advance)[1]
 
-        start = jnp.int32(0)
-        first = _fetch(table, ids, block, start, unroll)[0]
-        zero = jnp.zeros((PIXELS, lanes), table.dtype)
-        state = lax.while_loop(
-            unfinished, advance, (start, zero + 1, (zero,) * CHANNELS, first, jnp.bool_(True))
-        )
-        return None, jnp.stack(state[2])
-
-    ids = lists.ids
     _, sums = lax.scan(through, None, blocks)  # [G, CHANNELS, PIXELS, B]
     return jnp.moveaxis(sums, 3, 1).reshape(-1, CHANNELS, PIXELS)[place]
 
 
-def _moments() -> np.ndarray:
+def _polynomials() -> np.ndarray:
     """[6, PIXELS]: 1, x, y, xx, xy, yy of the pixels about the tile's middle."""
     x, y = _X[:, 0] - TILE / 2, _Y[:, 0] - TILE / 2
     return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y])
 
 
-def _field_gradients(fields, sums, value_sums):
-    """From moments of dL/dsigma about the tile's middle to gradients of the fields, [B, FIELDS]."""
-    x, y, l00, l01, l11 = fields[:5]
-    x, y = x - TILE / 2, y - TILE / 2
-    s, sx, sy, sxx, sxy, syy = sums
-    sxx, sxy, syy = sxx - 2 * x * sx + x * x * s, sxy - x * sy - y * sx + x * y * s, syy - 2 * y * sy + y * y * s
-    sx, sy = sx - x * s, sy - y * s
+def _about(x, y, moments):
+    """Moves moments (1, x, y, xx, xy, yy) to another centre."""
+    s, sx, sy, sxx, sxy, syy = moments
+    return [
+        s,
+        sx - x * s,
+        sy - y * s,
+        sxx - x * (2 * sx - x * s),
+        sxy - x * sy - y * (sx - x * s),
+        syy - y * (2 * sy - y * s),
+    ]
+
+
+def _from_moments(table: jax.Array, sums: jax.Array) -> jax.Array:
+    """Gradients of the fields from moments of dL/dsigma about each mean and sums of weights, [M, FIELDS]."""
+    l00, l01, l11 = table.T[2:5]
+    s, sx, sy, sxx, sxy, syy = sums.T[:6]
     su, sv = l00 * sx + l01 * sy, l11 * sy
-    return jnp.stack(
-        [
-            -2 * l00 * su,
-            -2 * (l01 * su + l11 * sv),
-            2 * (l00 * sxx + l01 * sxy),
-            2 * (l00 * sxy + l01 * syy),
-            2 * l11 * syy,
-            -s,
-            *value_sums,
-        ],
-        -1,
-    )
+    shape = [2 * (l00 * sxx + l01 * sxy), 2 * (l00 * sxy + l01 * syy), 2 * l11 * syy]
+    return jnp.stack([-2 * l00 * su, -2 * (l01 * su + l11 * sv), *shape, -s, *sums.T[6:]], 1)
 
 
 def backward(
@@ -159,46 +183,41 @@ def backward(
 ) -> jax.Array:
     """The gradient of `forward` with respect to the table, [M, FIELDS].
 
-    Front to back: with h = weight * (cotangent . values) and R the sum of h over what lies behind,
-    dL/dsigma = alpha / (1 - alpha) R - h. Sums over pixels are one matrix product.
+    Front to back: with sigma the exponent, h = weight * (cotangent . values) and R the sum of h over what
+    lies behind, dL/dsigma = alpha / (1 - alpha) R - h. Sums over pixels are matrix products.
     """
     blocks, _ = _blocks(lists, origins, plan.lanes)
     remaining = jnp.sum(output * cotangent, 1, keepdims=True)
     pixels = jnp.concatenate([cotangent, remaining], 1).reshape(-1, (CHANNELS + 1) * PIXELS)
-    moments, lanes, ids = jnp.asarray(_moments(), table.dtype), plan.lanes, lists.ids
+    polynomials = jnp.asarray(_polynomials(), table.dtype)
+    padded, lanes, unroll = _with_absent(table), plan.lanes, plan.backward
 
     def through(gradient, block):
-        values = pixels[block.tile].T.reshape(CHANNELS + 1, PIXELS, lanes)
-        by_value = jnp.moveaxis(values[:4], 0, 1)
+        *values, by_alpha, remaining = pixels[block.tile].T.reshape(CHANNELS + 1, PIXELS, lanes)
+        by_value = jnp.stack(values, 1)  # [PIXELS, 4, B]
 
-        def unfinished(state):
-            return (state[0] < block.counts[0]) & state[-1]
+        def advance(carry, fields, owner):
+            transmittance, remaining, gradient = carry
+            raw = _alpha(fields, block)
+            alpha, weights, transmittance = _weights(raw, transmittance)
+            gains = [by_alpha + sum(fields[6 + c][u] * values[c] for c in range(4)) for u in range(unroll)]
+            own = [w * gain for w, gain in zip(weights, gains, strict=True)]
+            own = jnp.stack(own)
+            slopes = []
+            for u in range(unroll):
+                remaining = remaining - own[u]
+                slope = alpha[u] / (1 - alpha[u]) * remaining - own[u]
+                slopes.append(jnp.where((weights[u] > 0) & (raw[u] <= MAX_ALPHA), slope, 0.0))
+            moments = (polynomials @ jnp.concatenate(slopes, 1)).reshape(6, unroll, lanes)
+            shares = jnp.concatenate([w[:, None] * by_value for w in weights], 1)
+            shares = (polynomials[:1] @ shares.reshape(PIXELS, -1)).reshape(unroll, 4, lanes)
+            moments = _about(fields[0] - block.x - TILE / 2, fields[1] - block.y - TILE / 2, moments)
+            rows = jnp.stack([*moments, *jnp.moveaxis(shares, 1, 0)], -1).reshape(-1, FIELDS)
+            gradient = gradient.at[owner.reshape(-1)].add(rows, mode="promise_in_bounds")
+            return (transmittance, remaining, gradient), transmittance
 
-        def advance(state):
-            step, transmittance, remaining, gradient, (fields, owner, present), _ = state
-            fields = [f[0] for f in fields]
-            raw = _alpha(*fields[:6])
-            alpha = jnp.where(raw >= MIN_ALPHA, jnp.minimum(raw, MAX_ALPHA), 0.0)
-            after = transmittance * (1 - alpha)
-            drawn = after > MIN_TRANSMITTANCE
-            weight = jnp.where(drawn, alpha * transmittance, 0.0)
-            own = weight * (sum(fields[6 + c] * values[c] for c in range(4)) + values[4])
-            remaining = remaining - own
-            slope = alpha / (1 - alpha) * remaining - own
-            slope = jnp.where((weight > 0) & (raw <= MAX_ALPHA), slope, 0.0)
-            stacked = jnp.concatenate([slope[:, None], weight[:, None] * by_value], 1)
-            sums = (moments @ stacked.reshape(PIXELS, 5 * lanes)).reshape(6, 5, lanes)
-            rows = _field_gradients(fields, sums[:, 0], sums[0, 1:])
-            rows = jnp.where(present[0][:, None], rows, 0.0)
-            gradient = gradient.at[owner[0]].add(rows, mode="promise_in_bounds")
-            transmittance = jnp.where(drawn, after, 0.0)
-            following = _fetch(table, ids, block, step + 1, 1)
-            return step + 1, transmittance, remaining, gradient, following, jnp.max(transmittance) > 0
+        carry = (jnp.ones((PIXELS, lanes), table.dtype), remaining, gradient)
+        return _walk(padded, lists.ids, block, unroll, carry, advance)[2], None
 
-        start = jnp.int32(0)
-        ones = jnp.ones((PIXELS, lanes), table.dtype)
-        first = _fetch(table, ids, block, start, 1)
-        state = (start, ones, values[5], gradient, first, jnp.bool_(True))
-        return lax.while_loop(unfinished, advance, state)[3], None
-
-    return lax.scan(through, jnp.zeros_like(table), blocks)[0]
+    sums, _ = lax.scan(through, jnp.zeros_like(padded), blocks)
+    return _from_moments(table, sums[:-1])

@@ -16,7 +16,7 @@ from zero1a_jax.types import Camera, Gaussians
 
 BLUR = 0.3  # pixels squared, added to both variances (gsplat's eps2d)
 _MAX_LOG_SCALE = 30.0  # beyond: float32 would overflow
-_MAX_DEVIATION = 1e7  # pixels; a splat this wide is constant over any image
+_MAX_DEVIATION = 1e5  # pixels; a splat this wide is constant over any image
 
 
 class Splats(NamedTuple):
@@ -83,7 +83,7 @@ def _deviation_rows(gaussians: Gaussians, camera: Camera, point: tuple) -> tuple
     scales = jnp.exp(jnp.minimum(gaussians.log_scales, _MAX_LOG_SCALE)).T
 
     def times_axes(row: list) -> list:
-        products = [sum(row[k] * rotation[k][c] for k in range(3)) * scales[c] for c in range(3)]
+        products = [_dot(row, [rotation[k][c] for k in range(3)]) * scales[c] for c in range(3)]
         return [jnp.clip(value, -_MAX_DEVIATION, _MAX_DEVIATION) for value in products]
 
     return times_axes(row_x), times_axes(row_y)
@@ -109,8 +109,7 @@ def project(
     x, y, z = (jnp.where(in_front, value, other) for value, other in ((x, 0.0), (y, 0.0), (z, 1.0)))
     row_x, row_y = _deviation_rows(gaussians, camera, (x, y, z))
     area = _determinant(row_x, row_y)
-    raw_x, raw_y = sum(v * v for v in row_x), sum(v * v for v in row_y)
-    covariance = sum(p * q for p, q in zip(row_x, row_y, strict=True))
+    raw_x, raw_y, covariance = _dot(row_x, row_x), _dot(row_y, row_y), _dot(row_x, row_y)
     variance_x, variance_y = raw_x + BLUR, raw_y + BLUR
     determinant = area + BLUR * (raw_x + raw_y) + BLUR * BLUR
     l00 = jnp.sqrt(0.5 * variance_y / determinant)
@@ -123,11 +122,16 @@ def project(
     if screen_offset is not None:
         u, v = u + screen_offset[:, 0], v + screen_offset[:, 1]
     rgb = colours(gaussians.sh, gaussians.means, _camera_centre(view))
-    splats = Splats(u, v, l00, -covariance / variance_y * l00, jnp.sqrt(0.5 / variance_y), log_opacity, *rgb, z)
+    l01, l11 = -covariance / variance_y * l00, jnp.sqrt(0.5 / variance_y)
+    splats = Splats(u, v, l00, l01, l11, log_opacity, *rgb, z)
     middle = 0.5 * (variance_x + variance_y)
     longest = middle + jnp.sqrt(jnp.maximum(middle * middle - determinant, 0.0))
     extent = Extent(variance_x, variance_y, 3 * jnp.sqrt(longest), in_front)
     return splats, jax.tree.map(jax.lax.stop_gradient, extent)
+
+
+def _dot(a: list, b: list) -> jax.Array:
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 def _determinant(row_x: list, row_y: list) -> jax.Array:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.custom_batching import sequential_vmap
 
 from zero1a_jax.rasterizer.project import Extent, Splats
 
@@ -108,12 +109,14 @@ def depth_order(depth: jax.Array, visible: jax.Array) -> jax.Array:
     key = lax.bitcast_convert_type(jnp.where(visible, depth, jnp.inf), jnp.uint32)
     index = jnp.arange(size, dtype=jnp.uint32)
     mask = np.uint32((1 << index_bits) - 1)
-    order = None
-    for shift in range(0, 31, 32 - index_bits):
-        digit = (key if order is None else key[order]) >> shift
-        packed = lax.sort((digit << index_bits) | index, is_stable=False)
-        step = (packed & mask).astype(jnp.int32)
-        order = step if order is None else order[step]
+
+    def by_digit(key: jax.Array, shift: int) -> jax.Array:
+        packed = lax.sort(((key >> shift) << index_bits) | index, is_stable=False)
+        return (packed & mask).astype(jnp.int32)
+
+    order = by_digit(key, 0)
+    for shift in range(32 - index_bits, 31, 32 - index_bits):
+        order = order[by_digit(key[order], shift)]
     return order
 
 
@@ -130,22 +133,18 @@ def _starts(needed: jax.Array, capacity: int, tiles: int) -> jax.Array:
     """Exclusive cumulative sum; anything at or past the capacity may be any value past it."""
     if needed.shape[0] * tiles < 2**31:
         return jnp.cumsum(needed) - needed
-    total, sums = lax.scan(
-        lambda c, n: (jnp.minimum(c + n, capacity), c), jnp.zeros((), jnp.int32), needed
-    )
-    del total
-    return sums
+    return lax.scan(lambda c, n: (jnp.minimum(c + n, capacity), c), jnp.zeros((), jnp.int32), needed)[1]
 
 
-def _reaches(splats: Splats, reach: jax.Array, left: jax.Array, top: jax.Array) -> jax.Array:
+def _reaches(ellipse: jax.Array, left: jax.Array, top: jax.Array) -> jax.Array:
     """Whether the ellipse of alpha 1/255 meets the tile's rectangle of pixel centres, per slot."""
-    near_x, near_y = left + 0.5 - splats.x, top + 0.5 - splats.y
+    x, y, l00, l01, l11, reach = ellipse.T
+    near_x, near_y = left + 0.5 - x, top + 0.5 - y
     far_x, far_y = near_x + (TILE - 1), near_y + (TILE - 1)
     inside = (near_x <= 0) & (far_x >= 0) & (near_y <= 0) & (far_y >= 0)
     # Outside, the minimum lies on the nearer vertical or the nearer horizontal edge.
     edge_x = jnp.where(jnp.abs(near_x) < jnp.abs(far_x), near_x, far_x)
     edge_y = jnp.where(jnp.abs(near_y) < jnp.abs(far_y), near_y, far_y)
-    l00, l01, l11 = splats.l00, splats.l01, splats.l11
     at_y = jnp.clip(-l00 * l01 * edge_x / (l01 * l01 + l11 * l11), near_y, far_y)
     at_x = jnp.clip(-l01 * edge_y / l00, near_x, far_x)
 
@@ -158,39 +157,59 @@ def _reaches(splats: Splats, reach: jax.Array, left: jax.Array, top: jax.Array) 
 
 def tile_lists(splats: Splats, box: Boxes, grid: Grid, capacity: int) -> tuple[Lists, jax.Array]:
     """Fills the tiles' lists. Returns them and the overflow, [] int32: how many slots did not fit."""
-    size, tiles = splats.x.shape[0], grid.tiles
-    order = depth_order(splats.depth, box.visible)
-    needed = (box.columns * box.rows)[order]
-    start = _starts(needed, capacity, tiles)
-    total = count(box, grid)
+
+    def build(splats: Splats, box: Boxes) -> tuple[Lists, jax.Array]:
+        order = depth_order(splats.depth, box.visible)
+        start = _starts((box.columns * box.rows)[order], capacity, grid.tiles)
+        total = count(box, grid)
+
+        def fill(size: int) -> tuple[jax.Array, jax.Array]:
+            ids, edges = _fill(splats, box, grid, order, start, total, size)
+            return jnp.pad(ids, (0, capacity - size)), edges
+
+        if on_cpu and capacity >= 4096:  # a generous capacity shall not cost more than it must
+            few = capacity // 4
+            ids, edges = lax.cond(total <= few, lambda: fill(few), lambda: fill(capacity))
+        else:
+            ids, edges = fill(capacity)
+        return Lists(ids, edges[:-1], edges[1:] - edges[:-1]), jnp.maximum(total - capacity, 0)
+
+    on_cpu = jax.default_backend() == "cpu"
+    # One camera after the other: under vmap a branch would run both sides.
+    return (sequential_vmap(build) if on_cpu else build)(splats, box)
+
+
+def _fill(
+    splats: Splats,
+    box: Boxes,
+    grid: Grid,
+    order: jax.Array,
+    start: jax.Array,
+    total: jax.Array,
+    capacity: int,
+) -> tuple[jax.Array, jax.Array]:
+    """The first `capacity` of `total` slots, sorted: ids [capacity] and the tiles' edges [tiles + 1]."""
     # Which Gaussian a slot belongs to: ones where each begins, summed. Empty ones share the next start.
     rank = _cumsum(jnp.zeros(capacity, jnp.int32).at[start].add(1, mode="drop")) - 1
     slot = jnp.arange(capacity, dtype=jnp.int32)
-    shape = jnp.stack([box.left, box.top, jnp.maximum(box.columns, 1)], 1)
-    left, top, columns, start, owner = jnp.concatenate(
-        [shape[order], start[:, None], order[:, None]], 1
-    ).at[rank].get(mode="clip").T
+    shape = jnp.stack([box.left, box.top, jnp.maximum(box.columns, 1)], 1)[order]
+    shape = jnp.concatenate([shape, start[:, None], order[:, None]], 1)
+    left, top, columns, start, owner = shape.at[rank].get(mode="clip").T
     row = (slot - start) // columns
     column = left + slot - start - row * columns
     row = top + row
-    fields = Splats(*(None for _ in Splats._fields))._replace(
-        x=splats.x, y=splats.y, l00=splats.l00, l01=splats.l01, l11=splats.l11
-    )
-    table = jnp.stack([*(f for f in fields if f is not None), box.reach], 1)
-    x, y, l00, l01, l11, reach = table.at[owner].get(mode="clip").T
-    fields = fields._replace(x=x, y=y, l00=l00, l01=l01, l11=l11)
-    keep = slot < total
-    keep &= _reaches(fields, reach, (column * TILE).astype(jnp.float32), (row * TILE).astype(jnp.float32))
-    tile = jnp.where(keep, row * grid.columns + column, tiles)
-    ids, edges = _sort_by_tile(tile, rank, owner, order, size, tiles)
-    return Lists(ids, edges[:-1], edges[1:] - edges[:-1]), jnp.maximum(total - capacity, 0)
+    ellipse = jnp.stack([*splats[:5], box.reach], 1).at[owner].get(mode="clip")
+    left, top = (column * TILE).astype(jnp.float32), (row * TILE).astype(jnp.float32)
+    keep = (slot < total) & _reaches(ellipse, left, top)
+    tile = jnp.where(keep, row * grid.columns + column, grid.tiles)
+    return _sort_by_tile(tile, rank, owner, order, grid.tiles)
 
 
 def _sort_by_tile(
-    tile: jax.Array, rank: jax.Array, owner: jax.Array, order: jax.Array, size: int, tiles: int
+    tile: jax.Array, rank: jax.Array, owner: jax.Array, order: jax.Array, tiles: int
 ) -> tuple[jax.Array, jax.Array]:
-    """Sorts slots, which arrive in depth order, by tile (`tiles` = none). Returns ids and [tiles + 1] edges."""
-    rank_bits = _bits(size)
+    """Sorts slots, which arrive in depth order, by tile (`tiles`: none). Returns ids, [tiles + 1] edges."""
+    rank_bits = _bits(order.shape[0])
     if rank_bits + _bits(tiles + 1) > 32:  # one integer cannot hold both: a stable sort with a payload
         tile, ids = lax.sort((tile, owner), num_keys=1, is_stable=True)
         return ids, jnp.searchsorted(tile, jnp.arange(tiles + 1, dtype=jnp.int32)).astype(jnp.int32)

@@ -1,0 +1,57 @@
+"""The stages: harmonics, sorting and counting, at sizes that render() is not tested at."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from zero1a_jax.rasterizer import tiles
+from zero1a_jax.rasterizer.harmonics import colours
+
+
+@pytest.mark.parametrize("degree", [0, 1, 2, 3])
+def test_harmonics(reference_harmonics, degree):
+    r = np.random.default_rng(degree)
+    means, centre = r.normal(size=(50, 3)), r.normal(size=3)
+    sh = r.normal(size=(50, (degree + 1) ** 2, 3))
+    directions = means - centre
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    expected = np.maximum(np.einsum("nk,nkc->nc", reference_harmonics(directions, degree), sh) + 0.5, 0)
+    got = colours(*(jnp.asarray(v, jnp.float32) for v in (sh, means, centre)))
+    np.testing.assert_allclose(np.stack(got, 1), expected, atol=2e-6)
+
+
+def test_depth_order_is_exact_stable_and_puts_the_invisible_last():
+    r = np.random.default_rng(0)
+    depth = r.uniform(0.5, 0.5001, 3000).astype(np.float32)
+    depth[::7] = depth[0]
+    visible = r.uniform(size=3000) > 0.3
+    got = np.asarray(tiles.depth_order(jnp.asarray(depth), jnp.asarray(visible)))
+    expected = np.argsort(np.where(visible, depth, np.inf), kind="stable")
+    np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("count", [60, 2**20])  # the second does not fit one integer with the rank
+def test_sort_by_tile(count):
+    r = np.random.default_rng(1)
+    size, slots = 2**13, 3000
+    order = r.permutation(size).astype(np.int32)
+    rank = np.sort(r.integers(0, size, slots)).astype(np.int32)
+    tile = r.integers(0, count + 1, slots).astype(np.int32)
+    ids, edges = tiles._sort_by_tile(*(jnp.asarray(v) for v in (tile, rank, order[rank], order)), count)
+    expected = np.lexsort((rank, tile))
+    kept = int((tile < count).sum())
+    np.testing.assert_array_equal(np.asarray(ids)[:kept], order[rank][expected][:kept])
+    np.testing.assert_array_equal(edges, np.searchsorted(tile[expected], np.arange(count + 1)))
+
+
+def test_counts_that_overflow_an_integer_saturate():
+    grid = tiles.Grid(8 * 5000, 8 * 5000)
+    many = jnp.full(100, 5000, jnp.int32)
+    zero = jnp.zeros(100)
+    box = tiles.Boxes(zero, zero, many, many, zero)
+    assert int(tiles.count(box, grid)) == 2**31 - 1
+    starts = np.asarray(tiles._starts(many * many, 10**6, grid.tiles))
+    assert starts[0] == 0 and (starts[1:] == 10**6).all()
+    few = jnp.full(100, 3, jnp.int32)
+    assert int(tiles.count(tiles.Boxes(zero, zero, few, few, zero), grid)) == 900
+    np.testing.assert_array_equal(tiles._starts(few, 10**6, grid.tiles), np.arange(100) * 3)
