@@ -1,4 +1,4 @@
-"""The posed figure: the head, the displaced shell of hair, beard and collar, the hanging hair, the glasses."""
+"""The posed figure: head, displaced shell of hair, beard and clothes, hanging hair, glasses."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from zero1a_jax.synthetic.textures import smooth, waves
 from zero1a_jax.synthetic.wardrobe import ARM, CURTAIN_U, CURTAIN_V, RING, TUBE, Wardrobe
 from zero1a_jax.types import Array, FlameModel, FlameParams
 
-HIDDEN = -0.002  # metres under the skin where a shell vertex has nothing to show
+HIDDEN = -0.010  # metres under the skin where a shell vertex has nothing to show
 
 
 def hair_field(wear: Wardrobe, look: Look, points: Array, azimuth: Array) -> Array:
-    """Metres above the hairline at template points [..., 3]; negative on bare skin."""
+    """Metres above the hairline at template points [..., 3]; negative on bare skin, -1 on the bald."""
     knots = jnp.radians(jnp.array(HAIRLINE_DEGREES, jnp.float32))
     line = jnp.interp(jnp.abs(azimuth), knots, look.hairline)
     line = line + look.hairline_sweep * jnp.sin(jnp.clip(azimuth, -1.2, 1.2) * 2.2)
-    ragged = 0.0025 * waves(points * 90 + look.skin_seed) + 0.0015 * waves(points[..., ::-1] * 210)
-    return points[..., 1] - wear.eyes[0, 1] - line + ragged
+    return jnp.where(look.hair_amount > 0, points[..., 1] - wear.eyes[0, 1] - line, -1.0)
 
 
 def beard_field(wear: Wardrobe, look: Look, points: Array, azimuth: Array) -> Array:
@@ -43,6 +42,24 @@ def beard_field(wear: Wardrobe, look: Look, points: Array, azimuth: Array) -> Ar
     return jnp.minimum(jnp.minimum(inside, front), 0.02 * (cover - 0.5))
 
 
+def collar_field(wear: Wardrobe, look: Look, points: Array) -> Array:
+    """Metres inside the clothes at template points [..., 3]; negative outside, far below zero unclothed."""
+    height = look.collar[0]
+    line = wear.neck[0] + height * (wear.neck[1] - wear.neck[0])
+    dip = look.collar[2] * smooth((points[..., 2] - wear.axis[2] + 0.03) / 0.09)
+    dip = dip * smooth(1.3 - jnp.abs(points[..., 0]) / 0.05)
+    return jnp.where(height > 0, line - dip - points[..., 1], -1.0)
+
+
+def _grow(inside: Array, full: Array, over: Array) -> Array:
+    """Thickness that rises to `full` within `over` metres of a field's zero, and sinks at slope 1 outside.
+
+    It starts 3 mm outside the zero: the shader cuts the border per pixel.
+    """
+    t = jnp.clip((inside + 0.003) / over, 0, 1)
+    return jnp.where(inside > -0.003, 0.0004 + full * t * (2 - t), inside + 0.003)
+
+
 def _shell_thickness(wear: Wardrobe, look: Look, points: Array) -> Array:
     """Signed thickness [N] of the shell over template points [N, 3]."""
     azimuth = wear.shell_azimuth
@@ -56,33 +73,30 @@ def _shell_thickness(wear: Wardrobe, look: Look, points: Array) -> Array:
     full = full + (top - full) * up
     part = jnp.exp(-(((points[:, 0] - look.hair_part[0]) / 0.006) ** 2)) * up * (points[:, 2] > wear.axis[2])
     full = full * (1 - 0.5 * look.hair_part[1] * part)
-    lumps = waves(points * (30 + 50 * look.hair_curl) + look.skin_seed)
-    full = full * (1 + (0.08 + 0.22 * look.hair_curl) * lumps)
-    hair = jnp.where(above > 0, full * smooth(above / (0.003 + 0.9 * full)), above)
-    hair = jnp.where(look.hair_amount > 0, hair, -1.0)
-    hair = jnp.where(hair > 0, hair * wear.shell_gate + HIDDEN * (1 - wear.shell_gate), hair)
-
+    lumps = waves(points * (15 + 10 * look.hair_curl) + look.skin_seed)
+    full = full * (1 + (0.08 + 0.14 * look.hair_curl) * lumps)
+    gate = wear.shell_gate
+    hair = _grow(above, full, 0.004 + 0.9 * full)
     inside = beard_field(wear, look, points, azimuth)
-    beard = look.beard_thickness * smooth(inside / (0.003 + look.beard_thickness)) * wear.shell_gate
-    beard = jnp.where((inside > 0) & (look.beard_thickness > 0), beard + HIDDEN * (1 - wear.shell_gate), -1.0)
-
-    height, thick = look.collar
-    rise = wear.neck[0] + height * (wear.neck[1] - wear.neck[0]) - points[:, 1]
-    rise = rise - 0.012 * smooth((points[:, 2] - wear.axis[2]) / 0.06)
-    flare = 1 + 2.0 * jnp.clip(rise / 0.05, 0, 1) ** 2
-    collar = jnp.where((rise > 0) & (height > 0), thick * flare * smooth(rise / 0.004 + 0.2), -1.0)
-    return jnp.clip(jnp.maximum(jnp.maximum(hair, beard), collar), HIDDEN, 0.06)
+    worn = look.beard_thickness > 0
+    beard = _grow(jnp.where(worn, inside, -1.0), look.beard_thickness, 0.006 + look.beard_thickness)
+    hairy = jnp.maximum(hair, beard)
+    hairy = jnp.where(hairy > 0, hairy * gate + HIDDEN * (1 - gate), hairy)
+    rise = collar_field(wear, look, points)
+    flare = 1 + 1.5 * jnp.clip(rise / 0.05, 0, 1) ** 2
+    collar = _grow(rise, look.collar[1] * flare, 0.006)
+    return jnp.clip(jnp.maximum(hairy, collar), HIDDEN, 0.06)
 
 
 def _curtain(wear: Wardrobe, look: Look, scale: Array) -> tuple[Array, Array]:
-    """Rest vertices [CURTAIN_U * 2 CURTAIN_V, 3] of the hanging hair, before and after the head's scale [3]."""
+    """Rest vertices [2 * CURTAIN_U * CURTAIN_V, 3] of the hanging hair, on the template and scaled by [3]."""
     length, front, thickness, wave = look.curtain
     u = jnp.linspace(-1, 1, CURTAIN_U)[:, None]
     azimuth = jnp.pi + u * (jnp.pi - front)
     v = jnp.linspace(0, 1, CURTAIN_V)[None]
     top = wear.ear[1] + 0.055
     y = top + (wear.ear[1] - length - top) * v
-    y = y + 0.004 * waves(_points(azimuth * 9, azimuth * 4, look.skin_seed[0])) * v
+    y = y + 0.003 * waves(_points(azimuth * 6, azimuth * 3, look.skin_seed[0])) * v
     table = wear.hang
     column = (azimuth / (2 * jnp.pi) + 0.5) * table.shape[0] - 0.5
     row = jnp.clip((y - wear.hang_low) / (wear.hang_high - wear.hang_low), 0, 1) * (table.shape[1] - 1.001)
@@ -95,13 +109,17 @@ def _curtain(wear: Wardrobe, look: Look, scale: Array) -> tuple[Array, Array]:
     volume = jnp.where(jnp.abs(u) > 0.5, look.hair_volume[1], look.hair_volume[2])
     swing = waves(_points(y * 45 + azimuth, azimuth * 3, look.skin_seed[1]))
     locks = waves(_points(azimuth * 6, azimuth * 2.5, y * 6))
-    radius = radius + volume * (0.6 + 0.3 * v) + wave * swing * v + 0.002 * locks
+    clear = 0.014 * jnp.exp(-(((jnp.abs(azimuth - jnp.pi) - 1.62) / 0.40) ** 2))  # of the ears
+    lift = clear + volume * (0.6 + 0.3 * v) + wave * swing * v + 0.002 * locks
+    # the front edges lie against the face and the upper rim sinks under the shell
+    hug = smooth((jnp.abs(u) - 0.78) / 0.22)
+    radius = radius + lift * (1 - hug) - 0.007 * hug - 0.010 * smooth(1 - 7 * v)
     edge = smooth((1 - jnp.abs(u)) * 7) * smooth((1 - v) * 4 + 0.1)
     inner = radius - jnp.maximum(thickness * edge, 0.0005)
     radius = jnp.concatenate([radius, inner[:, ::-1]], 1)
     y = jnp.concatenate([y, y[:, ::-1]], 1)
     azimuth = jnp.broadcast_to(azimuth, y.shape)
-    flat = jnp.stack([radius * jnp.sin(azimuth), y - wear.axis[1], radius * jnp.cos(azimuth)], -1).reshape(-1, 3)
+    flat = _points(radius * jnp.sin(azimuth), y - wear.axis[1], radius * jnp.cos(azimuth)).reshape(-1, 3)
     flat = jnp.where(length > 0, flat, 0.0)
     return flat + wear.axis, flat * scale + wear.axis
 
@@ -138,8 +156,8 @@ def _glasses(wear: Wardrobe, look: Look, rest: Array, eyes: Array) -> Array:
         hinges.append(middle + jnp.stack([sign * wide, 0.35 * tall, plane - 0.3 * wide]))
     t = jnp.linspace(-1, 1, 7)[:, None]
     inner = eyes[0, 0] + 0.001 - wide
-    bridge = jnp.array([1.0, 0, 0]) * t * inner + jnp.stack([0 * plane, eyes[0, 1] - drop + 0.3 * tall, plane])
-    bridge = bridge + jnp.array([0.0, 1, 0.5]) * (0.003 * (1 - t**2))
+    middle = jnp.stack([0 * plane, eyes[0, 1] - drop + 0.3 * tall, plane])
+    bridge = middle + jnp.array([1.0, 0, 0]) * t * inner + jnp.array([0, 0.003, 0.0015]) * (1 - t**2)
     up = jnp.broadcast_to(jnp.array([0.0, 1, 0]), bridge.shape)
     parts.append(_tube(bridge, up, jnp.broadcast_to(forward, bridge.shape), radius))
     s = jnp.linspace(0, 1, ARM)[:, None]
@@ -155,10 +173,11 @@ def _glasses(wear: Wardrobe, look: Look, rest: Array, eyes: Array) -> Array:
 def dress(
     wear: Wardrobe, model: FlameModel, look: Look, params: FlameParams
 ) -> tuple[Array, Array, Array, Array]:
-    """The posed figure (no leading axes): vertices [P, 3], normals [P, 3], template positions [P, 3], thickness [P].
+    """The posed figure (no leading axes): vertices [P, 3], normals [P, 3], template
+    positions [P, 3], thickness [P].
 
     Template positions say where on the resting template a vertex belongs (textures are evaluated there).
-    Thickness is the shell's, and 0.01 on parts that always show.
+    Thickness is the shell's, and 1 on parts that always show.
     """
     head, joints = forward(model, params)
     rest = shaped_template(model, params.shape)
@@ -182,6 +201,6 @@ def dress(
 
     vertices = jnp.concatenate([head, shell, loose_posed])
     canonical = jnp.concatenate([template, template[wear.shell], curtain, glasses_rest])
-    shown = jnp.concatenate([jnp.full(len(head), 0.01), thickness, jnp.full(len(loose), 0.01)])
+    shown = jnp.concatenate([jnp.ones(len(head)), thickness, jnp.ones(len(loose))])
     normals = vertex_normals(vertices, wear.faces)
     return vertices, normals, canonical, shown

@@ -48,7 +48,7 @@ class Look:
     glasses: Array  # [6] worn (0 or 1), half width, half height, tube radius (m), exponent, drop (m)
     frame: Array  # [3]
     cloth: Array  # [3]
-    collar: Array  # [2] height up the neck 0..1 (<= 0: none), thickness (m)
+    collar: Array  # [3] height up the neck 0..1 (<= 0: none), thickness, dip of the neckline in front (m)
     key_direction: Array  # [3] unit vector to the key light
     key_light: Array  # [3]
     fill_direction: Array  # [3]
@@ -102,7 +102,8 @@ def _shape_size() -> int:
     return procedural_head().shape_basis.shape[-1]
 
 
-def _hair_colour(dice: _Dice) -> Array:
+def _hair_colour(dice: _Dice, dark: Array) -> Array:
+    """Linear colour [3]; `dark` in 0..1 is the skin's tone, with which light hair gets rare."""
     palette = jnp.array(
         [
             [0.010, 0.008, 0.007],  # black
@@ -115,11 +116,13 @@ def _hair_colour(dice: _Dice) -> Array:
             [0.620, 0.600, 0.570],  # white
         ]
     )
-    index = dice.choose([0.2, 0.22, 0.18, 0.12, 0.12, 0.06, 0.06, 0.04])
+    light = jnp.array([0.08, 0.18, 0.20, 0.16, 0.18, 0.08, 0.07, 0.05])
+    deep = jnp.array([0.58, 0.28, 0.05, 0.01, 0.02, 0.01, 0.03, 0.02])
+    index = jax.random.choice(dice.key(), 8, p=_mix(light, deep, jnp.clip(1.5 * dark - 0.25, 0, 1)))
     return jnp.clip(palette[index] * jnp.exp(dice.normal(0.15) + dice.normal(0.06, 3)), 0.004, 0.8)
 
 
-def _skin_colour(dice: _Dice) -> Array:
+def _skin_colour(dice: _Dice, dark: Array) -> Array:
     tones = jnp.array(
         [
             [0.70, 0.47, 0.37],
@@ -130,25 +133,25 @@ def _skin_colour(dice: _Dice) -> Array:
             [0.095, 0.048, 0.030],
         ]
     )
-    at = dice.uniform(0, 4.999)
+    at = 4.999 * dark
     low = at.astype(jnp.int32)
     tone = _mix(tones[low], tones[low + 1], at - low)
-    undertone = dice.normal(0.07) * jnp.array([0.3, 0.0, -1.0]) + dice.normal(0.05) * jnp.array([0.5, -0.5, 0.0])
+    undertone = dice.normal(0.06) * jnp.array([0.3, 0, -1]) + dice.normal(0.03) * jnp.array([0.5, -0.5, 0])
     return jnp.clip(tone * jnp.exp(undertone + dice.normal(0.06)), 0.03, 0.85)
 
 
-def _hair(dice: _Dice, masculine: Array) -> dict[str, Array]:
+def _hair(dice: _Dice, masculine: Array, dark: Array) -> dict[str, Array]:
     """Bald, cropped, short, full and long hair; weights lean with `masculine` in 0..1."""
     lean = jnp.array([[0.02, 0.05, 0.18, 0.27, 0.48], [0.16, 0.24, 0.38, 0.17, 0.05]])
     style = jax.random.choice(dice.key(), 5, p=_mix(lean[0], lean[1], masculine))
     # rows: bald, cropped, short, full, long; columns: top, sides, back, fringe
     low = jnp.array(
         [[0.0015] * 4, [0.002, 0.0015, 0.0015, 0.0015], [0.008, 0.003, 0.004, 0.003],
-         [0.015, 0.009, 0.010, 0.006], [0.010, 0.007, 0.008, 0.005]]
+         [0.014, 0.009, 0.010, 0.006], [0.010, 0.008, 0.008, 0.005]]
     )  # fmt: skip
     high = jnp.array(
         [[0.002] * 4, [0.0035, 0.003, 0.003, 0.002], [0.022, 0.007, 0.010, 0.008],
-         [0.034, 0.022, 0.026, 0.014], [0.022, 0.013, 0.018, 0.010]]
+         [0.026, 0.018, 0.022, 0.011], [0.020, 0.013, 0.018, 0.010]]
     )  # fmt: skip
     volume = _mix(low[style], high[style], dice.uniform(0, 1, 4))
     base = jnp.array([0.066, 0.064, 0.052, 0.036, 0.010, 0.004, 0.034, 0.000, -0.055, -0.070])
@@ -164,9 +167,14 @@ def _hair(dice: _Dice, masculine: Array) -> dict[str, Array]:
     rim = jnp.array([0.2, 0.2, 0.2, 0.1, 0.012, 0.006, 0.034, 0.006, -0.04, -0.05])
     hairline = jnp.where(bald, rim, hairline + widow + nape + sideburn - drop)
     long = style == 4
-    length = jnp.where(long, dice.uniform(0.02, 0.15), 0.0)
+    length = jnp.where(long, dice.uniform(0.055, 0.17), 0.0)
+    # long hair falls over the ears or is tucked behind them; over them it also grows down around them
+    over = long * dice.chance(0.6)
+    cover = jnp.array([0, 0, 0, -0.012, -0.035, -0.045, -0.06, -0.04, 0.0, 0.0])
+    hairline = hairline + over * cover
+    front = jnp.where(over > 0, dice.uniform(0.85, 1.1), dice.uniform(1.9, 2.05))
     amount = jnp.where(bald, dice.chance(0.4), 1.0)
-    colour = _hair_colour(dice)
+    colour = _hair_colour(dice, dark)
     tips = jnp.clip(colour * jnp.exp(dice.normal(0.25) + 0.15), 0.004, 0.85)
     curl = dice.chance(0.35) * dice.uniform(0.3, 1.0)
     return dict(
@@ -174,12 +182,12 @@ def _hair(dice: _Dice, masculine: Array) -> dict[str, Array]:
         hair_tips=tips,
         hairline=hairline,
         hairline_sweep=dice.normal(0.008) * jnp.where(style >= 2, 1, 0),
-        hair_volume=volume * jnp.where(style >= 3, 1 + 0.5 * curl, 1),
+        hair_volume=volume * jnp.where(style >= 3, 1 + 0.3 * curl, 1),
         hair_curl=curl,
         hair_part=jnp.stack([dice.uniform(-0.035, 0.035), dice.chance(0.5) * (style >= 2) * (1 - fringe)]),
         hair_amount=amount,
         curtain=jnp.stack(
-            [length, dice.uniform(0.95, 1.55), dice.uniform(0.010, 0.018), curl * dice.uniform(0.001, 0.005)]
+            [length, front, dice.uniform(0.010, 0.018), curl * dice.uniform(0.001, 0.005)]
         ),
     )
 
@@ -206,20 +214,24 @@ def _direction(azimuth: Array, elevation: Array) -> Array:
     return jnp.stack([flat * jnp.sin(azimuth), jnp.sin(elevation), flat * jnp.cos(azimuth)])
 
 
-def _face(dice: _Dice, masculine: Array, hair: Array) -> dict[str, Array]:
-    skin = _skin_colour(dice)
+def _face(dice: _Dice, masculine: Array, dark: Array, hair: Array) -> dict[str, Array]:
+    skin = _skin_colour(dice, dark)
     lips = skin * jnp.array([0.92, 0.58, 0.60]) * jnp.exp(dice.normal(0.10, 3) * jnp.array([0.5, 1, 1]))
     painted = dice.chance(0.3) * (1 - masculine)
-    lips = _mix(lips, jnp.array([0.42, 0.06, 0.08]) * jnp.exp(dice.normal(0.3, 3)), painted * dice.uniform(0.3, 0.9))
+    stick = jnp.array([0.42, 0.06, 0.08]) * jnp.exp(dice.normal(0.3, 3))
+    lips = _mix(lips, stick, painted * dice.uniform(0.3, 0.9))
     irises = jnp.array(
         [[0.045, 0.018, 0.008], [0.11, 0.05, 0.02], [0.10, 0.10, 0.03], [0.06, 0.13, 0.07],
          [0.07, 0.15, 0.26], [0.13, 0.18, 0.22]]
     )  # fmt: skip
+    pale = jnp.array([0.12, 0.18, 0.16, 0.16, 0.24, 0.14])
+    deep = jnp.array([0.72, 0.22, 0.03, 0.01, 0.01, 0.01])
+    iris = irises[jax.random.choice(dice.key(), 6, p=_mix(pale, deep, dark))]
     brow = jnp.clip(hair * dice.uniform(0.35, 0.9), 0.005, 0.3)
     shape = jnp.stack(
         [
             dice.uniform(0.0022, 0.0036) + 0.0012 * masculine,
-            dice.uniform(-0.0015, 0.003),
+            dice.uniform(-0.0035, 0.0005),
             dice.uniform(-0.002, 0.0035) - 0.0015 * masculine,
             dice.uniform(0.55, 0.95),
         ]
@@ -227,12 +239,12 @@ def _face(dice: _Dice, masculine: Array, hair: Array) -> dict[str, Array]:
     return dict(
         skin=skin,
         skin_seed=dice.uniform(-1, 1, 3),
-        blotches=dice.uniform(0.03, 0.11),
+        blotches=dice.uniform(0.02, 0.07),
         freckles=dice.chance(0.3) * dice.uniform(0.2, 1.0),
         redness=dice.uniform(0.0, 0.30),
         lips=jnp.clip(lips, 0.01, 0.8),
         gloss=dice.uniform(0.35, 1.1),
-        iris=irises[dice.choose([0.3, 0.22, 0.12, 0.12, 0.16, 0.08])] * jnp.exp(dice.normal(0.2, 3)),
+        iris=iris * jnp.exp(dice.normal(0.2, 3)),
         iris_angle=dice.uniform(0.47, 0.52),
         pupil_angle=dice.uniform(0.15, 0.23),
         sclera=jnp.array([0.74, 0.72, 0.70]) * dice.uniform(0.9, 1.05),
@@ -260,7 +272,12 @@ def _extras(dice: _Dice, masculine: Array, hair: Array) -> dict[str, Array]:
         ),
         frame=frame,
         cloth=jnp.clip(dice.uniform(0.02, 0.7, 3) * dice.uniform(0.3, 1), 0.01, 0.8),
-        collar=jnp.stack([dice.chance(0.75) * dice.uniform(0.25, 0.62), dice.uniform(0.003, 0.007)]),
+        collar=jnp.stack(
+            [
+                dice.chance(0.9) * _mix(dice.uniform(0.2, 0.5), dice.uniform(0.6, 0.8), dice.chance(0.3)),
+                dice.uniform(0.003, 0.006), dice.chance(0.4) * dice.uniform(0.01, 0.03),
+            ]
+        ),
     )  # fmt: skip
 
 
@@ -269,7 +286,8 @@ def identity(key: Array) -> tuple[Array, Look]:
     dice = _Dice(key)
     masculine = dice.uniform(0, 1)
     shape = jnp.clip(dice.normal(0.8, _shape_size()), -2.0, 2.0)
-    hair = _hair(dice, masculine)
+    dark = dice.uniform(0, 1) ** 1.3
+    hair = _hair(dice, masculine, dark)
     pattern = dict(
         pattern=jnp.float32(0),
         pattern_kind=jnp.array([1.0, 0, 0, 0]),
@@ -278,7 +296,7 @@ def identity(key: Array) -> tuple[Array, Look]:
         pattern_phases=jnp.zeros(WAVES),
         pattern_sharpness=jnp.float32(1),
     )
-    face, extras = _face(dice, masculine, hair["hair"]), _extras(dice, masculine, hair["hair"])
+    face, extras = _face(dice, masculine, dark, hair["hair"]), _extras(dice, masculine, hair["hair"])
     return shape, Look(**face, **hair, **extras, **_light(dice), **pattern)
 
 
@@ -300,7 +318,8 @@ def textured(key: Array) -> tuple[Array, Look]:
     spread = jnp.exp(dice.uniform(0, 0.9, WAVES))
     kind = dice.choose([0.4, 0.22, 0.18, 0.2])
     waves = _unit(direction) / (length * spread)[:, None]
-    waves = jnp.where((jnp.arange(WAVES) < 3)[:, None] & (kind > 0), jnp.resize(frame, (WAVES, 3)) / length, waves)
+    regular = (jnp.arange(WAVES) < 3)[:, None] & (kind > 0)
+    waves = jnp.where(regular, jnp.resize(frame, (WAVES, 3)) / length, waves)
     sharp = jnp.exp(dice.uniform(0, 2.2))
     hair = colour(0.6, look.hair)
     return 1.3 * shape, look.replace(
@@ -315,7 +334,7 @@ def textured(key: Array) -> tuple[Array, Look]:
         frame=colour(0.5, look.frame),
         glasses=look.glasses.at[0].set(dice.chance(0.25)),
         cloth=colour(0.8, look.cloth),
-        collar=look.collar.at[0].multiply(1.4),
+        collar=look.collar.at[0].multiply(1.2),
         pattern=dice.chance(0.8) * dice.uniform(0.3, 1.0),
         pattern_kind=jax.nn.one_hot(kind, 4),
         pattern_colours=dice.uniform(0.01, 0.85, 3, 3),

@@ -86,10 +86,10 @@ def sequence(
 ) -> FlameParams:
     """A head that grimaces, speaks, blinks and looks around: FlameParams with leading axis [frames].
 
-    `intensity` scales from 0 (blinks only) by 0.4 (relaxed talk) and 1 (vivid) to 1.5 (exaggerated). Left and
-    right move together except in deliberately one-sided expressions. The mouth opens by params.jaw, gaze turns
-    params.eyes and neck and root sway by a few degrees; shape and translation stay zero. Smooth in time,
-    jittable with static `frames`. Raises ValueError for a model without ARKit's names.
+    `intensity` scales from 0 (blinks only) by 0.4 (relaxed talk) and 1 (vivid) to 1.5 (exaggerated). Left
+    and right move together except in deliberately one-sided expressions. The mouth opens by params.jaw,
+    gaze turns params.eyes, neck and root sway by a few degrees; shape and translation stay zero. Smooth in
+    time, jittable with static `frames`. Raises ValueError for a model without ARKit's names.
     """
     keys = jax.random.split(key, 8)
     names = model.expression_names
@@ -122,8 +122,8 @@ def sequence(
 def random_expression(key: Array, model: FlameModel, intensity: Array | float = 1.0) -> FlameParams:
     """One random expression with gaze and a small turn of the neck: FlameParams without leading axes.
 
-    Besides the expressions of `sequence` it switches on a few shapes at random, so that every shape is seen alone
-    and in company. The mouth opens by params.jaw or by the jawOpen shape, half of the time each.
+    Besides the expressions of `sequence` it switches on a few shapes at random, so that every shape is seen
+    alone and in company. The mouth opens by params.jaw or by the jawOpen shape, half of the time each.
     """
     keys = jax.random.split(key, 11)
     names = model.expression_names
@@ -131,7 +131,8 @@ def random_expression(key: Array, model: FlameModel, intensity: Array | float = 
     uniform = jax.random.uniform
     mouth = jax.nn.one_hot(jax.random.randint(keys[0], (), 0, len(_MOUTH)), len(_MOUTH))
     brows = jax.nn.one_hot(jax.random.randint(keys[1], (), 0, len(_BROWS)), len(_BROWS))
-    weights = uniform(keys[2]) * mouth @ _mixes(names, _MOUTH) + uniform(keys[3]) * brows @ _mixes(names, _BROWS)
+    weights = uniform(keys[2]) * mouth @ _mixes(names, _MOUTH)
+    weights = weights + uniform(keys[3]) * brows @ _mixes(names, _BROWS)
     single = uniform(keys[4], (len(names),)) * (uniform(keys[5], (len(names),)) < 0.06)
     weights = weights.at[: len(names)].add(single)
     weights = weights.at[-1].add(uniform(keys[6]) * (uniform(keys[7]) < 0.4))

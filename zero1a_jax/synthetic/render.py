@@ -1,4 +1,4 @@
-"""Synthetic people as anti-aliased textured meshes: the truth, sharing no code with the Gaussian rasterizer."""
+"""Synthetic people as anti-aliased textured meshes: the truth, independent of the Gaussian rasterizer."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def _one(
     normal = mixed[:, 3:6] / jnp.sqrt(jnp.maximum((mixed[:, 3:6] ** 2).sum(-1, keepdims=True), 1e-12))
     x = jnp.tile(jnp.arange(fine.width) + 0.5, fine.height)
     y = jnp.repeat(jnp.arange(fine.height) + 0.5, fine.width)
-    ray = jnp.stack([(x - fine.center[0]) / fine.focal[0], (y - fine.center[1]) / fine.focal[1], 0 * x + 1], -1)
+    x, y = (x - fine.center[0]) / fine.focal[0], (y - fine.center[1]) / fine.focal[1]
+    ray = jnp.stack([x, y, jnp.ones_like(x)], -1)
     view = -(ray @ fine.world_to_camera[:3, :3])
     view = view / jnp.sqrt((view**2).sum(-1, keepdims=True))
     surface = Surface(
@@ -78,7 +79,8 @@ def tone(linear: Array) -> Array:
 def srgb(linear: Array) -> Array:
     """The sRGB transfer curve."""
     linear = jnp.clip(linear, 0, 1)
-    return jnp.where(linear < 0.0031308, 12.92 * linear, 1.055 * jnp.maximum(linear, 1e-6) ** (1 / 2.4) - 0.055)
+    curve = 1.055 * jnp.maximum(linear, 1e-6) ** (1 / 2.4) - 0.055
+    return jnp.where(linear < 0.0031308, 12.92 * linear, curve)
 
 
 def render(
@@ -86,10 +88,10 @@ def render(
 ) -> tuple[Array, Array]:
     """Picture of a synthetic person: rgb [*B, H, W, 3] in 0..1 (sRGB) and alpha [*B, H, W].
 
-    rgb is the straight colour (not multiplied by alpha, black where alpha is 0); there is no background. `look`,
-    `params` and `camera` may carry leading axes *B each, which broadcast. Every pixel averages supersample^2
-    samples in linear light. `model` is the embedded head (flame.procedural_head): others lack the masks that
-    the textures need, and raise ValueError. Jittable and vmappable.
+    rgb is the straight colour (not multiplied by alpha, black where alpha is 0); there is no background.
+    `look`, `params` and `camera` may carry leading axes *B each, which broadcast. Every pixel averages
+    supersample^2 samples in linear light. `model` is the embedded head (flame.procedural_head): others lack
+    the masks that the textures need, and raise ValueError. Jittable and vmappable.
     """
     if supersample < 1:
         raise ValueError(f"supersample must be at least 1, got {supersample}")

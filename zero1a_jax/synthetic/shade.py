@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from zero1a_jax.synthetic.figure import collar_field
 from zero1a_jax.synthetic.identities import Look
 from zero1a_jax.synthetic.textures import sine, smooth, waves
 from zero1a_jax.synthetic.wardrobe import CLOTH, EYE, FRAME, HAIR, MOUTH, SKIN, TEETH, TONGUE, Wardrobe
@@ -131,7 +132,7 @@ def _skin(look: Look, marks: Marks, pattern: tuple[Array, Array]) -> tuple[Array
     albedo = _mix(albedo, look.brow, marks.brow)
     albedo = _mix(albedo, look.hair, marks.roots)
     hairy = jnp.maximum(marks.roots, marks.brow)
-    return albedo, look.gloss * (1 + 1.2 * marks.lip) * (1 - 0.8 * hairy) * (1 + 0.25 * marks.fine)
+    return albedo, look.gloss * (1 + 1.2 * marks.lip) * (1 - 0.8 * hairy) * (1 + 0.1 * marks.fine)
 
 
 def _brow(wear: Wardrobe, look: Look, point: Array) -> Array:
@@ -178,12 +179,12 @@ def _hair(wear: Wardrobe, look: Look, s: Surface) -> tuple[Array, Array, Array]:
     flat = away - along[..., None] * axis
     round_ = flat / jnp.sqrt(jnp.maximum(_dot(flat, flat), 1e-8))[..., None]
     bend = 0.25 * waves(s.point * 28 + look.skin_seed) * (1 + 2 * look.hair_curl)
-    coordinate = round_ * 20 + (along * (9 + 40 * look.hair_curl) + bend)[..., None] + look.skin_seed
+    coordinate = round_ * 15 + (along * (7 + 34 * look.hair_curl) + bend)[..., None] + look.skin_seed
     clumps = waves(coordinate * 0.45)
-    strands = waves(coordinate * 1.7)
+    strands = waves(coordinate * 1.45)
     curls = waves(s.point * 95 + look.skin_seed)
     strands = strands + (curls - strands) * 0.6 * look.hair_curl
-    tone = 0.30 * clumps + 0.42 * strands
+    tone = 0.26 * clumps + 0.30 * strands
     deep = jnp.clip(1 + tone, 0.25, 1.7)
     tips = smooth(0.15 + 0.45 * clumps + 4 * jnp.maximum(-along - 0.03, 0))
     albedo = _mix(look.hair, look.hair_tips, tips) * deep[..., None]
@@ -229,14 +230,19 @@ def shade(wear: Wardrobe, look: Look, s: Surface) -> Array:
     near = smooth(1 + s.hair / 0.010) * look.hair_amount * jnp.clip(look.hair_volume[3] / 0.012, 0, 1)
     occlusion = jnp.clip(s.occlusion * 1.08, 0, 1) * (1 - 0.45 * near)
 
-    is_hair = s.material == HAIR
+    p = s.point
+    hang = s.thickness > 0.5  # parts without skin under them
+    edge = 0.0018 * waves(jnp.stack([p[..., 0] * 390, p[..., 1] * 80, p[..., 2] * 390], -1))
+    grown = hang | (s.hair + edge > 0) | ((s.beard + 0.5 * edge > 0) & (look.beard_thickness > 0))
+    is_hair = (s.material == HAIR) & grown
     hair, strand, tilt = _when(is_hair.any(), lambda s: _hair(wear, look, s), s)
     albedo = jnp.where(is_hair[..., None], hair, albedo)
     is_eye = s.material == EYE
     eye = _when(is_eye.any(), lambda s: _eye(wear, look, s), s)
     albedo = jnp.where(is_eye[..., None], eye, albedo)
     lid = 1 - 0.55 * smooth((s.normal[..., 1] - 0.05) / 0.42)
-    occlusion = jnp.where(is_eye, 0.85 * lid, jnp.where(is_hair, jnp.clip(0.55 + 0.3 * tilt, 0.15, 1), occlusion))
+    occlusion = jnp.where(is_eye, 0.85 * lid, occlusion)
+    occlusion = jnp.where(is_hair, jnp.clip(0.6 + 0.25 * tilt, 0.15, 1), occlusion)
     deep = smooth((wear.mouth[2] - 0.004 - s.point[..., 2]) / 0.028)
     inside = (s.material == MOUTH) | (s.material == TEETH) | (s.material == TONGUE)
     flesh = jnp.array([0.32, 0.075, 0.07]) * (1 - 0.9 * deep)[..., None]
@@ -245,12 +251,13 @@ def shade(wear: Wardrobe, look: Look, s: Surface) -> Array:
     albedo = jnp.where((s.material == TEETH)[..., None], tooth, albedo)
     albedo = jnp.where((s.material == TONGUE)[..., None], 1.5 * flesh, albedo)
     occlusion = jnp.where(inside, 0.45 * (1 - 0.6 * deep), occlusion)
+    is_cloth = (s.material == CLOTH) & (collar_field(wear, look, p) > 0)
     cloth = look.cloth * (1 + 0.10 * sine(s.point[..., 0] * 330) * sine(s.point[..., 1] * 330))[..., None]
-    albedo = jnp.where((s.material == CLOTH)[..., None], cloth, albedo)
-    occlusion = jnp.where(s.material == CLOTH, 0.8, occlusion)
+    albedo = jnp.where(is_cloth[..., None], cloth, albedo)
+    occlusion = jnp.where(is_cloth, 0.8, occlusion)
     albedo = jnp.where((s.material == FRAME)[..., None], look.frame, albedo)
     occlusion = jnp.where(s.material == FRAME, 0.9, occlusion)
-    matte = is_hair | (s.material == CLOTH) | is_eye
+    matte = is_hair | is_cloth | is_eye
     soft = jnp.where(matte | (s.material == FRAME), 0.3, soft)
     gloss = jnp.where(matte, 0.0, jnp.where(inside | (s.material == FRAME), 1.6, gloss))
     colour = light(look, s, albedo, gloss, occlusion, soft)

@@ -21,12 +21,13 @@ def sine(turns: Array) -> Array:
 
 
 _MIX = np.array(
-    [[0.71, 0.39, -0.58], [-0.46, 0.83, 0.31], [0.27, -0.52, 0.81], [-0.63, -0.35, -0.69], [0.12, 0.95, -0.28]]
+    [[0.71, 0.39, -0.58], [-0.46, 0.83, 0.31], [0.27, -0.52, 0.81], [-0.63, -0.35, -0.69],
+     [0.12, 0.95, -0.28]]
 ) * np.array([[1.0], [1.23], [1.51], [1.87], [2.31]])
 
 
 def waves(points: Array) -> Array:
-    """Smooth noise in about -1..1 of points [..., 3], in units of its wavelength; each wave bends the next."""
+    """Smooth noise in about -1..1 of points [..., 3] in wavelengths; each wave bends the next."""
     total, bend = 0.0, 0.0
     for k, row in enumerate(_MIX):
         phase = points[..., 0] * row[0] + points[..., 1] * row[1] + points[..., 2] * row[2]

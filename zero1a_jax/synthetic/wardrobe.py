@@ -60,7 +60,7 @@ def _mask(model: FlameModel, *names: str) -> np.ndarray:
     """Union of the named masks [V] bool."""
     missing = [name for name in names if model.masks is None or name not in model.masks]
     if missing:
-        raise ValueError(f"synthetic people need a head with the masks {missing}; use flame.procedural_head()")
+        raise ValueError(f"synthetic people need the head's masks {missing}; use flame.procedural_head()")
     return np.any([np.asarray(model.masks[name], bool) for name in names], 0)
 
 
@@ -110,6 +110,7 @@ def _hang(points: np.ndarray, axis: np.ndarray, low: float, high: float) -> np.n
     table = np.zeros((_AZIMUTHS, _HEIGHTS))
     np.maximum.at(table, (column, row), radius)
     step = (high - low) / (_HEIGHTS - 1)
+    table = np.maximum(table, np.maximum(np.roll(table, 1, 0), np.roll(table, -1, 0)))
     for k in range(_HEIGHTS - 2, -1, -1):
         table[:, k] = np.maximum(table[:, k], table[:, k + 1] - 0.22 * step)
     for _ in range(3):
@@ -119,7 +120,7 @@ def _hang(points: np.ndarray, axis: np.ndarray, low: float, high: float) -> np.n
 
 
 def _grid_faces(rows: int, cols: int, start: int, closed: bool = False) -> np.ndarray:
-    """Two triangles a cell of a grid of vertices [rows, cols]; `closed` joins the last column to the first."""
+    """Two triangles a cell of a grid of vertices [rows, cols]; `closed` joins last and first column."""
     i, j = np.meshgrid(np.arange(rows - 1), np.arange(cols if closed else cols - 1), indexing="ij")
     a, b = i * cols + j, i * cols + (j + 1) % cols
     c, d = a + cols, b + cols
@@ -188,6 +189,7 @@ def _build(model: FlameModel) -> Wardrobe:
         glasses += rows * cols
     samples = _spread(template[faces[material == SKIN]])
     low, high = chin[1] - 0.14, float(template[skin, 1].max())
+    near_arms = np.abs(template[:, 2] - 0.02) < 0.045
     near_eyes = np.abs(np.abs(template[:, 0]) - eyes[0, 0]) < 0.022
     return Wardrobe(
         faces=np.concatenate(parts).astype(np.int32),
@@ -213,7 +215,7 @@ def _build(model: FlameModel) -> Wardrobe:
         ear=ear.astype(np.float32),
         neck=np.array([shoulders - 0.02, chin[1] - 0.03], np.float32),
         front=skin & near_eyes & (np.abs(template[:, 1] - eyes[0, 1]) < 0.02) & (template[:, 2] > 0.03),
-        side=skin & ~ears & (np.abs(template[:, 1] - eyes[0, 1]) < 0.015) & (np.abs(template[:, 2] - 0.02) < 0.045),
+        side=skin & ~ears & (np.abs(template[:, 1] - eyes[0, 1]) < 0.015) & near_arms,
     )
 
 
@@ -271,7 +273,7 @@ def wardrobe(model: FlameModel) -> Wardrobe:
 
         embedded = procedural_head()
         if embedded.template.shape != model.template.shape:
-            raise ValueError("under jit, synthetic people need flame.procedural_head(); close over other models")
+            raise ValueError("under jit, synthetic people need flame.procedural_head(); close over others")
         model = embedded
     with jax.ensure_compile_time_eval():
         return _cached(_ById(model))
