@@ -9,30 +9,36 @@ from zero1a_jax import avatar as avatar_room
 from zero1a_jax import drive, outputs
 from zero1a_jax import flame as flame_room
 from zero1a_jax.geometry import portrait_camera
-from zero1a_jax.types import Motion
+from zero1a_jax.types import Avatar, Gaussians, Motion
 
 SIZE = 32
-BIND = jax.jit(avatar_room.bind, static_argnames="capacity")
+
+
+def exported(path, shape, colours):
+    """Exports one nearly opaque Gaussian a triangle to `path`, padded like playback; colours [F, 1, 3] as SH."""
+    model = flame_room.procedural_head()
+    count = len(model.faces)
+    gaussians = Gaussians(
+        means=np.zeros((count, 3), np.float32),
+        log_scales=np.full((count, 3), np.log(0.6), np.float32),
+        quats=np.tile(np.array([1, 0, 0, 0], np.float32), (count, 1)),
+        sh=np.asarray(colours, np.float32),
+        opacity_logits=np.full(count, 4.0, np.float32),
+    )
+    faces = np.arange(count, dtype=np.int32)
+    avatar = playback.padded(Avatar(gaussians, faces, np.ones(count, bool), np.asarray(shape, np.float32)))
+    posed = jax.jit(avatar_room.pose)(avatar, model, flame_room.zero_params(model))
+    meta = {"flame_version": model.version, "faces": count}
+    outputs.save_avatar(path / "export", avatar, posed, meta)
+    return path
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
+    """Coloured at random: on a grey head a moving part is not seen before the others."""
     model = flame_room.procedural_head()
-    avatar = BIND(
-        jax.random.key(0),
-        model,
-        flame_room.zero_params(model).shape,
-        capacity=len(model.faces) + 10,
-        opacity=0.9,
-    )
-    # Coloured at random: on a grey head a moving part is not seen before the others.
-    colours = np.random.default_rng(0).normal(size=avatar.gaussians.sh.shape).astype(np.float32)
-    avatar = avatar.replace(gaussians=avatar.gaussians.replace(sh=colours))
-    posed = jax.jit(avatar_room.pose)(avatar, model, flame_room.zero_params(model))
-    path = tmp_path_factory.mktemp("run")
-    meta = {"flame_version": model.version, "faces": len(model.faces)}
-    outputs.save_avatar(path / "export", avatar, posed, meta)
-    return path
+    colours = np.random.default_rng(0).normal(size=(len(model.faces), 1, 3))
+    return exported(tmp_path_factory.mktemp("run"), np.zeros(np.shape(model.shape_basis)[2]), colours)
 
 
 def test_padding_adds_only_the_dead(folder):
