@@ -15,7 +15,7 @@ SIZE = 32
 
 
 def exported(path, shape, colours):
-    """Exports one nearly opaque Gaussian a triangle to `path`, padded like playback; colours [F, 1, 3] as SH."""
+    """Exports one nearly opaque Gaussian a triangle, padded like playback; colours [F, 1, 3] as SH."""
     model = flame_room.procedural_head()
     count = len(model.faces)
     gaussians = Gaussians(
