@@ -136,7 +136,7 @@ def _mouth_middle(rig: Rig) -> dict[str, np.ndarray]:
 
 
 def _mouth_close(rig: Rig, opened: np.ndarray) -> np.ndarray:
-    """Brings the lips together again at jawOpen = 1: the lower lip does most of the way, the upper the rest."""
+    """Brings the lips together again at jawOpen = 1; the lower lip goes most of the way."""
     mesh = rig.mesh
     ids = np.nonzero(mesh.group == "mouth")[0]
     column = np.round(mesh.angle[ids] * 44 / (2 * np.pi)).astype(int) % 44

@@ -1,4 +1,4 @@
-"""Where MediaPipe sees its landmarks on the embedded head, in millimetres of the plan (head_mesh.HeadMesh.plan).
+"""Where MediaPipe sees its landmarks on the embedded head, in millimetres of HeadMesh.plan.
 
 Measured: medians of MediaPipe's detections over rendered identities, mirrored and averaged.
 """

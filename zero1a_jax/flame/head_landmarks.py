@@ -131,7 +131,10 @@ def contour(mesh: HeadMesh) -> tuple[np.ndarray, np.ndarray]:
     rays[..., 2] = np.cos(phi)
     profile = head_surface.trace(_CONTOUR_CENTRE, rays.reshape(-1, 3), 0.14).reshape(rays.shape)
     radius = ((profile[..., :2] - _CONTOUR_CENTRE[:2]) * outward[:, None]).sum(-1)
-    rest = (radius + 0.35 * profile[..., 2]).argmax(1)
+    edge = radius + (0.12 + 0.23 * np.abs(outward[:, 1:])) * profile[..., 2]
+    fallen = np.maximum.accumulate(edge, 1) - edge > 0.0015  # past the jaw's edge: under the chin, the neck
+    edge = np.where(np.maximum.accumulate(fallen, 1), -np.inf, edge)
+    rest = edge.argmax(1)
     rows = []
     for row in range(79):
         yaw = np.deg2rad(row if row <= 39 else 39 - row)  # the LUT's yaw; the head turns by its negative

@@ -72,6 +72,7 @@ def _skinning(mesh: HeadMesh, skin, lower, mean) -> np.ndarray:
         ("ball_left", 3), ("ball_right", 4), ("teeth_upper", 1), ("teeth_lower", 2), ("tongue", 2),
     ):
         w[mesh.group == group] = np.eye(5)[joint]
+    w = np.maximum(w, 0)
     return w / w.sum(1, keepdims=True)
 
 
@@ -138,7 +139,8 @@ def lids(rig: Rig, left: bool, upper: float, lower: float) -> np.ndarray:
     turned = np.stack([q[:, 0], q[:, 1] * c + q[:, 2] * s, q[:, 2] * c - q[:, 1] * s], 1)
     # keep off the bulging cornea, which may turn underneath
     radius = np.linalg.norm(q, axis=1)
-    bare = np.maximum(0.0016 + EYE_RADIUS - radius, 0) * np.interp(mesh.ring[ids], [-1, 0, 3, 4], [0, 1, 1, 0])
+    front = np.interp(mesh.ring[ids], [-1, 0, 3, 4], [0, 1, 1, 0])
+    bare = np.maximum(0.0016 + EYE_RADIUS - radius, 0) * front
     turned *= (1 + bare * np.minimum(1, 3 * np.abs(share)) / radius)[:, None]
     delta = np.zeros_like(mesh.vertices)
     delta[ids] = turned - q

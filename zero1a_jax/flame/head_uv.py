@@ -32,9 +32,12 @@ def texture_coordinates(mesh: HeadMesh) -> tuple[np.ndarray, np.ndarray]:
     """
     x, y, z = mesh.plan.T
     u = 0.5 + np.arctan2(x, z + 0.02) / (2 * np.pi)
-    v = np.arctan2(y - 0.0, np.hypot(x, z + 0.02))
-    height = (v - v.min()) / (v.max() - v.min())
-    skin = np.stack([0.04 + 0.92 * u, _SKIN_BOTTOM + 0.84 * height], 1)
+    v = np.arctan2(y, np.hypot(x, z + 0.02))
+    skin = np.stack([0.04 + 0.92 * u, _SKIN_BOTTOM + 0.12 + 0.72 * (v + 1.12) / (1.12 + np.pi / 2)], 1)
+    neck = mesh.group == "neck"  # the shoulders flare, so their rows are laid out by number
+    top, share = skin[neck & (mesh.ring == 0), 1], mesh.ring[neck] / mesh.ring[neck].max()
+    rows = len(share) // len(top)
+    skin[neck, 1] = (1 - share) * np.tile(top, rows) + share * _SKIN_BOTTOM
     for side in ("left", "right"):  # lids' inner sides: the margin drawn together inside the opening
         eye = mesh.group == f"eye_{side}"
         margin = eye & (mesh.ring == 0)
@@ -127,9 +130,8 @@ def region_masks(mesh: HeadMesh) -> dict[str, np.ndarray]:
     m["scalp"] = skin & (y > np.maximum(hairline, -0.045)) & ((z < 0.075) | (y > 0.09))
     m["face"] = skin & ~m["scalp"] & (z > 0.0)
     m["forehead"] = m["face"] & (y > 0.058)
-    m["nose"] = m["face"] & (group == "free") & (np.abs(x) < 0.021) & (y < 0.024) & (y > -0.024) & (
-        z > 0.0835 - 0.10 * np.abs(x)
-    )
+    tip = (group == "free") & (np.abs(x) < 0.021) & (y < 0.030) & (y > -0.024)
+    m["nose"] = m["face"] & tip & (z > 0.0825 - 0.10 * np.abs(x) - 0.10 * np.maximum(y, 0))
     m["eye_region"] = m["face"] & (y < 0.058) & (y > 0.008) & ~m["nose"]
     m["eye_region"] |= m["left_eye_region"] | m["right_eye_region"]
     brow = np.abs(y - 0.0500 + 6 * (np.abs(x) - 0.030) ** 2) < 0.0042
