@@ -77,13 +77,16 @@ def test_a_new_avatar_covers_its_triangles(head):
     corners = np.asarray(vertices, np.float64)[head.faces]
     centred = corners - corners.mean(1, keepdims=True)
     np.testing.assert_allclose(world.means[:faces], corners.mean(1), atol=1e-6)
-    wanted = 1.6**2 * np.einsum("fci,fcj->fij", centred, centred) / 12
+    wanted = 2.0**2 * np.einsum("fci,fcj->fij", centred, centred) / 12
     rotation, scale = quat_to_matrix(world.quats), jnp.exp(world.log_scales)
     found = np.einsum("nij,nj,nkj->nik", rotation, np.square(scale), rotation)[:faces]
     _, frame, size = triangle_frames(vertices, head.faces)
     in_plane = np.asarray(frame)[:, :, [0, 2]]
     flat = lambda m: np.einsum("fia,fij,fjb->fab", in_plane, m, in_plane) / np.square(size)[:, None, None]  # noqa: E731
-    np.testing.assert_allclose(flat(found), flat(wanted), atol=1e-4)
+    short = np.linalg.eigvalsh(flat(wanted)).max(-1) < 0.6**2  # longer ones are cut off there
+    assert short.sum() > 5
+    np.testing.assert_allclose(flat(found)[short], flat(wanted)[short], atol=1e-4)
+    np.testing.assert_array_less(np.asarray(avatar.gaussians.log_scales), np.log(0.6) + 1e-5)
     normal = np.einsum("fi,fij,fj->f", frame[..., 1], found, frame[..., 1])
     np.testing.assert_allclose(normal, np.square(0.1 * np.asarray(size)), rtol=1e-3)
 

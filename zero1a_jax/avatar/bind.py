@@ -15,6 +15,7 @@ from zero1a_jax.geometry.rotations import matrix_to_quat, quat_multiply, quat_no
 from zero1a_jax.types import Array, Avatar, FlameModel, FlameParams, Gaussians
 
 DEAD_LOGIT = -30.0  # opacity 1e-13: culled by every renderer
+_LONGEST = 0.6  # of a starting axis, in triangle scales: where `scale_loss` begins
 _THICKNESS = 0.1  # starting scale along the normal, in triangle scales
 
 
@@ -41,7 +42,7 @@ def _extra_faces(key: Array, areas: Array, count: int) -> Array:
 
 def bind(
     key: Array, model: FlameModel, shape: Array, *, capacity: int, count: int | None = None,
-    degree: int = 0, opacity: float = 0.1, spread: float = 1.6,
+    degree: int = 0, opacity: float = 0.1, spread: float = 2.0,
 ) -> Avatar:  # fmt: skip
     """A new avatar with identity `shape` [S] and `capacity` slots, grey until it gets colours.
 
@@ -49,7 +50,8 @@ def bind(
     start alive; those beyond F lie at random points of triangles drawn in proportion to area. Each is
     a flat ellipse along its triangle's principal axes, `spread` times the standard deviation of the
     triangle's area (divided by the root of how many share the triangle), so that thin triangles are
-    covered too. `degree` is that of the spherical harmonics (K = (degree + 1)^2).
+    covered too, but at most 0.6 triangle scales, so that slivers inside the mouth do not reach out of it.
+    `degree` is that of the spherical harmonics (K = (degree + 1)^2).
 
     Raises ValueError where `count` does not lie between F and `capacity`, or for another degree
     than 0 to 3.
@@ -80,7 +82,7 @@ def bind(
     is_extra = (jnp.arange(capacity) >= total) & alive
 
     sharing = jnp.zeros(total).at[face_ids].add(alive.astype(jnp.float32))
-    size = spread / jnp.sqrt(sharing)[:, None] * deviations
+    size = jnp.minimum(spread / jnp.sqrt(sharing)[:, None] * deviations, _LONGEST)
     axes = jnp.stack([size[:, 0], jnp.full(total, _THICKNESS), size[:, 1]], -1)
     # A turn by -angle about the local normal (y) takes x to the first principal axis in the x-z plane.
     half = -0.5 * angle
