@@ -20,13 +20,14 @@ def pncc(model: FlameModel, vertices: Array, camera: Camera) -> Array:
     bounding box fills 0..1: the same colour is the same place on every head, in every pose. Camera and
     vertices broadcast over their leading axes. Visibility has no gradient.
     """
-    low, high = model.template.min(0), model.template.max(0)
-    colour = (model.template - low) / (high - low)
+    template, faces = jnp.asarray(model.template), jnp.asarray(model.faces)
+    low, high = template.min(0), template.max(0)
+    colour = (template - low) / (high - low)
 
     def one(vertices: Array, camera: Camera) -> Array:
         pixels, depth = project(camera, vertices)
-        face_id, barycentrics, _ = zbuffer(pixels, depth, model.faces, camera.height, camera.width)
-        corners = colour[model.faces[jnp.maximum(face_id, 0)]]  # [H, W, 3 corners, 3]
+        face_id, barycentrics, _ = zbuffer(pixels, depth, faces, camera.height, camera.width)
+        corners = colour[faces[jnp.maximum(face_id, 0)]]  # [H, W, 3 corners, 3]
         return jnp.where(face_id[..., None] < 0, 0, (corners * barycentrics[..., None]).sum(-2))
 
     lead = jnp.broadcast_shapes(vertices.shape[:-2], camera.focal.shape[:-1])

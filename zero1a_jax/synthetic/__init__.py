@@ -3,6 +3,5 @@
 from zero1a_jax.synthetic import motions
 from zero1a_jax.synthetic.identities import Look, identity, textured
 from zero1a_jax.synthetic.render import render
-from zero1a_jax.synthetic.wardrobe import wardrobe
 
-__all__ = ["Look", "identity", "motions", "render", "textured", "wardrobe"]
+__all__ = ["Look", "identity", "motions", "render", "textured"]

@@ -16,6 +16,7 @@ import numpy as np
 from flax import struct
 from scipy.spatial import cKDTree
 
+from zero1a_jax.flame.procedural import procedural_head
 from zero1a_jax.geometry.meshes import vertex_normals
 from zero1a_jax.geometry.zbuffer import zbuffer
 from zero1a_jax.types import Array, FlameModel
@@ -244,36 +245,24 @@ def _brow(model: FlameModel, template: np.ndarray) -> np.ndarray:
     return np.array([x.min(), x.max(), *curve], np.float32)
 
 
-@functools.lru_cache(maxsize=4)
-def _cached(model: _ById) -> Wardrobe:
-    return _build(model.value)
-
-
-class _ById:
-    """A model as a dictionary key: numpy arrays have no hash."""
-
-    def __init__(self, value: FlameModel):
-        self.value = value
-
-    def __hash__(self) -> int:
-        return id(self.value.template)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ById) and other.value.template is self.value.template
+@functools.cache
+def _embedded() -> Wardrobe:
+    with jax.ensure_compile_time_eval():
+        return _build(procedural_head())
 
 
 def wardrobe(model: FlameModel) -> Wardrobe:
-    """The constants of `model`'s figure (cached). Under a trace it is the embedded head's, which must fit.
+    """The constants of the figure around `model`; computed once for the embedded head.
 
-    Raises ValueError for a model without the embedded head's masks (`lips`, `ears`, `teeth`, ...), and for a
-    traced model of another topology.
+    Under a trace the values of `model` are unknown: then it must have the embedded head's topology. Raises
+    ValueError where it has not, and for a model without the embedded head's masks (`lips`, `teeth`, ...).
     """
-    if isinstance(model.template, jax.core.Tracer):
-        from zero1a_jax.flame.procedural import procedural_head
-
-        embedded = procedural_head()
-        if embedded.template.shape != model.template.shape:
+    embedded = procedural_head()
+    traced = isinstance(model.template, jax.core.Tracer)
+    if model.template.shape != embedded.template.shape:
+        if traced:
             raise ValueError("under jit, synthetic people need flame.procedural_head(); close over others")
-        model = embedded
-    with jax.ensure_compile_time_eval():
-        return _cached(_ById(model))
+        return _build(model)
+    if traced or np.array_equal(model.template, embedded.template):
+        return _embedded()
+    return _build(model)
