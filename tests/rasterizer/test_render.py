@@ -28,6 +28,7 @@ def _loss(gaussians, camera, background, offset):
 
 
 _STEP = jax.jit(jax.value_and_grad(_loss, (0, 1, 2, 3), has_aux=True))
+_COUNT = jax.jit(rasterizer.count_intersections)
 
 
 def test_agrees_with_brute_force_and_finite_differences(make_scene, reference_render):
@@ -137,7 +138,7 @@ def test_nothing_recompiles_within_the_capacity(make_scene):
     for scale in (-4.0, -3.0, -1.5):
         gaussians, *rest = _split(make_scene(10, SIZE, DEGREE, HEIGHT, WIDTH))
         gaussians = gaussians.replace(log_scales=gaussians.log_scales * 0 + scale)
-        counts.append(int(rasterizer.count_intersections(gaussians, rest[0])))
+        counts.append(int(_COUNT(gaussians, rest[0])))
         _STEP(gaussians, *rest)
     assert counts[-1] > 4 * counts[0]
     assert _STEP._cache_size() == compiled
@@ -149,13 +150,9 @@ def test_overflow_drops_the_farthest_and_is_counted(make_scene):
     scene["log_scales"][:] = np.log(0.02)
     gaussians, camera, background, _ = _split(scene)
     depth = scene["means"] @ scene["world_to_camera"][2, :3] + scene["world_to_camera"][2, 3]
-    needed = np.array(
-        [
-            rasterizer.count_intersections(jax.tree.map(lambda x, i=i: x[i : i + 1], gaussians), camera)
-            for i in range(size)
-        ]
-    )
-    total = int(rasterizer.count_intersections(gaussians, camera))
+    singles = jax.tree.map(lambda x: x[:, None], gaussians)
+    needed = np.asarray(jax.vmap(lambda g: _COUNT(g, camera))(singles))
+    total = int(_COUNT(gaussians, camera))
     assert total == needed.sum()
     order = np.argsort(depth)
     nearest = order[:20]
@@ -179,7 +176,7 @@ def test_overflow_drops_the_farthest_and_is_counted(make_scene):
 def test_both_capacities_give_the_same_picture(make_scene):
     """A quarter of a generous capacity is tried first: the two ways must agree."""
     gaussians, camera, background, _ = _split(make_scene(12, 200, 0, HEIGHT, WIDTH))
-    needed = int(rasterizer.count_intersections(gaussians, camera))
+    needed = int(_COUNT(gaussians, camera))
     assert needed > 1024
     out = [
         jax.jit(lambda g, c=c: rasterizer.render(g, camera, background=background, capacity=c))(gaussians)

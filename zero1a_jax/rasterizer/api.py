@@ -63,6 +63,7 @@ def render(
     if implementation not in ("auto", "xla"):
         raise ValueError(f"implementation {implementation!r} is unknown; use 'auto' or 'xla'.")
     batch = _check(gaussians, camera)
+    gaussians, camera = jax.tree.map(jnp.asarray, (gaussians, camera))
     size = gaussians.means.shape[0]
     if capacity is None:
         capacity = default_capacity(size, camera.height, camera.width)
@@ -107,6 +108,7 @@ def count_intersections(
     which its alpha reaches 1/255; saturates at 2^31 - 1.
     """
     batch = _check(gaussians, camera)
+    gaussians, camera = jax.tree.map(jnp.asarray, (gaussians, camera))
     if gaussians.means.shape[0] == 0:
         return jnp.zeros(batch, jnp.int32)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from zero1a_jax.types import Array
+
 _C0 = 0.28209479177387814
 _C1 = 0.4886025119029199
 _C2 = (1.0925484305920792, 0.31539156525252005, 0.5462742152960396)
@@ -16,10 +18,10 @@ COEFFICIENTS = (1, 4, 9, 16)  # by degree
 def _basis(x: jax.Array, y: jax.Array, z: jax.Array, count: int) -> list[jax.Array]:
     """The first `count` basis functions at unit vectors, in 3D Gaussian splatting's order and signs."""
     values = [jnp.full_like(x, _C0)]
+    xx, yy, zz = x * x, y * y, z * z
     if count >= 4:
         values += [-_C1 * y, _C1 * z, -_C1 * x]
     if count >= 9:
-        xx, yy, zz = x * x, y * y, z * z
         values += [
             _C2[0] * x * y,
             -_C2[0] * y * z,
@@ -40,7 +42,7 @@ def _basis(x: jax.Array, y: jax.Array, z: jax.Array, count: int) -> list[jax.Arr
     return values
 
 
-def colours(sh: jax.Array, means: jax.Array, centre: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def colours(sh: Array, means: Array, centre: Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Colours seen from a point: max(SH(direction) + 0.5, 0).
 
     Args: sh [N, K, 3] with K in 1, 4, 9, 16; means [N, 3] and centre [3] in one frame, the direction

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from zero1a_jax.rasterizer.harmonics import colours
-from zero1a_jax.types import Camera, Gaussians
+from zero1a_jax.types import Array, Camera, Gaussians
 
 BLUR = 0.3  # pixels squared, added to both variances (gsplat's eps2d)
 _MAX_LOG_SCALE = 30.0  # beyond: float32 would overflow
@@ -48,7 +48,7 @@ class Extent(NamedTuple):
     in_front: jax.Array  # [N] bool, beyond the near plane
 
 
-def _rotation(quats: jax.Array) -> list[list[jax.Array]]:
+def _rotation(quats: Array) -> list[list[jax.Array]]:
     w, x, y, z = (quats * jax.lax.rsqrt(jnp.maximum(jnp.sum(quats * quats, -1, keepdims=True), 1e-24))).T
     return [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
@@ -57,7 +57,7 @@ def _rotation(quats: jax.Array) -> list[list[jax.Array]]:
     ]
 
 
-def _camera_centre(world_to_camera: jax.Array) -> jax.Array:
+def _camera_centre(world_to_camera: Array) -> jax.Array:
     """The last column of the inverse of any 4x4 matrix, [3]; closed form, so that no LAPACK is needed."""
     a, b, c = world_to_camera[:3, :3]
     t, bottom, corner = world_to_camera[:3, 3], world_to_camera[3, :3], world_to_camera[3, 3]
