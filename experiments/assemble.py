@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from experiments import parallel
 from experiments.config import Config
 from zero1a_jax import avatar as avatar_room
 from zero1a_jax import symgen
+from zero1a_jax.avatar.colours import colours_from_portrait
 from zero1a_jax.types import Avatar, Camera, Dataset, FlameModel, FlameParams, Portrait, State
 
 
@@ -83,13 +85,10 @@ def setup(config: Config, parts: Parts, devices: Sequence[jax.Device]) -> Setup:
         parallel.key(config.runner.seed, "samples"), parts.model, parts.portrait, curriculum,
         motions=parts.motions,
     )  # fmt: skip
-    own = symgen.condition_images(
-        parts.model, parts.portrait.flame, parts.portrait.camera,
-        size=parts.condition_size, kind=parts.condition_kind,
+    reference = jax.jit(functools.partial(condition_on_portrait, parts.diffusion, parts.condition_size,
+                                          parts.condition_kind))(
+        parts.diffusion_params, parts.model, parts.portrait
     )  # fmt: skip
-    reference = jax.jit(parts.diffusion.reference)(
-        parts.diffusion_params, jnp.asarray(parts.portrait.rgb), own
-    )
     return Setup(
         config=config,
         parts=parts,
@@ -102,14 +101,25 @@ def setup(config: Config, parts: Parts, devices: Sequence[jax.Device]) -> Setup:
     )
 
 
+def condition_on_portrait(
+    diffusion: Any, size: int, kind: str, params: Any, model: FlameModel, portrait: Portrait
+) -> Any:
+    """The diffusion's reference: the portrait, and its own condition image."""
+    own = symgen.condition_images(model, portrait.flame, portrait.camera, size=size, kind=kind)
+    return diffusion.reference(params, jnp.asarray(portrait.rgb), own)
+
+
 def first_avatar(config: Config, parts: Parts) -> Avatar:
     """Gaussians on the portrait's identity, coloured by the portrait."""
     capacity = int(np.ceil(config.optimisation.capacity * len(parts.model.faces)))
-    avatar = avatar_room.bind(
-        parallel.key(config.runner.seed, "bind"), parts.model, jnp.asarray(parts.portrait.flame.shape),
-        capacity=capacity, degree=config.optimisation.sh_degree,
-    )  # fmt: skip
-    return avatar_room.colours_from_portrait(avatar, parts.model, parts.portrait)
+
+    @jax.jit
+    def make(key: jax.Array, model: FlameModel, portrait: Portrait) -> Avatar:
+        degree, shape = config.optimisation.sh_degree, jnp.asarray(portrait.flame.shape)
+        avatar = avatar_room.bind(key, model, shape, capacity=capacity, degree=degree)
+        return colours_from_portrait(avatar, model, portrait)
+
+    return make(parallel.key(config.runner.seed, "bind"), parts.model, parts.portrait)
 
 
 def start(setup: Setup) -> Progress:
@@ -117,9 +127,9 @@ def start(setup: Setup) -> Progress:
     avatar = first_avatar(setup.config, setup.parts)
     dataset = symgen.dataset.empty(setup.samples, setup.parts.portrait)
     neutral = jax.tree.map(lambda leaf: leaf[0, 0], setup.samples.flame)
-    posed = avatar_room.pose(avatar, setup.parts.model, neutral)
+    posed = jax.jit(avatar_room.pose)(avatar, setup.parts.model, neutral)
     capacity = setup.parts.suggest_capacity(posed, last_cameras(setup.samples.cameras), margin=1.6)
-    state = parallel.replicate(symgen.init_state(avatar), setup.devices)
+    state = parallel.replicate(jax.jit(symgen.init_state)(avatar), setup.devices)
     return Progress(state=state, dataset=dataset, capacity=capacity, skipped=0, rejected=0)
 
 

@@ -43,6 +43,7 @@ class Programs:
             gradient=config.density.density_gradient, min_opacity=config.density.density_opacity
         )
         self._density = jax.jit(functools.partial(control_density, thresholds=thresholds))
+        self._compiled_density: Callable | None = None
 
     def _refresh(self, function: Callable, *, from_noise: bool) -> Callable:
         def one(params, reference, rgb, alpha, conditions, key):
@@ -79,9 +80,14 @@ class Programs:
 
         return self._cached("update", capacity, lambda: parallel.mapped(one, setup.devices, donate=(0,)))
 
+    def compile_density(self, state: State) -> None:
+        """Compiles density control for one copy of the state, so that nothing compiles in the loop."""
+        key = parallel.key(0, "density")
+        self._compiled_density = self._density.lower(key, state, self._setup.parts.model).compile()
+
     def density(self, key: jax.Array, state: State) -> State:
         """Density control of one copy of the state."""
-        return self._density(key, state, self._setup.parts.model)
+        return (self._compiled_density or self._density)(key, state, self._setup.parts.model)
 
     def _renderer(self, capacity: int) -> Callable:
         implementation = self._setup.config.optimisation.rasterizer

@@ -70,6 +70,8 @@ def train(
             refresh(setup, programs, progress, slots, step, from_noise=False)
         if first:
             log.say("compiling the avatar step")
+            if config.density.density_every:
+                programs.compile_density(parallel.first(progress.state))
         values = avatar_step(setup, programs, progress, plan, step, log)
         first = False
         step += 1

@@ -21,6 +21,7 @@ from zero1a_jax.symgen.plan import (
     build_samples,
     plan,
     sequence,
+    stages,
 )
 from zero1a_jax.symgen.update import Batch, Metrics, init_state, update
 
@@ -50,5 +51,6 @@ __all__ = [
     "refresh",
     "render_sample",
     "sequence",
+    "stages",
     "update",
 ]

@@ -7,6 +7,7 @@ a side), the synthetic samples (a near-frontal camera, relaxed motion) and the r
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -17,7 +18,7 @@ from flax import struct
 
 from zero1a_jax import flame as flame_room
 from zero1a_jax.geometry import portrait_camera
-from zero1a_jax.synthetic import motions as seeded
+from zero1a_jax.synthetic import motions as motion_room
 from zero1a_jax.types import Array, Camera, FlameModel, FlameParams, Portrait
 
 PORTRAIT, SPATIAL, SYNTHETIC, REAL = 0, 1, 2, 3
@@ -197,12 +198,25 @@ def build_samples(
       key: a typed key.
       model: the head.
       portrait: gives slot 0, the identity and the frame size.
-      config: the numbers.
+      config: the numbers; hashable, as frozen dataclasses are.
       motions: sequences [L] for the real slots, taken in turn; too short ones run back and forth,
         long ones give different windows. Without them the real slots get seeded, exaggerated motion.
     """
+    made = jax.jit(_sequences, static_argnames="config")(key, model, portrait, tuple(motions), config=config)
+    cameras, flame = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), made)
+    return Samples(cameras=cameras, flame=flame, stage=stages(config))
+
+
+def _sequences(
+    key: jax.Array,
+    model: FlameModel,
+    portrait: Portrait,
+    motions: tuple[FlameParams, ...],
+    config: PlanConfig,
+) -> tuple[Camera, FlameParams]:
+    """Cameras and parameters [M, T] of all slots. One program: a thousand small ones compile for minutes."""
     frames, size = config.frames, portrait.rgb.shape[0]
-    keys = jax.random.split(key, 4)
+    keys = jax.random.split(key, 3)
     target = flame_room.frame_target(model, portrait.flame.shape)
     yaw, pitch = view_paths(keys[0], config.spatial_samples, frames, config)
     fixed = config.synthetic_samples + config.real_samples
@@ -212,34 +226,40 @@ def build_samples(
     yaw, pitch = jnp.concatenate([yaw, angles[0]]), jnp.concatenate([pitch, angles[1]])
     cameras = portrait_camera(target, jnp.radians(yaw), jnp.radians(pitch), size)
 
-    sequences = [_still(portrait.flame, frames)]
+    still = [_still(portrait.flame, frames)]
     for index in range(config.spatial_samples):
-        sequences.append(_still(base_expression(model, index, intensity=config.base_intensity), frames))
-    for index in range(config.synthetic_samples):
-        chosen = jax.random.fold_in(keys[2], index)
-        sequences.append(seeded_motion(chosen, model, frames, intensity=config.synthetic_intensity))
-    for index in range(config.real_samples):
-        chosen = jax.random.fold_in(keys[3], index)
-        if motions:
-            sequences.append(_window(motions[index % len(motions)], index // len(motions), frames))
-        else:
-            sequences.append(seeded_motion(chosen, model, frames, intensity=config.real_intensity))
-    flame = jax.tree.map(lambda *leaves: np.stack([np.asarray(x, np.float32) for x in leaves]), *sequences)
-    identity = np.broadcast_to(np.asarray(portrait.flame.shape, np.float32), flame.shape.shape).copy()
+        still.append(_still(base_expression(model, index, intensity=config.base_intensity), frames))
+    groups = [_stacked(still)]
+    from_files = config.real_samples if motions else 0
+    intensity = np.repeat(
+        [config.synthetic_intensity, config.real_intensity],
+        [config.synthetic_samples, config.real_samples - from_files],
+    )
+    if len(intensity):  # one vmap: a second one would double the time to compile
+        chosen = jax.random.split(keys[2], len(intensity))
+        make = functools.partial(seeded_motion, model=model, frames=frames)
+        groups.append(jax.vmap(lambda key, power: make(key, intensity=power))(chosen, intensity))
+    if from_files:
+        pairs = [(motions[i % len(motions)], i // len(motions)) for i in range(from_files)]
+        groups.append(_stacked([_window(motion, turn, frames) for motion, turn in pairs]))
+    flame = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *groups)
+    identity = jnp.broadcast_to(jnp.asarray(portrait.flame.shape), flame.shape.shape)
 
-    own = jax.tree.map(lambda x: np.broadcast_to(np.asarray(x), (1, frames, *x.shape)), portrait.camera)
-    cameras = jax.tree.map(lambda a, b: np.concatenate([a, np.asarray(b, np.float32)]), own, cameras)
-    return Samples(cameras=cameras, flame=flame.replace(shape=identity), stage=stages(config))
+    own = jax.tree.map(lambda x: jnp.broadcast_to(x, (1, frames, *jnp.shape(x))), portrait.camera)
+    cameras = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), own, cameras)
+    return cameras, flame.replace(shape=identity)
 
 
-def seeded_motion(key: jax.Array, model: FlameModel, frames: int, *, intensity: float) -> FlameParams:
+def seeded_motion(
+    key: jax.Array, model: FlameModel, frames: int, *, intensity: Array | float
+) -> FlameParams:
     """A motion [frames] from a key: grimaces, speech, blinks, gaze.
 
     A sample is short, so that its frames are MOTION_FPS a second: 16 of them last over two seconds. Heads
     without ARKit names get smooth waves of their first ten expression directions, jaw and gaze.
     """
     if model.expression_names:
-        return seeded.sequence(key, model, frames, intensity=intensity, fps=MOTION_FPS)
+        return motion_room.sequence(key, model, frames, intensity=intensity, fps=MOTION_FPS)
     params = flame_room.zero_params(model, (frames,))
     count = min(10, params.expression.shape[-1])
     phase, rate = jax.random.uniform(key, (2, count + 2))
@@ -258,6 +278,10 @@ def sequence(samples: Samples, index: int, views: Array) -> tuple[Camera, FlameP
     """Camera [T] and FlameParams [T] that sample `index` shows under `views` [M, T] (a plan's)."""
     chosen = np.asarray(views)[index]
     return jax.tree.map(lambda leaf: leaf[index][chosen], (samples.cameras, samples.flame))
+
+
+def _stacked(params: Sequence[FlameParams]) -> FlameParams:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
 
 
 def _still(params: FlameParams, frames: int) -> FlameParams:
