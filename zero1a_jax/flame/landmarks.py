@@ -9,6 +9,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from zero1a_jax.geometry.rotations import axis_angle_to_matrix
 from zero1a_jax.image.landmarks import DRAWN_MEDIAPIPE, OUTLINE
@@ -24,11 +25,12 @@ def _require(model: FlameModel, *names: str) -> None:
         raise ValueError(f"this FlameModel has no {missing[0]}; load it with its landmark embedding files")
 
 
-def _embed(vertices: Array, faces: Array, triangles: Array, barycentrics: Array) -> Array:
+def _embed(vertices: Array, faces: Array, triangles: Array | None, barycentrics: Array | None) -> Array:
     """Points [*B, L, 3] at triangles [L] and barycentrics [L, 3] of one mesh topology."""
-    corners = jnp.asarray(faces)[triangles]
+    corners = jnp.asarray(faces)[jnp.asarray(triangles)]
     weights = jnp.asarray(barycentrics, vertices.dtype)
-    return sum(jnp.take(vertices, corners[:, i], axis=-2) * weights[:, i, None] for i in range(3))
+    first, second, third = (jnp.take(vertices, corners[:, i], axis=-2) for i in range(3))
+    return first * weights[:, :1] + second * weights[:, 1:2] + third * weights[:, 2:]
 
 
 def contour_row(params: FlameParams, *, neck: bool = True, camera: Camera | None = None) -> Array:
@@ -90,9 +92,9 @@ def landmarks_mediapipe(model: FlameModel, vertices: Array) -> Array:
     return _embed(vertices, model.faces, model.mediapipe_faces, model.mediapipe_barycentrics)
 
 
-def _drawn_rows(indices: Array) -> Array:
+def _drawn_rows(indices: Array | None) -> Array | np.ndarray:
     """Where the 92 drawn feature ids stand among the embedded ids [L]."""
-    if isinstance(indices, jax.core.Tracer):
+    if isinstance(indices, Tracer):
         return jnp.argmax(indices[None, :] == _FEATURES[:, None], 1)
     found = np.asarray(indices)[None, :] == _FEATURES[:, None]
     if not found.any(1).all():

@@ -15,7 +15,7 @@ def _unit(vector: Array) -> Array:
     return vector / jnp.sqrt(jnp.maximum(jnp.sum(vector * vector, -1, keepdims=True), 1e-20))
 
 
-def look_at(eye: Array, target: Array, up: Array = (0.0, 1.0, 0.0)) -> Array:
+def look_at(eye: Array, target: Array, up: Array | tuple[float, float, float] = (0.0, 1.0, 0.0)) -> Array:
     """World-to-camera matrices [*B, 4, 4] of cameras at `eye` that look at `target`.
 
     `eye`, `target`, `up` are [*B, 3] in metres; `up` may not be parallel to the line of sight.
@@ -30,7 +30,7 @@ def look_at(eye: Array, target: Array, up: Array = (0.0, 1.0, 0.0)) -> Array:
     return jnp.concatenate([jnp.concatenate([rotation, shift[..., None]], -1), bottom], -2)
 
 
-def orbit(target: Array, yaw: Array, pitch: Array, distance: Array) -> Array:
+def orbit(target: Array, yaw: Array, pitch: Array, distance: Array | float) -> Array:
     """World-to-camera matrices [*B, 4, 4] on a sphere around `target` [*B, 3].
 
     Yaw 0 looks at the face from +z; positive yaw (radians) moves the camera toward +x, the

@@ -6,7 +6,7 @@ features as a perceptual metric", 2018, equation 1, with VGG16 features.
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import dm_pix
 import jax
@@ -68,13 +68,14 @@ def ssim(a: Array, b: Array, mask: Array | None = None) -> Array:
         raise ValueError(f"ssim needs images of at least {_WINDOW} pixels, got {height}x{width}")
     rows, columns = _blur_matrix(height), _blur_matrix(width)
 
-    def blur(image: Array) -> Array:
+    def blur(image: Any) -> Any:
         image = jnp.einsum("ih,bhwc->biwc", rows, image, precision="highest")
         return jnp.einsum("jw,biwc->bijc", columns, image, precision="highest")
 
     flat = (-1, *a.shape[-3:])
-    values = dm_pix.ssim(a.reshape(flat), b.reshape(flat), return_map=True, filter_fn=blur)
-    values = jnp.mean(values, -1).reshape(*a.shape[:-3], *values.shape[1:3])
+    found = dm_pix.ssim(a.reshape(flat), b.reshape(flat), return_map=True, filter_fn=blur)
+    values = jnp.mean(jnp.asarray(found), -1)
+    values = values.reshape(*a.shape[:-3], *values.shape[1:])
     if mask is not None:
         edge = _WINDOW // 2
         mask = mask[..., edge : height - edge, edge : width - edge]
@@ -110,14 +111,18 @@ def dssim_multiscale(a: Array, b: Array, mask: Array | None = None, *, scales: i
 
 def _features(weights: LpipsWeights, image: Array) -> list[Array]:
     """Unit-length VGG16 features of [N, H, W, 3] in -1..1 at the end of the five blocks."""
-    value = (image - jnp.array(_LPIPS_SHIFT)) / jnp.array(_LPIPS_SCALE)
+    value = (jnp.asarray(image) - jnp.array(_LPIPS_SHIFT)) / jnp.array(_LPIPS_SCALE)
     layer, found = 0, []
     for block, count in enumerate(_VGG_BLOCKS):
         if block:
             value = jax.lax.reduce_window(value, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
         for _ in range(count):
             value = jax.lax.conv_general_dilated(
-                value, weights["kernels"][layer], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+                value,
+                jnp.asarray(weights["kernels"][layer]),
+                (1, 1),
+                "SAME",
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
             )
             value = jax.nn.relu(value + weights["biases"][layer])
             layer += 1
