@@ -45,7 +45,8 @@ def _eyes(rig: Rig) -> dict[str, np.ndarray]:
         left = s > 0
         ball = (rig.mesh.group == ("ball_left" if left else "ball_right")).astype(float)
         centre = EYE if left else EYE * MIRROR
-        e["eyeBlink" + name] = lids(rig, left, 1.0, 1.0)
+        # a lid cuts the corner on its straight way down, so the eyeball gives way to it
+        e["eyeBlink" + name] = lids(rig, left, 1.0, 1.0) + along(ball, (0, 0, -0.0020))
         e["eyeWide" + name] = lids(rig, left, -0.30, -0.15)
         bag = spot(rig, (s * 0.033, 0.008, 0.07), (0.014, 0.008, 0.02))
         e["eyeSquint" + name] = lids(rig, left, 0.22, 0.85) + along(bag, (0, 0.0022, 0.0010))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from zero1a_jax.flame import head_surface
 from zero1a_jax.flame.head_landmark_table import LEFT, MIDDLE
@@ -39,7 +39,7 @@ def closest(vertices: np.ndarray, faces: np.ndarray, points: np.ndarray, allowed
     """Face ids [P] and barycentrics [P, 3] of the nearest places to points among faces allowed [F] bool."""
     ids = np.nonzero(allowed)[0]
     corners = vertices[faces[ids]]
-    _, near = cKDTree(corners.mean(1)).query(points, k=min(24, len(ids)))
+    _, near = KDTree(corners.mean(1)).query(points, k=min(24, len(ids)))
     a, b, c = (corners[near, i] for i in range(3))
     u, v, w = b - a, c - a, points[:, None] - a
     uu, uv, vv = (u * u).sum(-1), (u * v).sum(-1), (v * v).sum(-1)
@@ -131,8 +131,8 @@ def contour(mesh: HeadMesh) -> tuple[np.ndarray, np.ndarray]:
     rays[..., 2] = np.cos(phi)
     profile = head_surface.trace(_CONTOUR_CENTRE, rays.reshape(-1, 3), 0.14).reshape(rays.shape)
     radius = ((profile[..., :2] - _CONTOUR_CENTRE[:2]) * outward[:, None]).sum(-1)
-    edge = radius + (0.12 + 0.23 * np.abs(outward[:, 1:])) * profile[..., 2]
-    fallen = np.maximum.accumulate(edge, 1) - edge > 0.0015  # past the jaw's edge: under the chin, the neck
+    edge = radius + (0.02 + 0.33 * outward[:, 1:] ** 2) * profile[..., 2]
+    fallen = np.maximum.accumulate(edge, 1) - edge > 0.0025  # past the jaw's edge: under the chin, the neck
     edge = np.where(np.maximum.accumulate(fallen, 1), -np.inf, edge)
     rest = edge.argmax(1)
     rows = []
@@ -146,7 +146,7 @@ def contour(mesh: HeadMesh) -> tuple[np.ndarray, np.ndarray]:
         rows.append(profile[np.arange(17), pick])
     skin = np.isin(mesh.group, ["free", "mouth", "eye_left", "eye_right"]) & (mesh.ring >= 0)
     faces, bary = closest(
-        mesh.plan, mesh.faces, np.array(rows).reshape(-1, 3), skin[mesh.faces].all(1)
+        mesh.plan, mesh.faces, np.array(rows).reshape(-1, 3), np.asarray(skin[mesh.faces].all(1))
     )
     return faces.reshape(79, 17), bary.reshape(79, 17, 3)
 

@@ -240,6 +240,10 @@ def _relax(v: np.ndarray, faces, group, ring, mids, left, right) -> np.ndarray:
     mean = neighbour_mean(faces, len(v))
     pairs = [(left, right)]
     pairs += [tuple(np.nonzero(group == f"eye_{s}")[0] for s in ("left", "right"))]
+    mouth = np.nonzero(group == "mouth")[0]
+    n = len(MOUTH_ANGLES)
+    place = np.arange(len(mouth))  # rings of n, numbered from the left corner over the upper lip
+    pairs.append((mouth, mouth[place - place % n + (n // 2 - place % n) % n]))
     free = np.concatenate([mids, left, right])
     soft = np.nonzero(np.isin(group, ["eye_left", "eye_right", "mouth"]) & (ring >= 4))[0]
     for moving, rounds, rate in ((free, 16, 0.5), (soft, 6, 0.3)):

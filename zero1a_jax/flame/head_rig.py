@@ -140,7 +140,8 @@ def lids(rig: Rig, left: bool, upper: float, lower: float) -> np.ndarray:
     # keep off the bulging cornea, which may turn underneath
     radius = np.linalg.norm(q, axis=1)
     front = np.interp(mesh.ring[ids], [-1, 0, 3, 4], [0, 1, 1, 0])
-    bare = np.maximum(0.0016 + EYE_RADIUS - radius, 0) * front
+    off = 0.0016 + 0.0006 * np.clip(share, 0, 1)
+    bare = np.maximum(off + EYE_RADIUS - radius, 0) * front
     turned *= (1 + bare * np.minimum(1, 3 * np.abs(share)) / radius)[:, None]
     delta = np.zeros_like(mesh.vertices)
     delta[ids] = turned - q

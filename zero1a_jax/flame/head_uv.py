@@ -85,18 +85,18 @@ def _cut_seam(uv: np.ndarray, faces: np.ndarray, mesh: HeadMesh) -> tuple[np.nda
     on_skin = (faces < len(mesh.vertices)).all(1)
     u = uv[faces, 0]
     straddles = on_skin & (u.max(1) - u.min(1) > 0.46)
-    uv = list(uv)
+    rows = list(uv)
     copies: dict[int, int] = {}
     for f in np.nonzero(straddles)[0]:
         for k in range(3):
             vertex = faces[f, k]
-            if uv[vertex][0] < 0.5:
+            if rows[vertex][0] < 0.5:
                 if vertex not in copies:
-                    copies[vertex] = len(uv)
-                    uv.append(uv[vertex] + [0.92, 0.0])
+                    copies[vertex] = len(rows)
+                    rows.append(rows[vertex] + [0.92, 0.0])
                 faces[f, k] = copies[vertex]
     used, faces = np.unique(faces, return_inverse=True)
-    return np.clip(np.array(uv)[used], 0, 1), faces.reshape(-1, 3)
+    return np.clip(np.array(rows)[used], 0, 1), faces.reshape(-1, 3)
 
 
 def region_masks(mesh: HeadMesh) -> dict[str, np.ndarray]:
@@ -106,7 +106,8 @@ def region_masks(mesh: HeadMesh) -> dict[str, np.ndarray]:
     m = {f"{side}_eyeball": group == f"ball_{side}" for side in ("left", "right")}
     m |= {f"{side}_ear": group == f"ear_{side}" for side in ("left", "right")}
     m |= {f"{side}_eye_region": group == f"eye_{side}" for side in ("left", "right")}
-    m |= {f"{side}_eyelids": (group == f"eye_{side}") & (ring <= 3) for side in ("left", "right")}
+    outside = (ring >= 0) & (ring <= 3)
+    m |= {f"{side}_eyelids": (group == f"eye_{side}") & outside for side in ("left", "right")}
     eyeballs = m["left_eyeball"] | m["right_eyeball"]
     m["iris"] = eyeballs & (ring <= 5)
     m["pupil"] = eyeballs & (ring <= 2)

@@ -59,7 +59,8 @@ def construct() -> dict[str, np.ndarray]:
         "uv": uv,
         "uv_faces": uv_faces,
     }
-    out = {k: np.asarray(a, np.float32 if a.dtype.kind == "f" else np.int32) for k, a in arrays.items()}
+    out: dict[str, np.ndarray] = {}
+    out |= {k: np.asarray(a, np.float32 if a.dtype.kind == "f" else np.int32) for k, a in arrays.items()}
     for name in _HALF:
         out[name] = np.where(np.abs(out[name]) < 3e-6, 0, out[name]).astype(np.float16)
     out["mask_names"] = np.array(sorted(masks))
@@ -75,11 +76,11 @@ def from_arrays(arrays: dict[str, np.ndarray]) -> FlameModel:
     fields = {k: a.astype(np.float32) if a.dtype.kind == "f" else a for k, a in fields.items()}
     masks = dict(zip(arrays["mask_names"].tolist(), arrays["masks"], strict=True))
     return FlameModel(
-        **fields,
         masks=masks,
         parents=(-1, 0, 1, 1, 1),
         expression_names=tuple(arrays["expression_names"].tolist()),
         version=VERSION,
+        **fields,
     )
 
 
