@@ -20,19 +20,22 @@ class DiffusionConfig:
     vae_channels: tuple[int, ...] = (128, 256, 512, 512)
     vae_layers: int = 2
     vae_groups: int = 32
+    vae_linear: bool = False  # encode by a linear map of patches; decode by its inverse plus the decoder network
     latent_channels: int = 4
     latent_scale: float = 0.18215  # initial 1 / standard deviation of the latents
 
     # Both UNets. Every level but the last halves the side.
     unet_channels: tuple[int, ...] = (320, 640, 1280, 1280)
     unet_layers: int = 2  # per down block; up blocks have one more
-    unet_attention: tuple[bool, ...] = (True, True, True, False)  # spatial transformers on this level
+    down_attention: tuple[bool, ...] = (True, True, True, False)  # spatial transformers on this level, going down
+    up_attention: tuple[bool, ...] = (True, True, True, False)  # and coming up, also from fine to coarse
     unet_heads: int = 8
     unet_feedforward: int = 4  # inner width of the feed-forward layers over the outer
     groups: int = 32
     context_channels: int = 768
     position_table: bool = False  # a learned table over latent positions, added after the first convolution
     reference_pose: bool = False  # the reference branch sees a condition image of the portrait too
+    shared_unets: bool = False  # the reference UNet is the denoiser's own body, without motion and bank
     bank_float16: bool = False  # rounds the reference features as the published scripts do
 
     # Motion modules of the denoising UNet.
@@ -40,6 +43,7 @@ class DiffusionConfig:
     motion_heads: int = 8
     motion_attentions: int = 2  # temporal self-attentions in a module
     motion_feedforward: int = 4
+    motion_least: int = 1  # shorter videos than this skip the motion modules
     motion_frames: int = 32  # rows of the temporal position table: the longest window
 
     # Pose guider. The strides, times pose_patch, must multiply to 8.
@@ -77,8 +81,9 @@ class DiffusionConfig:
                 f"frame_size {self.frame_size} is not a multiple of {factor}, the autoencoder's reduction: "
                 "change frame_size, vae_patch or the number of vae_channels."
             )
-        if not len(self.unet_channels) == len(self.unet_attention) == len(self.motion_levels):
-            raise ValueError("unet_channels, unet_attention and motion_levels need one entry a level.")
+        levels = (self.unet_channels, self.down_attention, self.up_attention, self.motion_levels)
+        if len({len(entries) for entries in levels}) > 1:
+            raise ValueError("unet_channels, down_attention, up_attention, motion_levels need one entry a level.")
         if not len(self.pose_channels) == len(self.pose_kernels) == len(self.pose_strides):
             raise ValueError("pose_channels, pose_kernels and pose_strides need one entry a convolution.")
         reduction = self.pose_patch

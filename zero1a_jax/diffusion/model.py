@@ -72,7 +72,10 @@ def build(config: DiffusionConfig) -> VideoDiffusion:
 
 
 def init(config: DiffusionConfig, key: Array) -> dict:
-    """Random parameters {"vae", "image_encoder", "pose_guider", "reference", "denoiser"}."""
+    """Random parameters {"vae", "image_encoder", "pose_guider", "reference", "denoiser"}.
+
+    "reference" is left out where config.shared_unets is set.
+    """
     keys = jax.random.split(key, 5)
     params = {"vae": vae.init(keys[0], config), "image_encoder": image_encoder.init(keys[1], config)}
     side, channels = config.latent_size, config.latent_channels
@@ -81,8 +84,10 @@ def init(config: DiffusionConfig, key: Array) -> dict:
     params["pose_guider"] = jax.jit(PoseGuider(config).init)(keys[2], images)["params"]
     pose = PoseGuider(config).apply({"params": params["pose_guider"]}, images)
     own = pose if config.reference_pose else None
-    params["reference"] = jax.jit(ReferenceUNet(config).init)(keys[3], latents, context, own)["params"]
-    bank = ReferenceUNet(config).apply({"params": params["reference"]}, latents, context, own)
+    first = jax.jit(ReferenceUNet(config).init)(keys[3], latents, context, own)["params"]
+    bank = ReferenceUNet(config).apply({"params": first}, latents, context, own)
+    if not config.shared_unets:
+        params["reference"] = first
     pose = [feature[:, None] for feature in pose]
     params["denoiser"] = jax.jit(DenoisingUNet(config).init)(
         keys[4], latents[:, None], jnp.zeros(1), context, bank, jnp.ones(1), pose
@@ -95,7 +100,8 @@ def bank_of(config: DiffusionConfig, params: dict, rgb: Array, latents: Array, c
     pixels = image_encoder.preprocess(rgb, config)
     context = image_encoder.embed(params["image_encoder"], pixels, config)[:, None]
     pose = pose_features(config, params, conditions) if config.reference_pose else None
-    bank = ReferenceUNet(config).apply({"params": params["reference"]}, latents, context, pose)
+    weights = params["denoiser" if config.shared_unets else "reference"]
+    bank = ReferenceUNet(config).apply({"params": weights}, latents, context, pose)
     return Reference(tuple(bank), context)
 
 
@@ -144,14 +150,14 @@ def _solver(config: DiffusionConfig, params: dict, latents: Array, given: Refere
         read = jnp.zeros(1)
     else:
         read = jnp.array([0.0, 1.0])
-    batch = len(read)
+    batch, motion = len(read), latents.shape[0] >= config.motion_least
     given = jax.tree.map(lambda x: jnp.broadcast_to(x, (batch, *x.shape[1:])), given)
 
     def velocity(x: Array, timestep: Array) -> Array:
         def one(frames: Array, window) -> Array:
             pose = [jnp.broadcast_to(f[window], (batch, *f.shape[1:])) for f in features]
             frames = jnp.broadcast_to(frames, (batch, *frames.shape))
-            return predict(config, params, frames, jnp.broadcast_to(timestep, (batch,)), given, pose, read)
+            return predict(config, params, frames, jnp.broadcast_to(timestep, (batch,)), given, pose, read, motion)
 
         v = sample.windowed(one, x, windows, batch)
         return v[0] if batch == 1 else sample.guided(v, guidance)

@@ -51,7 +51,7 @@ class DownBlock(nn.Module):
         c, skips = self.config, []
         for i in range(c.unet_layers):
             x = layers.resnet(x, c.unet_channels[self.level], f"resnets_{i}")
-            if c.unet_attention[self.level]:
+            if c.down_attention[self.level]:
                 x = layers.attention(x, f"attentions_{i}")
             if c.motion_levels[self.level]:
                 x = layers.move(x, f"motion_modules_{i}")
@@ -84,7 +84,7 @@ class UpBlock(nn.Module):
         for i in range(c.unet_layers + 1):
             x = jax.numpy.concatenate([x, skips.pop()], axis=-1)
             x = layers.resnet(x, c.unet_channels[self.level], f"resnets_{i}")
-            if c.unet_attention[self.level]:
+            if c.up_attention[self.level]:
                 x = layers.attention(x, f"attentions_{i}")
             if c.motion_levels[self.level]:
                 x = layers.move(x, f"motion_modules_{i}")

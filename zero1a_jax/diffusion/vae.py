@@ -9,6 +9,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from zero1a_jax.diffusion import blocks
 from zero1a_jax.diffusion.config import DiffusionConfig
@@ -37,19 +38,52 @@ def _network(config: DiffusionConfig):
 
 
 def init(key: Array, config: DiffusionConfig) -> dict:
-    """Random parameters: {"network", "mean" [C], "std" [C]}; the last two normalise the latents."""
+    """Random parameters: {"network", "mean" [C], "std" [C]}; the last two normalise the latents.
+
+    With config.vae_linear, "network" is the decoder alone and starts at 0, and there are "analysis" [P, C],
+    "synthesis" [C, P] and "center" [P] for patches of P numbers.
+    """
     side = config.frame_size // config.vae_patch
     sample = jnp.zeros((1, 3 * config.vae_patch**2, side, side))
-    network = _network(config)
-    return {
-        "network": jax.jit(network.init)(key, sample)["params"],
+    network = jax.jit(_network(config).init)(key, sample)["params"]
+    params = {
+        "network": network,
         "mean": jnp.zeros(config.latent_channels),
         "std": jnp.full(config.latent_channels, 1.0 / config.latent_scale),
     }
+    if config.vae_linear:
+        size = 3 * (config.frame_size // config.latent_size) ** 2
+        decoder = dict(network["decoder"])
+        decoder["conv_out"] = jax.tree.map(jnp.zeros_like, decoder["conv_out"])
+        params["network"] = {"decoder": decoder, "post_quant_conv": network["post_quant_conv"]}
+        basis = jnp.eye(size, config.latent_channels)
+        params |= {"analysis": basis, "synthesis": basis.T, "center": jnp.zeros(size)}
+    return params
+
+
+def fit_linear(frames: np.ndarray, config: DiffusionConfig) -> dict:
+    """The linear maps in closed form: the leading principal components of the patches of frames [n, H, W, 3].
+
+    Latents are scaled by the fourth root of a component's variance: coarse ones stay larger than fine ones,
+    so that noise covers fine detail first, and all stay near unit scale.
+    """
+    patches = np.asarray(blocks.fold(jnp.asarray(frames), config.frame_size // config.latent_size))
+    patches = patches.reshape(-1, patches.shape[-1]).astype(np.float64)
+    center = patches.mean(0)
+    power, basis = np.linalg.eigh(np.cov((patches - center).T))
+    power, basis = power[::-1][: config.latent_channels], basis[:, ::-1][:, : config.latent_channels]
+    scale = power**0.25 * np.sqrt(np.sqrt(power).mean())
+    maps = {"analysis": basis / scale, "synthesis": basis.T * scale[:, None], "center": center}
+    maps |= {"mean": np.zeros(len(power)), "std": np.ones(len(power))}
+    return {name: jnp.asarray(value, jnp.float32) for name, value in maps.items()}
 
 
 def moments(params: dict, frames: Array, config: DiffusionConfig) -> tuple[Array, Array]:
     """Frames [T, H, W, 3] in 0..1 -> mean and log variance of the posterior [T, h, w, C], not normalised."""
+    if config.vae_linear:
+        patches = blocks.fold(frames, config.frame_size // config.latent_size)
+        mean = (patches - params["center"]) @ params["analysis"]
+        return mean, jnp.full_like(mean, -jnp.inf)
     x = blocks.fold(2.0 * frames - 1.0, config.vae_patch)
     network = _network(config)
     posterior = network.apply(
@@ -62,7 +96,11 @@ def reconstruct(params: dict, raw: Array, config: DiffusionConfig) -> Array:
     """Latents that are not normalised [T, h, w, C] -> frames [T, H, W, 3], not clipped to 0..1."""
     network = _network(config)
     x = network.apply({"params": params["network"]}, raw, method=network.decode, return_dict=False)[0]
-    return 0.5 * blocks.unfold(jnp.moveaxis(x, 1, -1), config.vae_patch) + 0.5
+    x = 0.5 * blocks.unfold(jnp.moveaxis(x, 1, -1), config.vae_patch)
+    if config.vae_linear:
+        patches = raw @ params["synthesis"] + params["center"]
+        return x + blocks.unfold(patches, config.frame_size // config.latent_size)
+    return x + 0.5
 
 
 def encode(params: dict, frames: Array, config: DiffusionConfig) -> Array:

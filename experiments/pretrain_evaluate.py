@@ -1,0 +1,175 @@
+"""What the miniature can do on people it has not seen: novel views from noise, refinement, inversion.
+
+All PSNRs are in dB over the head (weighted by the truth's alpha), medians over people. One target a person, the
+first within 45 degrees of yaw.
+"""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from experiments import pretrain_data, pretrain_degrade
+from zero1a_jax import flame
+from zero1a_jax.diffusion import DiffusionConfig, build
+from zero1a_jax.image.ops import psnr
+
+SEED = 1  # of the held-out people
+REFINEMENTS = (  # strength, steps, guidance of the inversion, guidance of the denoising
+    (0.4, 6, 0.0, 1.0),
+    (0.6, 6, 0.0, 1.0),
+    (0.6, 6, 0.0, 1.5),
+    (0.6, 6, 1.0, 2.0),
+    (0.8, 8, 0.0, 1.0),
+)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def yaws(seed: jax.Array, people: int, frames: int) -> jax.Array:
+    """The cameras' yaw in radians of every target of the cache [people, frames - 1]."""
+    model = jax.tree.map(jnp.asarray, flame.procedural_head())
+    size = model.shape_basis.shape[-1]
+
+    def one(index: jax.Array) -> jax.Array:
+        rest = jax.random.split(jax.random.fold_in(jax.random.key(seed), index), 3)[2]
+
+        def yaw(key: jax.Array) -> jax.Array:
+            matrix = pretrain_data.target_view(key, model, jnp.zeros(size), 8)[1].world_to_camera
+            position = -matrix[:3, :3].T @ matrix[:3, 3]
+            target = flame.frame_target(model, jnp.zeros(size))
+            return jnp.arctan2(position[0] - target[0], position[2] - target[2])
+
+        return jax.vmap(yaw)(jax.random.split(rest, frames - 1))
+
+    return jax.vmap(one)(jnp.arange(people))
+
+
+def evaluate(config: DiffusionConfig, params: Any, cache: pretrain_data.Cache) -> dict:
+    """All figures as a dictionary; "pictures" holds the images [people, K, H, W, 3] behind them."""
+    people, frames = cache.rgb.shape[:2]
+    angle = np.degrees(np.abs(np.asarray(yaws(jnp.uint32(SEED), people, frames))))
+    pick = 1 + np.argmax(angle <= 45, axis=1)
+    pick = np.where(angle.min(1) <= 45, pick, 1 + angle.argmin(1))
+    rows = np.arange(people)
+    truth, mask = _float(cache.rgb[rows, pick]), _float(cache.alpha[rows, pick])
+    portrait, own = _float(cache.rgb[:, 0]), _float(cache.condition[:, 0])
+    condition = _float(cache.condition[rows, pick])
+
+    run = _Runner(config, params)
+    given = run.reference(portrait, own)
+    latents = run.encode(truth)
+    score = lambda image: np.asarray(psnr(jnp.asarray(image), truth, mask))  # noqa: E731
+
+    noise = jax.random.normal(jax.random.key(3), latents.shape)
+    base, best = score(portrait), score(run.decode(latents))
+    report: dict = {"people": people, "portrait": _median(base), "round_trip": _median(best), "from_noise": {}}
+    pictures = [portrait, condition, truth, run.decode(latents)]
+    for steps, guidance in ((1, 1.0), (10, 1.0), (10, 1.5), (10, 2.5), (25, 1.0)):
+        made = run.decode(run.denoise(noise, given, condition, steps=steps, guidance=guidance))
+        gained = score(made)
+        fraction = _median((gained - base) / (best - base))
+        report["from_noise"][f"{steps} steps, guidance {guidance}"] = {"psnr": _median(gained), "fraction": fraction}
+        if (steps, guidance) in ((1, 1.0), (10, 1.0)):
+            pictures.append(made)
+    wrong = jax.tree.map(lambda x: jnp.roll(x, 1, 0), given)
+    shuffled = {
+        "portraits": run.denoise(noise, wrong, condition, steps=10, guidance=1.0),
+        "conditions": run.denoise(noise, given, jnp.roll(condition, 1, 0), steps=10, guidance=1.0),
+    }
+    report["shuffled"] = {name: _median(score(run.decode(x))) for name, x in shuffled.items()}
+    report["refinement"], more = refinement(run, given, condition, truth, mask)
+    report["inversion_relative_error"] = inversion(run, given, condition, latents)
+    report["pictures"] = np.stack([np.asarray(p) for p in pictures + more], 1)
+    return report
+
+
+def refinement(run: _Runner, given: Any, condition: jax.Array, truth: jax.Array, mask: jax.Array):
+    """Degraded truths before and after each of REFINEMENTS: ({kind: {...}}, pictures of the second setting)."""
+    out, pictures = {}, []
+    keys = jax.random.split(jax.random.key(5), len(truth))
+    for index, kind in enumerate(pretrain_degrade.KINDS):
+        spoilt = jax.vmap(lambda k, x, a: pretrain_degrade.degrade(k, x, a, index))(keys, truth, mask)  # noqa: B023
+        start = run.encode(spoilt)
+        before = np.asarray(psnr(spoilt, truth, mask))
+        out[kind] = {"before": _median(before), "round_trip": _median(np.asarray(psnr(run.decode(start), truth, mask)))}
+        for strength, steps, inverse, guidance in REFINEMENTS:
+            noisy = run.invert(
+                start, given, condition, steps=steps, strength=strength, guidance=inverse, iterations=2
+            )
+            clean = run.denoise(noisy, given, condition, steps=steps, strength=strength, guidance=guidance)
+            refined = run.decode(clean)
+            after = np.asarray(psnr(refined, truth, mask))
+            name = f"strength {strength}, {steps} steps, inversion guidance {inverse}, guidance {guidance}"
+            out[kind][name] = {"after": _median(after), "rise": _median(after - before)}
+            if (strength, inverse, guidance) == (0.6, 0.0, 1.0):
+                pictures += [spoilt, refined]
+    return out, pictures
+
+
+def inversion(run: _Runner, given: Any, condition: jax.Array, latents: jax.Array, people: int = 8) -> dict:
+    """Relative error in the latents after inverting and denoising, 25 steps, guidance 1: {iterations: median}."""
+    some = jax.tree.map(lambda x: x[:people], (given, condition, latents))
+    out = {}
+    for iterations in (1, 2, 3, 5):
+        noisy = run.invert(some[2], some[0], some[1], steps=25, iterations=iterations, guidance=1.0)
+        back = run.denoise(noisy, some[0], some[1], steps=25, guidance=1.0)
+        error = jnp.linalg.norm((back - some[2]).reshape(people, -1), axis=1)
+        out[str(iterations)] = _median(np.asarray(error / jnp.linalg.norm(some[2].reshape(people, -1), axis=1)))
+    return out
+
+
+class _Runner:
+    """The model's functions over a batch of people, one frame each."""
+
+    def __init__(self, config: DiffusionConfig, params: Any):
+        model = build(config)
+        self._params = params
+        self._reference = jax.jit(jax.vmap(model.reference, (None, 0, 0)))
+        self._encode, self._decode = jax.jit(model.encode), jax.jit(model.decode)
+        self._solve = {
+            name: jax.jit(self._each(getattr(model, name)), static_argnames=("steps", "strength", "iterations", "guidance"))
+            for name in ("invert", "denoise")
+        }
+
+    @staticmethod
+    def _each(function):
+        def run(params, latents, given, condition, **options):
+            one = lambda x, g, c: function(params, x[None], g, c[None], **options)[0]  # noqa: E731
+            return jax.vmap(one)(latents, given, condition)
+
+        return run
+
+    def reference(self, portrait, condition):
+        return self._reference(self._params, portrait, condition)
+
+    def encode(self, frames):
+        return self._encode(self._params, frames)
+
+    def decode(self, latents):
+        return self._decode(self._params, latents)
+
+    def invert(self, latents, given, condition, **options):
+        return self._solve["invert"](self._params, latents, given, condition, **options)
+
+    def denoise(self, latents, given, condition, **options):
+        return self._solve["denoise"](self._params, latents, given, condition, **options)
+
+
+def picture(pictures: np.ndarray, file: pathlib.Path, people: int = 12) -> None:
+    """A sheet, one person a row: portrait, condition, truth, round trip, 1 and 10 steps, then degraded and refined."""
+    rows = [np.concatenate(list(row), 1) for row in pictures[:people]]
+    Image.fromarray((np.clip(np.concatenate(rows), 0, 1) * 255).astype(np.uint8)).save(file)
+
+
+def _float(image: np.ndarray) -> jax.Array:
+    return jnp.asarray(image, jnp.float32) / 255
+
+
+def _median(values: Any) -> float:
+    return round(float(np.median(values)), 4)
