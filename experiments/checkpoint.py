@@ -150,9 +150,14 @@ def _named(tree: Any) -> dict[str, np.ndarray]:
     return {jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf) for path, leaf in leaves}
 
 
-def _load(path: Path, like: Any) -> Any:
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a checkpoint folder by their path in the pytree, such as "state.avatar.alive"."""
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-        arrays = checkpointer.restore((path / _ARRAYS).absolute())
+        return checkpointer.restore((path / _ARRAYS).absolute())
+
+
+def _load(path: Path, like: Any) -> Any:
+    arrays = load_arrays(path)
     expected = _named(like)
     wrong = sorted(set(expected) ^ set(arrays))
     if wrong:

@@ -187,7 +187,11 @@ def problems(config: Config) -> list[str]:
     values = to_values(config)
     for field in options():
         value, low, high = values[field.name], field.metadata["low"], field.metadata["high"]
-        if isinstance(value, int | float) and not isinstance(value, bool) and not low <= value <= high:
+        if not isinstance(value, int | float) or isinstance(value, bool) or low <= value <= high:
+            continue
+        if value != value:
+            found.append(f"--{field.name}={value} must be a number.")
+        else:
             bound = f"at least {low:g}" if value < low else f"at most {high:g}"
             found.append(f"--{field.name}={value} must be {bound}.")
     if not config.input.image:
