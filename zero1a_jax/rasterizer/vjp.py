@@ -16,6 +16,8 @@ from jax.custom_batching import custom_vmap
 from zero1a_jax.rasterizer import blend_xla
 from zero1a_jax.rasterizer.tiles import Lists
 
+_MAX_FOLDED = 4096  # tiles; beyond, a CPU pays for fresh memory more than it gains, and batches are cut
+
 
 def _foldable(kernel: Callable) -> Callable:
     """kernel(table, lists, origins, *per_tile) with a vmap rule that concatenates tables and tiles.
@@ -32,6 +34,11 @@ def _foldable(kernel: Callable) -> Callable:
         table, lists, origins, *per_tile = jax.tree.map(
             spread, batched, [table, lists, origins, *per_tile], is_leaf=lambda x: isinstance(x, bool)
         )
+        chunk = max(1, _MAX_FOLDED // origins.shape[1])
+        if size > chunk and jax.default_backend() == "cpu":
+            members = (table, lists, origins, *per_tile)
+            several = None if chunk == 1 else chunk
+            return jax.lax.map(lambda member: folded(*member), members, batch_size=several), True
         which = jnp.arange(size, dtype=jnp.int32)[:, None]
         ids = lists.ids + which * table.shape[1]
         starts = lists.starts + which * ids.shape[1]
