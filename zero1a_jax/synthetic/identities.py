@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
 from zero1a_jax.flame.procedural import procedural_head
+from zero1a_jax.geometry.rotations import quat_to_matrix
 from zero1a_jax.types import Array
 
 HAIRLINE_DEGREES = (0, 20, 40, 58, 72, 84, 98, 115, 140, 180)  # azimuths of Look.hairline, 0 = front
@@ -64,33 +66,45 @@ class Look:
 
 
 class _Dice:
-    """Hands out independent keys, so that each trait reads as one line."""
+    """Hands out random numbers, so that each trait reads as one line.
 
-    def __init__(self, key: Array):
-        self._key, self._count = key, 0
+    They come from two draws: compiling a draw per trait would take longer than rendering a thousand people.
+    """
 
-    def key(self) -> Array:
-        self._count += 1
-        return jax.random.fold_in(self._key, self._count)
+    def __init__(self, key: Array, uniforms: int, normals: int):
+        one, two = jax.random.split(key)
+        self._uniform = jax.random.uniform(one, (uniforms,))
+        self._normal = jax.random.normal(two, (normals,))
+        self._used = [0, 0]
+
+    def _take(self, which: int, pool: Array, shape: tuple[int, ...]) -> Array:
+        start = self._used[which]
+        self._used[which] += math.prod(shape)
+        if self._used[which] > len(pool):
+            raise ValueError(f"the dice hold {len(pool)} numbers; make the pool larger")
+        return pool[start : self._used[which]].reshape(shape)
 
     def uniform(self, low: float, high: float, *shape: int) -> Array:
-        return jax.random.uniform(self.key(), shape, minval=low, maxval=high)
+        return low + (high - low) * self._take(0, self._uniform, shape)
 
     def normal(self, scale: float, *shape: int) -> Array:
-        return scale * jax.random.normal(self.key(), shape)
+        return scale * self._take(1, self._normal, shape)
 
     def chance(self, probability: float | Array) -> Array:
-        return (jax.random.uniform(self.key()) < probability).astype(jnp.float32)
+        return (self.uniform(0, 1) < probability).astype(jnp.float32)
 
-    def choose(self, weights: list[float]) -> Array:
-        return jax.random.choice(self.key(), len(weights), p=jnp.array(weights))
-
-    def direction(self) -> Array:
-        return _unit(jax.random.normal(self.key(), (3,)))
+    def choose(self, weights: Array | list[float]) -> Array:
+        bounds = jnp.cumsum(jnp.asarray(weights))
+        return (self.uniform(0, 1) * bounds[-1] > bounds[:-1]).sum()
 
 
 def _unit(vector: Array) -> Array:
     return vector / jnp.linalg.norm(vector, axis=-1, keepdims=True)
+
+
+def _frame(quaternion: Array) -> Array:
+    """A rotation [3, 3] from any four numbers."""
+    return quat_to_matrix(_unit(quaternion))
 
 
 def _mix(a: Array, b: Array, t: Array) -> Array:
@@ -118,7 +132,7 @@ def _hair_colour(dice: _Dice, dark: Array) -> Array:
     )
     light = jnp.array([0.08, 0.18, 0.20, 0.16, 0.18, 0.08, 0.07, 0.05])
     deep = jnp.array([0.58, 0.28, 0.05, 0.01, 0.02, 0.01, 0.03, 0.02])
-    index = jax.random.choice(dice.key(), 8, p=_mix(light, deep, jnp.clip(1.5 * dark - 0.25, 0, 1)))
+    index = dice.choose(_mix(light, deep, jnp.clip(1.5 * dark - 0.25, 0, 1)))
     return jnp.clip(palette[index] * jnp.exp(dice.normal(0.15) + dice.normal(0.06, 3)), 0.004, 0.8)
 
 
@@ -143,7 +157,7 @@ def _skin_colour(dice: _Dice, dark: Array) -> Array:
 def _hair(dice: _Dice, masculine: Array, dark: Array) -> dict[str, Array]:
     """Bald, cropped, short, full and long hair; weights lean with `masculine` in 0..1."""
     lean = jnp.array([[0.02, 0.05, 0.18, 0.27, 0.48], [0.16, 0.24, 0.38, 0.17, 0.05]])
-    style = jax.random.choice(dice.key(), 5, p=_mix(lean[0], lean[1], masculine))
+    style = dice.choose(_mix(lean[0], lean[1], masculine))
     # rows: bald, cropped, short, full, long; columns: top, sides, back, fringe
     low = jnp.array(
         [[0.0015] * 4, [0.002, 0.0015, 0.0015, 0.0015], [0.008, 0.003, 0.004, 0.003],
@@ -226,7 +240,7 @@ def _face(dice: _Dice, masculine: Array, dark: Array, hair: Array) -> dict[str, 
     )  # fmt: skip
     pale = jnp.array([0.12, 0.18, 0.16, 0.16, 0.24, 0.14])
     deep = jnp.array([0.72, 0.22, 0.03, 0.01, 0.01, 0.01])
-    iris = irises[jax.random.choice(dice.key(), 6, p=_mix(pale, deep, dark))]
+    iris = irises[dice.choose(_mix(pale, deep, dark))]
     brow = jnp.clip(hair * dice.uniform(0.35, 0.9), 0.005, 0.3)
     shape = jnp.stack(
         [
@@ -283,7 +297,7 @@ def _extras(dice: _Dice, masculine: Array, hair: Array) -> dict[str, Array]:
 
 def identity(key: Array) -> tuple[Array, Look]:
     """A plausible person: shape coefficients [S] of the embedded head, and the look. `key` is a typed key."""
-    dice = _Dice(key)
+    dice = _Dice(key, 200, 100)
     masculine = dice.uniform(0, 1)
     shape = jnp.clip(dice.normal(0.8, _shape_size()), -2.0, 2.0)
     dark = dice.uniform(0, 1) ** 1.3
@@ -307,13 +321,13 @@ def textured(key: Array) -> tuple[Array, Look]:
     Same types as `identity`; mix the two with `jax.tree.map(jnp.where, ...)`.
     """
     shape, look = identity(jax.random.fold_in(key, 1))
-    dice = _Dice(jax.random.fold_in(key, 2))
+    dice = _Dice(jax.random.fold_in(key, 2), 100, 50)
 
     def colour(probability: float, given: Array) -> Array:
         return jnp.where(dice.chance(probability) > 0, dice.uniform(0.01, 0.85, 3), given)
 
-    direction = jax.random.normal(dice.key(), (WAVES, 3))
-    frame = jnp.linalg.qr(jax.random.normal(dice.key(), (3, 3)))[0]
+    direction = dice.normal(1, WAVES, 3)
+    frame = _frame(dice.normal(1, 4))
     length = jnp.exp(dice.uniform(jnp.log(0.012), jnp.log(0.07)))
     spread = jnp.exp(dice.uniform(0, 0.9, WAVES))
     kind = dice.choose([0.4, 0.22, 0.18, 0.2])

@@ -94,14 +94,14 @@ def sequence(
     keys = jax.random.split(key, 8)
     names = model.expression_names
     blink = _columns(model, "eyeBlink")
-    mouth = _choose(_drift(keys[0], frames, len(_MOUTH), 1.3 * fps), 3.0)
-    brows = _choose(_drift(keys[1], frames, len(_BROWS), 1.6 * fps), 3.0)
+    mouth = _choose(_drift(keys[0], frames, len(_MOUTH), 1.7 * fps), 2.5)
+    brows = _choose(_drift(keys[1], frames, len(_BROWS), 1.9 * fps), 2.5)
     weights = mouth @ _mixes(names, _MOUTH) + 0.9 * brows @ _mixes(names, _BROWS)
     # speech: the jaw's own quick rhythm, on and off
-    talk = jnp.clip(_drift(keys[2], frames, 1, 0.35 * fps)[:, 0], 0, 2)
+    talk = jnp.clip(_drift(keys[2], frames, 1, 0.5 * fps)[:, 0], 0, 2)
     talk = talk * jax.nn.sigmoid(4 * _drift(keys[3], frames, 1, 4 * fps)[:, 0])
     side = 1 + 0.10 * _drift(keys[4], frames, len(names) + 1, 2 * fps)
-    weights = intensity * (weights * side).at[:, -1].add(0.22 * talk)
+    weights = intensity * (weights * side).at[:, -1].add(0.18 * talk)
     gaze = 0.5 * _drift(keys[5], frames, 2, 1.5 * fps)
     pitch, yaw = 0.16 * jnp.tanh(gaze[:, 0]), 0.30 * jnp.tanh(gaze[:, 1])
     closed = jnp.maximum(_blinks(keys[6], frames, 3.2 * fps), 1.1 * jnp.clip(pitch, 0, 1))

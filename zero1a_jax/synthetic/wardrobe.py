@@ -149,7 +149,7 @@ def _face_materials(model: FlameModel, faces: np.ndarray) -> np.ndarray:
 def _build(model: FlameModel) -> Wardrobe:
     template = np.asarray(model.template, np.float32)
     faces = np.asarray(model.faces, np.int32)
-    normals = np.asarray(vertex_normals(template, faces))
+    normals = np.asarray(jax.jit(vertex_normals)(template, faces))
     joints = np.asarray(model.joint_regressor, np.float64) @ template
     lips, ears = _mask(model, "lips"), _mask(model, "left_ear", "right_ear")
     material = _face_materials(model, faces)
