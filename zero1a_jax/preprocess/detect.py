@@ -21,7 +21,8 @@ class Detection:
     the iris points (468 and 473 the centres of the subject's right and left). rotation [3, 3] turns the
     head's axes (x the subject's left, y up, z out of the face) into the camera's turned to x right, y up,
     z toward the viewer: the identity faces the camera. scores are ARKit-named, 0..1, or empty.
-    faces counts what was found; the largest is described.
+    faces counts what was found; the largest is described. spread is how far a point lies from the fitted
+    head's, metres, standard deviation, as the fit assumes.
     """
 
     points: np.ndarray
@@ -31,6 +32,7 @@ class Detection:
     scores: dict[str, float]
     faces: int
     source: str
+    spread: float = 0.003
 
     def lookup(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points [K', 2] of the given ids, and which of them are known [K'] (others are zero)."""
@@ -70,7 +72,7 @@ def find_detector(assets: str | os.PathLike | None = None) -> Detector:
             from zero1a_jax.preprocess.detect_mediapipe import mediapipe_detector
 
             return mediapipe_detector(path)
-    from zero1a_jax.preprocess.landmark_net import embedded_detector
+    from zero1a_jax.preprocess.detect_embedded import embedded_detector
 
     return embedded_detector()
 

@@ -27,7 +27,6 @@ from zero1a_jax.types import Array, Camera, FlameModel, FlameParams
 FLIP = np.diag([1.0, -1.0, -1.0]).astype(np.float32)  # x right, y up, z to the viewer -> OpenCV
 EYE_CORNERS = (33, 263)  # MediaPipe's outer corners: the inter-ocular distance is between them
 IRIS_IDS = (473, 468)  # left, right
-POINT_SPREAD = 0.0015  # metres: how far a detected point is trusted to lie from the mesh's
 OUTLINE_SPREAD = 0.004
 IRIS_SPREAD = 0.0008
 OUTLIER = 5.0  # spreads
@@ -56,6 +55,7 @@ class _Observed(NamedTuple):
     outline_weights: Array  # [27]
     irises: Array  # [2, 2] pixels, left then right
     iris_weights: Array  # [2]
+    spread: Array  # [] metres, see Detection.spread
     focal: Array  # []
     center: Array  # [2]
 
@@ -128,6 +128,7 @@ def _observe(model: FlameModel, detection: Detection, camera: Camera) -> tuple[_
         outline_weights=outline_found * (side < 0.3),
         irises=irises,
         iris_weights=irises_found.astype(np.float32),
+        spread=np.float32(detection.spread),
         focal=np.float32(np.mean(np.asarray(camera.focal))),
         center=np.asarray(camera.center, np.float32),
     )
@@ -220,7 +221,7 @@ def _residuals(
 ) -> Array:
     """Everything that the fit makes small, in standard deviations; `scale` is metres a pixel."""
     points, outline, irises = _place(model, observed, unknowns)
-    away = (points - observed.points) * scale / POINT_SPREAD
+    away = (points - observed.points) * scale / observed.spread
     # Geman and McClure's: what lies far off (a wrong or hidden point) pulls no harder.
     away = away / jnp.sqrt(1.0 + jnp.sum(away * away, -1, keepdims=True) / OUTLIER**2)
     away = away * jnp.sqrt(observed.weights)[:, None]
