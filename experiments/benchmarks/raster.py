@@ -112,6 +112,7 @@ def _medians(programs: dict[str, Callable], repeats: int, clock: Callable[[], fl
 
 
 def main(argv: Sequence[str]) -> None:
+    """Prints the table."""
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
     clock = time.process_time if _CLOCK.value == "cpu" else time.perf_counter

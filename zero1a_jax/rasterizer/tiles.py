@@ -28,14 +28,17 @@ class Grid(NamedTuple):
 
     @property
     def rows(self) -> int:
+        """How many tiles high."""
         return -(-self.height // TILE)
 
     @property
     def columns(self) -> int:
+        """How many tiles wide."""
         return -(-self.width // TILE)
 
     @property
     def tiles(self) -> int:
+        """How many tiles in all."""
         return self.rows * self.columns
 
     def origins(self) -> np.ndarray:
@@ -55,6 +58,7 @@ class Boxes(NamedTuple):
 
     @property
     def visible(self) -> jax.Array:
+        """[N] bool: whether any pixel can be touched."""
         return (self.columns > 0) & (self.rows > 0)
 
 
