@@ -45,7 +45,7 @@ class Setup:
     config: Config
     parts: Parts
     samples: symgen.Samples
-    devices: tuple[jax.Device, ...]
+    devices: tuple[parallel.Device, ...]
     background: np.ndarray  # [3]
     model: FlameModel  # replicated
     diffusion_params: Any  # replicated
@@ -68,14 +68,14 @@ class Progress:
         return {"state": parallel.first(self.state), "dataset": self.dataset, "counters": counters}
 
     @staticmethod
-    def from_arrays(arrays: dict[str, Any], devices: Sequence[jax.Device]) -> Progress:
+    def from_arrays(arrays: dict[str, Any], devices: Sequence[parallel.Device]) -> Progress:
         """The inverse of `arrays`."""
         capacity, skipped, rejected = (int(number) for number in arrays["counters"])
         state = parallel.replicate(arrays["state"], devices)
         return Progress(state, arrays["dataset"], capacity, skipped, rejected)
 
 
-def setup(config: Config, parts: Parts, devices: Sequence[jax.Device]) -> Setup:
+def setup(config: Config, parts: Parts, devices: Sequence[parallel.Device]) -> Setup:
     """Builds the sequences from the seed, conditions the diffusion on the portrait, fills the devices."""
     curriculum = config.curriculum
     if config.generation.dataset != "iterative":  # nothing is refreshed, so nothing can unroll

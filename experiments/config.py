@@ -153,14 +153,14 @@ FREE = frozenset({"workdir", "checkpoint_every", "keep", "log_every", "image_eve
                   "profile_steps", "dry_run", "host_devices", "assets"})  # fmt: skip
 
 
-def groups() -> tuple[dataclasses.Field, ...]:
-    """The groups of Config, in order."""
-    return dataclasses.fields(Config)
+def groups() -> dict[str, Any]:
+    """The groups of Config by name, in order, with their defaults."""
+    return {field.name: field.default for field in dataclasses.fields(Config)}
 
 
 def options() -> list[dataclasses.Field]:
     """All fields of all groups, in order. Names are unique."""
-    return [field for group in groups() for field in dataclasses.fields(group.default)]
+    return [field for group in groups().values() for field in dataclasses.fields(group)]
 
 
 def from_values(values: dict[str, Any]) -> Config:
@@ -169,15 +169,15 @@ def from_values(values: dict[str, Any]) -> Config:
     if unknown:
         raise ValueError(f"unknown option {unknown[0]}; see --help for those that exist")
     parts = {}
-    for group in groups():
-        mine = {f.name: values[f.name] for f in dataclasses.fields(group.default) if f.name in values}
-        parts[group.name] = dataclasses.replace(group.default, **mine)
+    for name, group in groups().items():
+        mine = {f.name: values[f.name] for f in dataclasses.fields(group) if f.name in values}
+        parts[name] = dataclasses.replace(group, **mine)
     return Config(**parts)
 
 
 def to_values(config: Config) -> dict[str, Any]:
     """Flag names to values, in the order of definition; the inverse of `from_values`."""
-    parts = [getattr(config, group.name) for group in groups()]
+    parts = [getattr(config, name) for name in groups()]
     return {field.name: getattr(part, field.name) for part in parts for field in dataclasses.fields(part)}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from experiments import checks
+from experiments import checks, parallel
 from experiments.config import Config
 from zero1a_jax import diffusion
 from zero1a_jax.types import FlameModel
@@ -17,7 +17,7 @@ UNET_FRAME_MS = 15.0
 STEP_PAIR_MS = 25.0
 
 
-def describe(config: Config, model: FlameModel, devices: Sequence[jax.Device]) -> str:
+def describe(config: Config, model: FlameModel, devices: Sequence[parallel.Device]) -> str:
     """Shapes, parameter counts, memory and a time estimate, as text."""
     sizes, params = diffusion.load_miniature()
     curriculum, generation, optimisation = config.curriculum, config.generation, config.optimisation

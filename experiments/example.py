@@ -11,7 +11,7 @@ from zero1a_jax import synthetic
 from zero1a_jax.flame.procedural import procedural_head
 from zero1a_jax.geometry import portrait_camera
 from zero1a_jax.image import ops
-from zero1a_jax.types import FlameModel
+from zero1a_jax.types import Array, FlameModel
 
 SIZE = 512
 BACKDROP = (0.62, 0.68, 0.72)  # sRGB, a studio's grey: the portrait's background has to be removed too
@@ -26,7 +26,7 @@ def picture(seed: int, *, size: int = SIZE) -> np.ndarray:
     return np.rint(np.clip(np.asarray(image), 0, 1) * 255).astype(np.uint8)
 
 
-def render(model: FlameModel, key: jax.Array, *, size: int) -> jax.Array:
+def render(model: FlameModel, key: jax.Array, *, size: int) -> Array:
     """The same picture as floats [size, size, 3]."""
     keys = jax.random.split(key, 3)
     shape, look = synthetic.identity(keys[0])

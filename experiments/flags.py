@@ -15,7 +15,8 @@ def define(registry: flags.FlagValues = flags.FLAGS) -> None:
     for field in config_module.options():
         if field.name in registry:
             continue
-        default, text = field.default, field.metadata["help"]
+        default: Any = field.default
+        text = field.metadata["help"]
         if field.metadata["choices"]:
             flags.DEFINE_enum(field.name, default, field.metadata["choices"], text, flag_values=registry)
         elif isinstance(default, bool):

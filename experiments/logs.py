@@ -36,6 +36,10 @@ class Log:
         self._text.write(f"{time.strftime('%H:%M:%S')} {text}\n")
         self._text.flush()
 
+    def began(self, step: int) -> None:
+        """Starts the clock of speed and remaining time: what came before was compilation."""
+        self._mark = (time.monotonic(), step)
+
     def step(self, step: int, values: dict[str, float]) -> None:
         """Logs the scalars of `step` and shows step, loss, speed and remaining time."""
         self._file.write(json.dumps({"step": step, **values}) + "\n")

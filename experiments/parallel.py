@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 AXIS = "devices"
+Device = Any  # jax.Device, which a type checker takes for a variable
 PURPOSES = ("samples", "bind", "noise", "choose", "draw", "background", "density", "portrait")
 
 
@@ -48,7 +49,7 @@ def rng(seed: int, purpose: str, step: int = 0) -> np.random.Generator:
     return np.random.default_rng([seed, PURPOSES.index(purpose), step])
 
 
-def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
+def replicate(tree: Any, devices: Sequence[Device]) -> Any:
     """A copy of every leaf on every device: leading axis D, one slice a device."""
     mesh = jax.sharding.Mesh(np.array(devices), (AXIS,))
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS))
@@ -88,6 +89,6 @@ def join(tree: Any, count: int) -> Any:
     return jax.tree.map(lambda leaf: np.asarray(leaf).reshape(-1, *leaf.shape[2:])[:count], tree)
 
 
-def mapped(function: Callable, devices: Sequence[jax.Device], *, donate: Sequence[int] = ()) -> Callable:
+def mapped(function: Callable, devices: Sequence[Device], *, donate: Sequence[int] = ()) -> Callable:
     """`function` on all devices at once; every argument and result has the device axis in front."""
     return jax.pmap(function, axis_name=AXIS, devices=list(devices), donate_argnums=tuple(donate))

@@ -8,13 +8,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import load_file
 
-from experiments import assemble, checkpoint, checks, dry, example, logs, train, workdir
+from experiments import assemble, checkpoint, checks, dry, example, logs, parallel, train, workdir
 from experiments import config as config_module
 from experiments import finish as finish_module
 from experiments.assemble import Parts, Progress
@@ -53,7 +54,7 @@ def run(config: Config) -> int:
 
 
 def train_run(
-    config: Config, parts: Parts, folder: Path, devices: Sequence[jax.Device], seconds: dict[str, float]
+    config: Config, parts: Parts, folder: Path, devices: Sequence[parallel.Device], seconds: dict[str, float]
 ) -> int:
     """Resumes from the newest readable checkpoint, or starts; returns the exit code."""
     checkpoints = folder / "checkpoints"
@@ -98,7 +99,7 @@ def train_run(
             begin = time.monotonic()
             metrics = finish_module.finish(setup, programs, progress, folder, seconds)
             log.say(f"results took {time.monotonic() - begin:.0f} s")
-    except (RuntimeError, OSError) as error:
+    except (train.GivenUp, OSError) as error:
         log.say(f"error: {error}")
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -155,7 +156,7 @@ def perceptual(config: Config) -> Callable:
     if not config.optimisation.lpips_weights:
         return losses.dssim_multiscale
     flat = load_file(config.optimisation.lpips_weights)
-    weights: dict[str, list] = {"kernels": [], "biases": [], "linear": []}
+    weights: Any = {"kernels": [], "biases": [], "linear": []}
     for name in sorted(flat, key=lambda n: (n.split(".")[0], int(n.split(".")[1]))):
         weights[name.split(".")[0]].append(jnp.asarray(flat[name]))
     return functools.partial(losses.lpips, weights)
@@ -201,5 +202,5 @@ def _assets():
 
 def _npz(arrays: dict[str, np.ndarray]) -> bytes:
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()

@@ -17,10 +17,15 @@ from zero1a_jax.symgen import dataset as cache
 from zero1a_jax.types import Camera, FlameParams
 
 
+class GivenUp(RuntimeError):
+    """The run cannot go on; the message says at which step and what to try."""
+
+
 class Logger(Protocol):
     """What the loop tells the outside."""
 
     def say(self, text: str) -> None: ...
+    def began(self, step: int) -> None: ...
     def step(self, step: int, values: dict[str, float]) -> None: ...
     def image(self, name: str, image: np.ndarray, step: int) -> None: ...
 
@@ -55,7 +60,7 @@ def train(
       before: called with every step before it runs (profiling).
 
     Raises:
-      RuntimeError: too many updates were not finite.
+      GivenUp: too many updates were not finite.
     """
     config = setup.config
     step, steps = int(parallel.first(progress.state.step)), config.optimisation.steps
@@ -73,8 +78,10 @@ def train(
             if config.density.density_every:
                 programs.compile_density(parallel.first(progress.state))
         values = avatar_step(setup, programs, progress, plan, step, log)
-        first = False
         step += 1
+        if first:
+            log.began(step)
+            first = False
         control_density(setup, programs, progress, step)
         sums = {name: sums.get(name, 0.0) + value for name, value in values.items()}
         counted += 1
@@ -136,7 +143,7 @@ def avatar_step(
         progress.skipped += 1
         log.say(f"step {step}: the update was not finite and was skipped ({progress.skipped} so far)")
         if progress.skipped >= config.runner.max_skipped:
-            raise RuntimeError(
+            raise GivenUp(
                 f"step {step}: {progress.skipped} updates were not finite; lower the learning rates, or look "
                 "at the last images in tensorboard/"
             )
@@ -216,13 +223,16 @@ def detected(setup: Setup, rgb: Any, points: np.ndarray) -> tuple[np.ndarray, np
     What a detector does not know (the embedded net has no outline) keeps the mesh's `points`
     [D, T, 119, 2], in pixels of the condition image.
     """
+    detector = setup.parts.detector
+    if detector is None:
+        raise ValueError("--landmarks=detector needs a detector; give one, or use --landmarks=mesh")
     ids = np.array(landmark_image.DRAWN_MEDIAPIPE)
     frames = cache.to_uint8(rgb)
     lost = np.zeros(len(frames), bool)
     scale = setup.parts.condition_size / frames.shape[-2]
     for d, t in np.ndindex(*frames.shape[:2]):
         try:
-            face = setup.parts.detector(frames[d, t])
+            face = detector(frames[d, t])
         except ValueError:  # the detector's word for "no face": the whole sample is quarantined
             lost[d] = True
             continue

@@ -28,7 +28,8 @@ def start(folder, *options, devices=1):
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
     }
     command = [sys.executable, str(FAKES), str(folder), f"steps={STEPS}", "checkpoint_every=3", *options]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, env=environment, **pipe)
 
 
 def finished(process):
@@ -78,9 +79,8 @@ def same_run(one, other):
     for name in a:
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
     for video in sorted((one / "videos").iterdir()):
-        np.testing.assert_array_equal(
-            outputs.video.read(video)[0], outputs.video.read(other / "videos" / video.name)[0], err_msg=video.name
-        )
+        frames = [outputs.video.read(path)[0] for path in (video, other / "videos" / video.name)]
+        np.testing.assert_array_equal(*frames, err_msg=video.name)
     assert (one / "export" / "avatar.ply").read_bytes() == (other / "export" / "avatar.ply").read_bytes()
 
 

@@ -17,6 +17,9 @@ class Quiet:
     def say(self, text):
         self.lines.append(text)
 
+    def began(self, step):
+        self.start = step
+
     def step(self, step, values):
         self.steps[step] = values
 
@@ -138,7 +141,7 @@ def test_trouble_on_the_device_comes_back_as_data(fakes):
     blank = diffusion._replace(decode=lambda params, latents: diffusion.decode(params, latents) * 0 + 0.5)
     parts = fakes.fake_parts(diffusion=blank, perceptual=lambda a, b: a.sum() * np.nan)
     kept = []
-    with pytest.raises(RuntimeError, match="step 4: 5 updates were not finite"):
+    with pytest.raises(train.GivenUp, match="step 4: 5 updates were not finite"):
         run(fakes, fakes.small_config(max_skipped=5, density_every=0), parts, keep=kept)
     progress = kept[0]
     made = ~progress.dataset.frozen

@@ -50,7 +50,7 @@ class RefreshConfig(Protocol):
     def guidance(self) -> float: ...
 
 
-def condition_points(model: FlameModel, params: FlameParams, camera: Camera, *, size: int) -> jax.Array:
+def condition_points(model: FlameModel, params: FlameParams, camera: Camera, *, size: int) -> Array:
     """The mesh's own drawn landmarks in pixels of a condition image, [*B, 119, 2]; see `condition_images`."""
     small = resize(camera, size, size)
     vertices, _ = flame_room.forward(model, params)
@@ -65,7 +65,7 @@ def condition_images(
     size: int,
     kind: str,
     points: Array | None = None,
-) -> jax.Array:
+) -> Array:
     """What tells the diffusion the pose and expression: images [*B, size, size, 3] in 0..1.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -75,13 +75,18 @@ def optimizer() -> optax.GradientTransformation:
     return optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-15)
 
 
+def _tree(gaussians: Gaussians) -> Any:
+    """Any pytree serves optax; its types name arrays and plain containers alone."""
+    return gaussians
+
+
 def init_state(avatar: Avatar) -> State:
     """The state before the first step of an avatar with capacity N."""
     count = avatar.alive.shape[0]
     return State(
         step=jnp.zeros((), jnp.int32),
         avatar=jax.tree.map(jnp.asarray, avatar),
-        optimizer=optimizer().init(avatar.gaussians),
+        optimizer=optimizer().init(_tree(avatar.gaussians)),
         gradient_sum=jnp.zeros(count, jnp.float32),
         seen=jnp.zeros(count, jnp.float32),
         largest_radius=jnp.zeros(count, jnp.float32),
@@ -185,7 +190,7 @@ def update(
     sums = jax.tree.map(jnp.zeros_like, avatar.gaussians)
     statistics = avatar_room.zero_statistics(avatar.alive.shape[0])
     offset = jnp.zeros((avatar.alive.shape[0], 2), jnp.float32)
-    size = {"height": batch.camera.height, "width": batch.camera.width}
+    height, width = batch.camera.height, batch.camera.width
 
     def one(carry, example):
         sums, statistics = carry
@@ -196,7 +201,8 @@ def update(
         weight = example.weight
         sums = jax.tree.map(lambda total, part: total + weight * part, sums, gradient)
         counted = image.radii * (weight > 0)
-        return (sums, avatar_room.accumulate(statistics, screen, counted, **size)), metrics
+        statistics = avatar_room.accumulate(statistics, screen, counted, height=height, width=width)
+        return (sums, statistics), metrics
 
     (sums, statistics), each = jax.lax.scan(one, (sums, statistics), batch)
     weighted = jax.tree.map(lambda x: jnp.sum(x * batch.weight), each.replace(overflow=0.0, finite=0.0))
@@ -226,7 +232,7 @@ def _step(
     """The state after an Adam step along `gradient`, with the statistics added."""
     avatar = state.avatar
     rates = learning_rates(state.step, config, avatar.gaussians.sh.shape[1])
-    direction, adam = optimizer().update(gradient, state.optimizer, avatar.gaussians)
+    direction, adam = optimizer().update(_tree(gradient), state.optimizer)
     alive = avatar.alive
 
     def moved(value, change, rate):
