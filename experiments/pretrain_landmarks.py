@@ -3,13 +3,15 @@
     python -m experiments.pretrain_landmarks --workdir=runs/landmarks
 
 About 20 minutes of one CPU core for 6,000 renders and 6,000 steps of 32 crops. The renders are kept in the
-working folder, training resumes from its last checkpoint there, and --ship writes
+working folder, training goes on from its last checkpoint there (with
+other crops than an unbroken run), and --ship writes
 zero1a_jax/assets/landmark_net.safetensors. Reproducible from --seed on one machine.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +19,34 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from absl import app, flags
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
+from experiments import command
+from experiments.config import option
 from experiments.landmark_crops import Crops, make_crops
 from experiments.landmark_renders import Truth, render_set
 from zero1a_jax.preprocess import landmark_net
 from zero1a_jax.preprocess.landmark_net import CROP, IRISES, LandmarkNet
 from zero1a_jax.types import Array
 
-FLAGS = flags.FLAGS
-flags.DEFINE_string("workdir", "runs/landmarks", "Folder of renders, checkpoints and the log.")
-flags.DEFINE_integer("seed", 1, "Of renders, initialisation and augmentation.")
-flags.DEFINE_integer("renders", 6000, "Training pictures.", lower_bound=1)
-flags.DEFINE_integer("heldout", 256, "Pictures of other people, to measure on.", lower_bound=1)
-flags.DEFINE_integer("steps", 6000, "Optimiser steps.", lower_bound=1)
-flags.DEFINE_integer("batch", 32, "Crops a step.", lower_bound=1)
-flags.DEFINE_float("rate", 2e-3, "Peak learning rate.", lower_bound=0.0)
-flags.DEFINE_bool("ship", False, "Write the weights into the package's assets.")
-
 SHARD = 500  # renders a file
 POOL, FRESH = 2048, 4  # crops kept; steps between renewing a batch of them, since crops cost more than steps
 WING, CURVE = 8.0, 2.0  # pixels: the wing loss's range and curvature (Feng et al. 2018)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Sizes and places."""
+
+    workdir: str = option("runs/landmarks", "Folder of renders, checkpoints and weights.")
+    seed: int = option(1, "Of renders, initialisation and augmentation.", low=0)
+    renders: int = option(6000, "Training pictures.", low=1)
+    heldout: int = option(256, "Pictures of other people, to measure on.", low=32)
+    steps: int = option(6000, "Optimiser steps.", low=1)
+    batch: int = option(32, "Crops a step.", low=1, high=1024)
+    rate: float = option(2e-3, "Peak learning rate.", low=0.0)
+    start: str = option("", "Weights (.safetensors) to begin with instead of random ones.")
+    ship: bool = option(False, "Write the weights into the package's assets.")
 
 
 def loss_of(params: Any, crops: Crops) -> tuple[Array, dict[str, Array]]:
@@ -124,16 +132,18 @@ def evaluate(params: Any, truth: Truth, seed: int) -> dict[str, float]:
     return {name: float(np.mean([part[name] for part in parts])) for name in parts[0]}
 
 
-def train(folder: Path, truth: Truth, heldout: Truth) -> Any:
+def train(options: Options, folder: Path, truth: Truth, heldout: Truth) -> Any:
     """The averaged weights after all steps."""
-    total = FLAGS.steps
-    schedule = optax.warmup_cosine_decay_schedule(0.0, FLAGS.rate, 200, total, 0.01 * FLAGS.rate)
+    total = options.steps
+    schedule = optax.warmup_cosine_decay_schedule(0.0, options.rate, 200, total, 0.01 * options.rate)
     optimizer = optax.chain(optax.clip_by_global_norm(20.0), optax.adamw(schedule, weight_decay=1e-3))
     step_fn = make_step(optimizer)
-    start = LandmarkNet().init(jax.random.key(FLAGS.seed), jnp.zeros((1, CROP, CROP, 3)))["params"]
+    start = LandmarkNet().init(jax.random.key(options.seed), jnp.zeros((1, CROP, CROP, 3)))["params"]
+    if options.start:
+        start = landmark_net.unflatten(load_file(options.start))
     carry = (start, optimizer.init(start), start)
     first, carry = _restore(folder / "checkpoint.npz", carry)
-    pool = Pool(truth, FLAGS.seed, FLAGS.batch, first // FRESH)
+    pool = Pool(truth, options.seed, options.batch, first // FRESH)
     began = time.time()
     for i in range(first, total):
         *carry, metrics = step_fn(*carry, pool.draw(i))
@@ -164,20 +174,18 @@ def _restore(path: Path, carry: Any) -> tuple[int, Any]:
         return int(stored["step"]), jax.tree.unflatten(structure, loaded)
 
 
-def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument {argv[1]}: flags start with --")
-    folder = Path(FLAGS.workdir)
+def main(options: Options) -> None:
+    """Renders what is missing, trains on from the last checkpoint, writes the weights."""
+    folder = Path(options.workdir)
     folder.mkdir(parents=True, exist_ok=True)
-    truth = renders(folder, "train", FLAGS.seed, FLAGS.renders)
-    heldout = renders(folder, "heldout", FLAGS.seed + 1, FLAGS.heldout)
-    params = train(folder, truth, heldout)
-    arrays = landmark_net.flatten(params)
+    truth = renders(folder, "train", options.seed, options.renders)
+    heldout = renders(folder, "heldout", options.seed + 1, options.heldout)
+    arrays = landmark_net.flatten(train(options, folder, truth, heldout))
     save_file(arrays, str(folder / "landmark_net.safetensors"))
     print(f"{sum(a.size for a in arrays.values())} parameters in {folder}/landmark_net.safetensors")
-    if FLAGS.ship:
+    if options.ship:
         save_file(arrays, str(landmark_net.ASSET))
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(Options, main, __doc__)

@@ -105,7 +105,7 @@ def _prior(head: np.ndarray) -> np.ndarray:
     span = np.ptp(cols) + 1.0
     away = ndimage.distance_transform_edt(~head) / span  # in head widths
     depth = ndimage.distance_transform_edt(head) / span
-    log_odds = np.where(head, 1.0 + 40.0 * depth, 1.0 - 14.0 * away)
+    log_odds = np.where(head, 1.5 + 40.0 * depth, 1.5 - 8.5 * away)
     chin = np.quantile(rows, 0.85)
     middle = np.median(cols[rows > chin]) if (rows > chin).any() else cols.mean()
     y, x = np.mgrid[:height, :width]
@@ -124,9 +124,10 @@ def _segment(rgb: np.ndarray, head: np.ndarray, inside: np.ndarray) -> np.ndarra
     sure_in = prior >= 4.0
     person = 1.0 / (1.0 + np.exp(-prior))
     couplings = _couplings(rgb)
-    for _ in range(ROUNDS):
-        front = _log_density(colours, colours[(person > 0.6) & inside])
-        back = _log_density(colours, colours[(person < 0.4) & inside])
+    for i in range(ROUNDS):
+        # At first the rim around the bald head counts as the person too, or hair is never learnt.
+        front = _log_density(colours, colours[(person > (0.3 if i == 0 else 0.6)) & inside])
+        back = _log_density(colours, colours[(person < (0.15 if i == 0 else 0.4)) & inside])
         unary = 0.6 * prior + np.clip(front - back, -6.0, 6.0)
         unary = np.where(sure_out, -20.0, np.where(sure_in, 20.0, unary))
         person = _mean_field(unary, couplings)

@@ -150,11 +150,16 @@ def _again(detector: Detector, picture: np.ndarray, transform: np.ndarray, first
 
 def silhouette(model: FlameModel, fitted: Fit) -> np.ndarray:
     """Pixels [H, W] bool that the fitted head covers in its camera's image."""
+    return covered(model, fitted)[0] >= 0
+
+
+def covered(model: FlameModel, fitted: Fit) -> tuple[np.ndarray, np.ndarray]:
+    """The fitted head's face id [H, W] (-1 where it is not) and barycentrics [H, W, 3] at each pixel."""
     vertices, _ = forward(model, fitted.flame)
-    pixels, depth = geometry.project(fitted.camera, vertices)
-    faces = jnp.asarray(model.faces)
-    face_id, _, _ = _zbuffer(pixels, depth, faces, fitted.camera.height, fitted.camera.width)
-    return np.asarray(face_id) >= 0
+    camera = fitted.camera
+    pixels, depth = geometry.project(camera, vertices)
+    face_id, weights, _ = _zbuffer(pixels, depth, jnp.asarray(model.faces), camera.height, camera.width)
+    return np.asarray(face_id), np.asarray(weights)
 
 
 _zbuffer = jax.jit(zbuffer, static_argnums=(3, 4))
