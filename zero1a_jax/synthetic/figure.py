@@ -109,11 +109,12 @@ def _curtain(wear: Wardrobe, look: Look, scale: Array) -> tuple[Array, Array]:
     volume = jnp.where(jnp.abs(u) > 0.5, look.hair_volume[1], look.hair_volume[2])
     swing = waves(_points(y * 45 + azimuth, azimuth * 3, look.skin_seed[1]))
     locks = waves(_points(azimuth * 6, azimuth * 2.5, y * 6))
-    clear = 0.014 * jnp.exp(-(((jnp.abs(azimuth - jnp.pi) - 1.62) / 0.40) ** 2))  # of the ears
+    beside = jnp.exp(-(((jnp.abs(azimuth - jnp.pi) - 1.62) / 0.40) ** 2))
+    clear = 0.006 * smooth(4 * v) * beside  # of the ears
     lift = clear + volume * (0.6 + 0.3 * v) + wave * swing * v + 0.002 * locks
     # the front edges lie against the face and the upper rim sinks under the shell
     hug = smooth((jnp.abs(u) - 0.78) / 0.22)
-    radius = radius + lift * (1 - hug) - 0.007 * hug - 0.010 * smooth(1 - 7 * v)
+    radius = radius + lift * (1 - hug) - 0.007 * hug - 0.012 * smooth(1 - 5 * v)
     edge = smooth((1 - jnp.abs(u)) * 7) * smooth((1 - v) * 4 + 0.1)
     inner = radius - jnp.maximum(thickness * edge, 0.0005)
     radius = jnp.concatenate([radius, inner[:, ::-1]], 1)
