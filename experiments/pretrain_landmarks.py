@@ -51,8 +51,7 @@ class Options:
 
 def loss_of(params: Any, crops: Crops) -> tuple[Array, dict[str, Array]]:
     """Wing loss of points, L1 of rotation, cross-entropy of the face's presence."""
-    raw = LandmarkNet().apply({"params": params}, crops.rgb)
-    out = landmark_net.decode(raw)
+    out = landmark_net.decode(landmark_net.raw(params, crops.rgb))
     away = jnp.abs(out.points - crops.points)
     offset = WING - WING * jnp.log(1.0 + WING / CURVE)
     wing = jnp.where(away < WING, WING * jnp.log(1.0 + away / CURVE), away - offset)
@@ -67,6 +66,8 @@ def loss_of(params: Any, crops: Crops) -> tuple[Array, dict[str, Array]]:
 
 
 def make_step(optimizer: optax.GradientTransformation) -> Any:
+    """A jitted function of weights, optimiser state, averaged weights and Crops that takes one step."""
+
     @jax.jit
     def step(params: Any, state: Any, average: Any, crops: Crops) -> tuple:
         crops = crops._replace(rgb=crops.rgb.astype(jnp.float32) / 255.0)
@@ -96,6 +97,7 @@ class Pool:
         return Crops(np.asarray(jnp.round(crops.rgb * 255), np.uint8), *(np.asarray(x) for x in crops[1:]))
 
     def draw(self, step: int) -> Crops:
+        """A batch for `step`, which may first renew a part of the pool."""
         if step % FRESH == 0:
             at = self.made % self.slots * self.batch
             for old, new in zip(self.crops, self._make(self.made), strict=True):
@@ -161,7 +163,7 @@ def train(options: Options, folder: Path, truth: Truth, heldout: Truth) -> Any:
 def _save(path: Path, step: int, carry: Any) -> None:
     leaves = {f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(carry))}
     part = path.with_suffix(".part.npz")
-    np.savez(part, step=step, **leaves)
+    np.savez(part, step=step, **leaves)  # pyright: ignore[reportArgumentType]
     part.rename(path)
 
 

@@ -104,7 +104,7 @@ def _block_means(canvas: jax.Array, height: int, width: int) -> jax.Array:
     """Colours [B, height, width, 3] of groups [B, 512, 512], averaged over equal blocks."""
     y, x = CANVAS // height, CANVAS // width
     canvas = canvas.reshape(len(canvas), height, y, width, x).astype(jnp.int32)
-    total = 0.0
+    total = jnp.zeros(())
     for i in range(y):
         for j in range(x):
             total += jnp.asarray(_PALETTE)[canvas[:, :, i, :, j]]

@@ -6,12 +6,15 @@ A transform [2, 3] maps the picture's pixel coordinates (edges whole, centres at
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+import scipy.ndimage
 from PIL import Image
-from scipy import ndimage
 
 from zero1a_jax.types import Camera
+
+ndimage: Any = scipy.ndimage  # its own annotations mislead type checkers
 
 FIRST_CROP = 2.4  # side of the first crop in extents of the 105 points
 SMALLEST_FACE = 12.0  # pixels between the outermost points

@@ -99,7 +99,7 @@ def _scan(weights: Any, picture: np.ndarray) -> list[tuple[np.ndarray, float, fl
         near = (np.linalg.norm(middle - other) < 0.25 * extent and 0.6 < extent / size < 1.6
                 for other, size, _ in found)  # fmt: skip
         if not any(near):
-            found.append((middle, extent, _angle(output.rotation[i])))
+            found.append((middle, extent, _angle(np.asarray(output.rotation[i]))))
     return found
 
 
@@ -134,7 +134,7 @@ def _look_closer(
 
     The last look is taken in five slightly different crops, whose answers are averaged.
     """
-    points, moved = None, math.inf
+    points, rotation, confidence, moved = None, np.eye(3), 0.0, math.inf
     for look in range(LOOKS):
         variants = VARIANTS if look == LOOKS - 1 else VARIANTS[:1]
         scale = CROP / (SIDE * extent)
@@ -149,10 +149,10 @@ def _look_closer(
             moved = float(np.linalg.norm(new - points, axis=-1).mean()) / extent
         points, middle, extent, angle = new, _middle(new), _extent(new), _angle(rotation)
         inside = np.all((middle > 0) & (middle < (picture.shape[1], picture.shape[0])))
-        if not inside or extent < 8.0 or not np.isfinite(points).all():
+        if not inside or extent < 8.0:
             return None
-    confidence = float(np.mean(output.confidence))
-    if confidence < LIKELY or moved > STEADY:
+        confidence = float(np.mean(output.confidence))
+    if points is None or confidence < LIKELY or moved > STEADY:
         return None
     return Detection(
         points=points.astype(np.float32), ids=np.array(POINTS), rotation=rotation.astype(np.float32),

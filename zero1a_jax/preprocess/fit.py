@@ -7,7 +7,6 @@ distance cannot both be told from one picture: the focal length is the given one
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -35,6 +34,7 @@ NAMED_SPREAD = 0.3  # of ARKit-named expression weights, which live in 0..1
 JAW_SPREAD = (0.2, 0.03, 0.03)  # radians
 GAZE_SPREAD = 0.25
 RIGID_STEPS, STEPS = 12, 40
+FIRST_DAMPING = 1e-2
 
 
 @struct.dataclass
@@ -128,8 +128,8 @@ def _observe(model: FlameModel, detection: Detection, camera: Camera) -> tuple[_
         outline_weights=outline_found * (side < 0.3),
         irises=irises,
         iris_weights=irises_found.astype(np.float32),
-        spread=np.float32(detection.spread),
-        focal=np.float32(np.mean(np.asarray(camera.focal))),
+        spread=np.asarray(detection.spread),
+        focal=np.asarray(np.mean(np.asarray(camera.focal))),
         center=np.asarray(camera.center, np.float32),
     )
     as_float = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), observed)
@@ -168,8 +168,10 @@ def _priors(model: FlameModel, detection: Detection) -> _Prior:
     precision = _Unknowns(
         zero(3), zero(3), np.ones(shapes), precise, jaw, np.full(2, 1.0 / GAZE_SPREAD)
     )
-    as_float = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), (mean, precision))
-    return _Prior(*as_float, jnp.float32(named))
+    def as_float(values: _Unknowns) -> _Unknowns:
+        return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), values)
+
+    return _Prior(as_float(mean), as_float(precision), jnp.float32(named))
 
 
 def _camera(model: FlameModel, unknowns: _Unknowns, like: Camera) -> Camera:
@@ -244,11 +246,7 @@ def _solve(
     """Rigid steps from a flat guess, then all unknowns."""
     start = prior.mean._replace(turn=turn)
     start = start._replace(shift=_first_shift(model, observed, start))
-    rigid = jax.tree.map(jnp.zeros_like, start)
-    rigid = rigid._replace(turn=jnp.ones(3), shift=jnp.ones(3))
-    unknowns = _minimise(model, observed, prior, start, rigid, RIGID_STEPS)
-    free = jax.tree.map(jnp.ones_like, start)
-    unknowns = _minimise(model, observed, prior, unknowns, free, STEPS)
+    unknowns = _minimise(model, observed, prior, start)
     points = _place(model, observed, unknowns)[0]
     error = jnp.sqrt(jnp.sum((points - observed.points) ** 2, -1))
     known = observed.weights > 0
@@ -284,32 +282,30 @@ def _first_shift(model: FlameModel, observed: _Observed, start: _Unknowns) -> Ar
     return jnp.concatenate([plane, depth[None]])
 
 
-@partial(jax.jit, static_argnums=5)
-def _minimise(
-    model: FlameModel, observed: _Observed, prior: _Prior, start: _Unknowns, free: _Unknowns, steps: int
-) -> _Unknowns:
-    """Levenberg-Marquardt over the unknowns where `free` is 1."""
+def _minimise(model: FlameModel, observed: _Observed, prior: _Prior, start: _Unknowns) -> _Unknowns:
+    """Levenberg-Marquardt, first over the rigid motion, then over everything."""
     vector, unravel = ravel_pytree(start)
-    mask = ravel_pytree(free)[0]
+    rigid = jax.tree.map(jnp.zeros_like, start)._replace(turn=jnp.ones(3), shift=jnp.ones(3))
+    rigid = ravel_pytree(rigid)[0]
     scale = start.shift[2] / observed.focal
 
     def residuals(values: Array) -> Array:
-        return _residuals(model, observed, prior, unravel(values), scale)
+        return _residuals(model, observed, prior, unravel(jnp.asarray(values)), scale)
 
-    def step(carry: tuple[Array, Array, Array], _: None) -> tuple[tuple[Array, Array, Array], None]:
+    def step(carry: tuple[Array, Array, Array], i: Array) -> tuple[tuple[Array, Array, Array], None]:
         values, damping, cost = carry
-        jacobian = jax.jacfwd(residuals)(values) * mask
+        damping = jnp.where(i == RIGID_STEPS, FIRST_DAMPING, damping)
+        free = jnp.where(i < RIGID_STEPS, rigid, 1.0)
+        jacobian = jax.jacfwd(residuals)(values) * free
         gradient = jnp.matmul(residuals(values), jacobian, precision="highest")
         normal = jnp.matmul(jacobian.T, jacobian, precision="highest")
-        diagonal = jnp.diag(normal)
-        normal = normal + jnp.diag(damping * diagonal + 1e-6 + (1.0 - mask))
-        move = jnp.linalg.solve(normal, gradient) * mask
-        moved = values - move
+        normal = normal + jnp.diag(damping * jnp.diag(normal) + 1e-6 + (1.0 - free))
+        moved = values - jnp.linalg.solve(normal, gradient) * free
         new_cost = jnp.sum(residuals(moved) ** 2)
         better = (new_cost < cost) & jnp.all(jnp.isfinite(moved))
         damping = jnp.clip(jnp.where(better, damping / 4.0, damping * 6.0), 1e-6, 1e6)
         return (jnp.where(better, moved, values), damping, jnp.where(better, new_cost, cost)), None
 
-    carry = (vector, jnp.float32(1e-2), jnp.sum(residuals(vector) ** 2))
-    (vector, _, _), _ = jax.lax.scan(step, carry, None, length=steps)
-    return unravel(vector)
+    carry = (vector, jnp.float32(FIRST_DAMPING), jnp.sum(residuals(vector) ** 2))
+    (vector, _, _), _ = jax.lax.scan(step, carry, jnp.arange(RIGID_STEPS + STEPS))
+    return unravel(jnp.asarray(vector))

@@ -55,24 +55,29 @@ class LandmarkNet(nn.Module):
         return nn.Dense(2 * len(POINTS) + 7, name="out")(x)
 
 
-def decode(raw: Array) -> Output:
+def decode(values: Array) -> Output:
     """The meaning of raw outputs [*B, 275]."""
     count = 2 * len(POINTS)
-    points = raw[..., :count].reshape(*raw.shape[:-1], len(POINTS), 2)
-    first, second = raw[..., count : count + 3], raw[..., count + 3 : count + 6]
+    points = values[..., :count].reshape(*values.shape[:-1], len(POINTS), 2)
+    first, second = values[..., count : count + 3], values[..., count + 3 : count + 6]
     first = first + jnp.array([1.0, 0.0, 0.0])
     second = second + jnp.array([0.0, 1.0, 0.0])
     x = first / jnp.linalg.norm(first, axis=-1, keepdims=True)
     y = second - jnp.sum(second * x, -1, keepdims=True) * x
     y = y / jnp.linalg.norm(y, axis=-1, keepdims=True)
     rotation = jnp.stack([x, y, jnp.cross(x, y)], -1)  # columns: the head's axes
-    return Output((points + 1.0) * (0.5 * CROP), rotation, raw[..., -1])
+    return Output((points + 1.0) * (0.5 * CROP), rotation, values[..., -1])
+
+
+def raw(params: Any, crops: Array) -> jax.Array:
+    """Raw outputs [B, 275] of crops [B, 128, 128, 3] in 0..1, see `decode`."""
+    return jnp.asarray(LandmarkNet().apply({"params": params}, crops))
 
 
 @jax.jit
 def apply(params: Any, crops: Array) -> Output:
     """The net on crops [B, 128, 128, 3] in 0..1."""
-    return decode(LandmarkNet().apply({"params": params}, crops))
+    return decode(raw(params, crops))
 
 
 @functools.cache

@@ -92,8 +92,8 @@ def _finish(image: Image.Image, name: str) -> tuple[np.ndarray, np.ndarray | Non
     image = image.convert("RGBA" if has_alpha else "RGB")
     if max(image.size) > MAX_SIDE:
         scale = MAX_SIDE / max(image.size)
-        size = tuple(max(MIN_SIDE, round(side * scale)) for side in image.size)
-        image = image.resize(size, Image.Resampling.LANCZOS)  # Pillow weights colours by alpha
+        width, height = (max(MIN_SIDE, round(side * scale)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.LANCZOS)  # Pillow weights colours by alpha
     pixels = np.asarray(image)
     if not has_alpha or pixels[..., 3].min() == 255:
         return np.ascontiguousarray(pixels[..., :3]), None

@@ -6,10 +6,14 @@ and by the picture's edges, starting from it. On a plain background colour alone
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from scipy import ndimage
+import scipy.ndimage
 
 from zero1a_jax.types import Array
+
+ndimage: Any = scipy.ndimage  # its own annotations mislead type checkers
 
 PLAIN = 0.035  # spread of the border's colours (0..1) below which a background counts as plain
 CLUSTERS = 5

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.ndimage
 from PIL import Image
-from scipy import ndimage
 
 from zero1a_jax import geometry
 from zero1a_jax.flame.model import forward, frame_target
@@ -22,6 +22,8 @@ from zero1a_jax.preprocess.fit import Fit, fit
 from zero1a_jax.preprocess.load import load_image
 from zero1a_jax.preprocess.matte import background_colour, matte
 from zero1a_jax.types import FlameModel, Portrait
+
+ndimage: Any = scipy.ndimage  # its own annotations mislead type checkers
 
 FOV = math.radians(20.0)  # geometry.portrait_camera's
 WORK = 256  # pixels a side: the crop in which the face is detected again and the matte is made
@@ -120,7 +122,7 @@ def _frame(
     """
     detection = detector(picture)
     transform = around(detection.points, detection.rotation, WORK)
-    camera = geometry.portrait_camera(jnp.zeros(3), 0.0, 0.0, WORK, fov=FOV)
+    camera = geometry.portrait_camera(jnp.zeros(3), jnp.zeros(()), jnp.zeros(()), WORK, fov=FOV)
     for i in range(ROUNDS):
         fitted = fit(model, detection.moved(transform), camera)
         target = np.asarray(frame_target(model, fitted.flame.shape))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from zero1a_jax.types import FlameModel
+from zero1a_jax.types import Array, FlameModel
 
 EYEBALL_RADIUS = 0.012  # metres, where the model does not mark its pupils
 IRISES = (-2, -1)  # vertices of the subject's left and right iris centre in the reduced head
@@ -32,7 +32,7 @@ def landmark_subset(model: FlameModel, shapes: int = 100, expressions: int = 100
     joints = len(regressor)
     iris_weights, iris_depth = _irises(model, regressor)
 
-    def reduce(values: np.ndarray) -> np.ndarray:
+    def reduce(values: Array) -> np.ndarray:
         values = np.asarray(values, np.float64)
         extra = [np.einsum("jv,v...->j...", weights, values) for weights in (regressor, iris_weights)]
         return np.concatenate([values[vertices], *extra])
