@@ -34,13 +34,13 @@ def run(config: Config) -> int:
     devices = jax.local_devices()
     model = procedural_head()
     folder = Path(config.runner.workdir)
-    if config.runner.dry_run:
-        print(dry.describe(config, model, devices))
-        return 0
     if (folder / "metrics.json").is_file():
         report_paths(folder)
         return 0
     try:
+        if config.runner.dry_run:
+            print(dry.describe(config, model, devices))
+            return 0
         detector = preprocess.find_detector(config.input.assets or None)
         portrait = load_portrait(config, model, detector, folder)
         parts = load_parts(config, model, portrait, detector)

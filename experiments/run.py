@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from experiments import checks
 from experiments import flags as flags_module
@@ -70,6 +70,7 @@ def main(_: Sequence[str]) -> int:
     if found:
         fail(found)
     set_environment(config)
+    logging.set_verbosity(logging.WARNING)  # absl lets jax's own news through
     from experiments import pipeline  # imports jax
 
     return pipeline.run(config)

@@ -15,13 +15,12 @@ import numpy as np
 
 from experiments import assemble, pipeline, workdir
 from experiments import config as config_module
-from zero1a_jax import rasterizer
 from zero1a_jax.flame import frame_target, zero_params
-from zero1a_jax.geometry import portrait_camera
+from zero1a_jax.geometry import portrait_camera, project
 from zero1a_jax.image import losses
 from zero1a_jax.image.landmarks import DRAWN_FEATURES
 from zero1a_jax.symgen.plan import BASE_EXPRESSIONS
-from zero1a_jax.types import FlameModel, Portrait
+from zero1a_jax.types import FlameModel, Portrait, Render
 
 SIZE = 32
 NAMES = tuple(dict.fromkeys(name for group in BASE_EXPRESSIONS for name in group))
@@ -95,6 +94,33 @@ def disc_portrait(model: FlameModel) -> Portrait:
     )
 
 
+def blob_render(
+    gaussians, camera, *, background, capacity=None, implementation="auto", screen_offset=None
+):
+    """Every Gaussian as a round blob, blended without order: smooth, and compiled in a blink.
+
+    `capacity` counts Gaussians that may be visible, so that overflow can be provoked.
+    """
+    pixels, depth = project(camera, gaussians.means)
+    pixels = pixels if screen_offset is None else pixels + screen_offset
+    sigma = camera.focal[0] / depth * jnp.exp(gaussians.log_scales.mean(-1)) + 0.4
+    y, x = jnp.mgrid[: camera.height, : camera.width] + 0.5
+    away = (x[..., None] - pixels[:, 0]) ** 2 + (y[..., None] - pixels[:, 1]) ** 2
+    weight = jax.nn.sigmoid(gaussians.opacity_logits) * jnp.exp(-0.5 * away / sigma**2)
+    total = weight.sum(-1)
+    alpha = 1.0 - jnp.exp(-2.0 * total)
+    turn = 1.0 + 0.02 * (gaussians.quats / jnp.linalg.norm(gaussians.quats, axis=-1, keepdims=True))[:, 1:]
+    colour = weight @ ((0.5 + 0.282 * gaussians.sh[:, 0]) * turn) / (total[..., None] + 1e-6)
+    rgb = colour * alpha[..., None] + background * (1.0 - alpha[..., None])
+    visible = (gaussians.opacity_logits > -20) & (depth > 0)
+    overflow = jnp.maximum(visible.sum() - (10**6 if capacity is None else capacity), 0)
+    return Render(rgb, alpha, alpha * depth.mean(), 3.0 * sigma * visible, overflow.astype(jnp.int32))
+
+
+def blob_capacity(gaussians, camera, *, margin=1.0):
+    return int(margin * len(gaussians.means))
+
+
 class FakeDiffusion(NamedTuple):
     """Latents are frames at half size; denoising mixes them with the portrait and the conditions."""
 
@@ -136,8 +162,8 @@ def fake_parts(**changes: Any) -> assemble.Parts:
         diffusion_params={"gain": jnp.ones(())},
         condition_size=SIZE,
         condition_kind="landmarks",
-        render=rasterizer.render,
-        suggest_capacity=rasterizer.suggest_capacity,
+        render=blob_render,
+        suggest_capacity=blob_capacity,
         perceptual=losses.dssim_multiscale,
     )
     return assemble.Parts(**(values | changes))

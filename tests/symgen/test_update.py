@@ -1,5 +1,6 @@
 """The avatar step: gradients add up, padding counts for nothing, bad steps leave the state alone."""
 
+import dataclasses
 import functools
 
 import jax
@@ -7,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from zero1a_jax import avatar, rasterizer, symgen
-from zero1a_jax.symgen.update import learning_rates, target_over
+from zero1a_jax import avatar, symgen
+from zero1a_jax.symgen.update import example_loss, learning_rates, target_over
 
 WHITE = np.ones(3, np.float32)
 
@@ -39,17 +40,17 @@ def absolute(a, b):
     return jnp.mean(jnp.abs(a - b))
 
 
-@functools.cache
-def step_of(config, capacity=4096, perceptual=absolute):
-    return jax.jit(
-        functools.partial(
-            symgen.update,
-            renderer=functools.partial(rasterizer.render, capacity=capacity),
-            perceptual=perceptual,
-            stored_background=WHITE,
-            config=config,
-        )
-    )
+@pytest.fixture(scope="module")
+def step(scene, fakes):
+    """One program for all tests: a camera with a huge focal length overflows the raster."""
+    _, config, _, _ = scene
+
+    def renderer(gaussians, camera, **options):
+        image = fakes.blob_render(gaussians, camera, **options)
+        return image.replace(overflow=jnp.where(camera.focal[0] > 1000, 5, 0))
+
+    options = {"renderer": renderer, "perceptual": absolute, "stored_background": WHITE, "config": config}
+    return jax.jit(functools.partial(symgen.update, **options))
 
 
 def same(a, b, *, but=()):
@@ -59,15 +60,15 @@ def same(a, b, *, but=()):
             np.testing.assert_array_equal(x, y, err_msg=name)
 
 
-def test_learns(scene):
+def test_learns(scene, step):
     model, config, state, batch = scene
     losses = []
-    for _ in range(12):
-        state, metrics = step_of(config)(state, batch, model)
+    for _ in range(40):
+        state, metrics = step(state, batch, model)
         losses.append(float(metrics.loss))
     assert losses[-1] < 0.8 * losses[0]
-    assert state.step == 12 and metrics.finite and metrics.overflow == 0
-    assert float(state.seen.max()) == 36 and float(state.gradient_sum.max()) > 0
+    assert state.step == 40 and metrics.finite and metrics.overflow == 0
+    assert float(state.seen.max()) == 120 and float(state.gradient_sum.max()) > 0
     assert 0 < float(state.largest_radius.max()) < 32
     total = (
         config.l1_weight * metrics.l1 + config.perceptual_weight * metrics.perceptual
@@ -76,35 +77,42 @@ def test_learns(scene):
     np.testing.assert_allclose(metrics.loss, total, rtol=1e-5)
 
 
-def test_padding_counts_for_nothing(scene):
-    model, config, state, batch = scene
-    whole, metrics = step_of(config)(state, jax.tree.map(lambda x: x[:2], batch), model)
-    garbage = jax.tree.map(lambda x: np.concatenate([x[:2], 0 * x[:1]]), batch)
-    garbage = garbage.replace(camera=batch.camera, weight=np.array([1, 1, 0], np.float32))
-    padded, again = step_of(config)(state, garbage, model)
-    np.testing.assert_allclose(again.loss, metrics.loss, rtol=1e-6)
-    for a, b in zip(jax.tree.leaves(padded), jax.tree.leaves(whole), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+def weighted(batch, *weight):
+    return batch.replace(weight=np.array(weight, np.float32))
 
 
-def test_overflow_changes_nothing(scene):
-    model, config, state, batch = scene
-    new, metrics = step_of(config, capacity=64)(state, batch, model)
-    assert metrics.overflow > 0
+def test_padding_counts_for_nothing(scene, step):
+    model, _, state, batch = scene
+    new, metrics = step(state, weighted(batch, 1, 1, 0), model)
+    garbage = batch.replace(rgb=batch.rgb.copy(), background=batch.background.copy())
+    garbage.rgb[2], garbage.background[2] = 99, 0.5
+    again, _ = step(state, weighted(garbage, 1, 1, 0), model)
+    same(again, new)
+    alone = [step(state, weighted(batch, *row), model)[1].loss for row in np.eye(3)[:2]]
+    np.testing.assert_allclose(metrics.loss, sum(alone) / 2, rtol=1e-5)
+    assert float(new.seen.max()) == 2
+
+
+def test_overflow_changes_nothing(scene, step):
+    model, _, state, batch = scene
+    focal = batch.camera.focal * np.array([1, 1, 99], np.float32)[:, None]
+    near = batch.replace(camera=batch.camera.replace(focal=focal))
+    new, metrics = step(state, near, model)
+    assert metrics.overflow == 5
     same(new, state)
+    assert step(state, weighted(near, 1, 1, 0), model)[1].overflow == 0
 
 
-def test_step_that_is_not_finite_is_skipped(scene):
-    model, config, state, batch = scene
-    bad = step_of(config, perceptual=lambda a, b: jnp.sum(a) * jnp.nan)
-    new, metrics = bad(state, batch, model)
+def test_step_that_is_not_finite_is_skipped(scene, step):
+    model, _, state, batch = scene
+    new, metrics = step(state, batch.replace(background=batch.background * np.nan), model)
     assert not metrics.finite and new.step == state.step + 1
     same(new, state, but=("step",))
 
 
-def test_dead_slots_stay(scene):
+def test_dead_slots_stay(scene, step):
     model, config, state, batch = scene
-    new, _ = step_of(config)(state, batch, model)
+    new, _ = step(state, batch, model)
     dead = ~np.asarray(state.avatar.alive)
     assert dead.sum() == 160 - len(model.faces)
     ours, theirs = (jax.tree.leaves(s.avatar.gaussians) for s in (new, state))
@@ -113,9 +121,9 @@ def test_dead_slots_stay(scene):
         assert (np.asarray(a)[~dead] != np.asarray(b)[~dead]).any()
 
 
-def test_first_adam_step_has_the_length_of_the_learning_rate(scene):
+def test_first_adam_step_has_the_length_of_the_learning_rate(scene, step):
     model, config, state, batch = scene
-    new, _ = step_of(config)(state, batch, model)
+    new, _ = step(state, batch, model)
     rates = learning_rates(0, config, 1)
     for name in ("means", "log_scales", "quats", "sh", "opacity_logits"):
         after, before = (np.asarray(getattr(s.avatar.gaussians, name)) for s in (new, state))
@@ -144,11 +152,11 @@ def test_target_over_another_background():
     np.testing.assert_allclose(smudge[0, 0], new, atol=1e-6)
 
 
-def test_gradient_reaches_all_fields(scene):
+def test_gradient_reaches_all_fields(scene, fakes):
     """Finite differences of the step's loss, one field at a time, along a random direction."""
     model, config, state, batch = scene
-    from zero1a_jax.symgen.update import example_loss
-
+    # The regularisers have kinks where training starts; the avatar's own tests check them.
+    config = dataclasses.replace(config, position_weight=0.0, scale_weight=0.0)
     example = jax.tree.map(lambda x: x[0], batch)
     portrait_state = state.avatar
 
@@ -156,7 +164,7 @@ def test_gradient_reaches_all_fields(scene):
     def loss(gaussians):
         return example_loss(
             gaussians, jnp.zeros((160, 2)), example, portrait_state, model,
-            renderer=functools.partial(rasterizer.render, capacity=4096), perceptual=absolute,
+            renderer=fakes.blob_render, perceptual=absolute,
             stored_background=WHITE, config=config,
         )[0]  # fmt: skip
 

@@ -215,7 +215,7 @@ def update(
         overflow = jax.lax.pmax(overflow, axis_name)
     total = jnp.maximum(total, 1e-8)
     gradient = jax.tree.map(lambda x: x / total, sums)
-    norm = optax.global_norm(gradient)
+    norm = optax.tree.norm(gradient)
     means = jax.tree.map(lambda x: x / total, weighted)
     finite = jnp.isfinite(norm) & jnp.isfinite(means.loss)
     metrics = means.replace(gradient=norm, overflow=overflow, finite=finite)
