@@ -25,7 +25,7 @@ def _one(
     pixels, depth = project(fine, vertices)
     # shell faces that lie wholly under the skin cost nothing: without area they are dropped
     faces = jnp.asarray(wear.faces)
-    buried = (thickness[faces] <= 0).all(-1)
+    buried = jnp.all(thickness[faces] <= 0, -1)
     faces = jnp.where(buried[:, None], faces[:, :1], faces)
     face_id, weights, z = zbuffer(pixels, depth, faces, fine.height, fine.width)
 
@@ -41,7 +41,8 @@ def _one(
     table = jnp.concatenate([canonical, normals, thickness[:, None], fields], -1)  # [P, 11]
     face_id, weights = face_id.reshape(-1), weights.reshape(-1, 3)
     corners = faces[jnp.maximum(face_id, 0)]
-    mixed = sum(table[corners[:, k]] * weights[:, k, None] for k in range(3))
+    shares = [table[corners[:, k]] * weights[:, k, None] for k in range(3)]
+    mixed = shares[0] + shares[1] + shares[2]
 
     normal = mixed[:, 3:6] / jnp.sqrt(jnp.maximum((mixed[:, 3:6] ** 2).sum(-1, keepdims=True), 1e-12))
     x = jnp.tile(jnp.arange(fine.width) + 0.5, fine.height)

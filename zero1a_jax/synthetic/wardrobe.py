@@ -59,10 +59,11 @@ class Wardrobe:
 
 def _mask(model: FlameModel, *names: str) -> np.ndarray:
     """Union of the named masks [V] bool."""
-    missing = [name for name in names if model.masks is None or name not in model.masks]
+    masks = model.masks or {}
+    missing = [name for name in names if name not in masks]
     if missing:
         raise ValueError(f"synthetic people need the head's masks {missing}; use flame.procedural_head()")
-    return np.any([np.asarray(model.masks[name], bool) for name in names], 0)
+    return np.any([np.asarray(masks[name], bool) for name in names], 0)
 
 
 def _signed_distance(points: np.ndarray, inside: np.ndarray) -> np.ndarray:
