@@ -44,6 +44,7 @@ def scene(seed, count, scale):
     return pixels, depth, np.arange(count * 3, dtype=np.int32).reshape(count, 3)
 
 
+draw = jax.jit(zbuffer, static_argnames=("height", "width", "chunk"))
 SCENES = [(300, 1.5, 50, 47), (60, 25.0, 31, 64), (12, 400.0, 40, 40)]
 
 
@@ -54,7 +55,7 @@ def cross(a, b):
 @pytest.mark.parametrize(("count", "scale", "height", "width"), SCENES)
 def test_agrees_with_brute_force(count, scale, height, width):
     pixels, depth, faces = scene(count, count, scale)
-    face_id, weights, z = jax.jit(zbuffer, static_argnums=(3, 4))(pixels, depth, faces, height, width)
+    face_id, weights, z = draw(pixels, depth, faces, height, width)
     want_id, want_weights, want_z, edge_distance = brute_force(pixels, depth, faces, height, width)
     sure = edge_distance > 1e-3
     assert sure.mean() > 0.9
@@ -69,8 +70,8 @@ def test_agrees_with_brute_force(count, scale, height, width):
 
 def test_chunks_do_not_change_the_image():
     pixels, depth, faces = scene(3, 200, 12.0)
-    small = zbuffer(pixels, depth, faces, 48, 48, chunk=64)
-    large = zbuffer(pixels, depth, faces, 48, 48, chunk=8192)
+    small = draw(pixels, depth, faces, 48, 48, chunk=64)
+    large = draw(pixels, depth, faces, 48, 48, chunk=8192)
     for a, b in zip(small, large, strict=True):
         assert np.array_equal(a, b)
 
@@ -83,7 +84,7 @@ def test_closed_fan_has_no_cracks():
         pixels = np.concatenate([random.uniform(20, 28, (1, 2)), rim]).astype(np.float32)
         ring = np.arange(40)
         faces = np.stack([np.zeros(40, int), ring + 1, (ring + 1) % 40 + 1], -1).astype(np.int32)
-        face_id, _, _ = zbuffer(pixels, np.ones(41, np.float32), faces, 48, 48)
+        face_id, _, _ = draw(pixels, np.ones(41, np.float32), faces, 48, 48)
         gap = np.max(np.diff(np.concatenate([angle[::-1], [angle.min() + 2 * np.pi]])))
         if gap < 0.9 * np.pi:
             assert (np.asarray(face_id) >= 0).all()
@@ -92,18 +93,18 @@ def test_closed_fan_has_no_cracks():
 def test_ties_take_the_lowest_face_and_back_faces_vanish():
     pixels = np.array([[0, 0], [0, 16], [16, 0], [0, 0], [0, 16], [16, 0]], np.float32)
     faces = np.array([[2, 1, 0], [3, 4, 5], [0, 1, 2]], np.int32)  # a back face, then two equal front faces
-    face_id, _, _ = zbuffer(pixels, np.full(6, 2.0, np.float32), faces, 16, 16)
+    face_id, _, _ = draw(pixels, np.full(6, 2.0, np.float32), faces, 16, 16)
     assert np.asarray(face_id)[2, 2] == 1
-    behind, _, _ = zbuffer(pixels, np.full(6, -2.0, np.float32), faces, 16, 16)
+    behind, _, _ = draw(pixels, np.full(6, -2.0, np.float32), faces, 16, 16)
     assert (np.asarray(behind) == -1).all()
 
 
 def test_vmaps():
     pixels, depth, faces = scene(5, 50, 10.0)
     both = jnp.stack([pixels, pixels + 3.0]), jnp.stack([depth, depth])
-    ids, _, _ = jax.vmap(lambda p, d: zbuffer(p, d, faces, 32, 32))(*both)
+    ids, _, _ = jax.vmap(lambda p, d: draw(p, d, faces, 32, 32))(*both)
     for k in range(2):
-        assert np.array_equal(ids[k], zbuffer(both[0][k], both[1][k], faces, 32, 32)[0])
+        assert np.array_equal(ids[k], draw(both[0][k], both[1][k], faces, 32, 32)[0])
 
 
 def test_wrong_shapes_say_so():
