@@ -50,7 +50,7 @@ def closest(vertices: np.ndarray, faces: np.ndarray, points: np.ndarray, allowed
     bary /= bary.sum(-1, keepdims=True)
     place = (bary[..., None] * corners[near]).sum(-2)
     best = np.linalg.norm(place - points[:, None], axis=-1).argmin(1)
-    row = np.arange(len(points))
+    row, near = np.arange(len(points)), np.asarray(near)
     return ids[near[row, best]].astype(np.int32), bary[row, best]
 
 

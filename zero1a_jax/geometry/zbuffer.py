@@ -39,7 +39,7 @@ def zbuffer(
     if faces.ndim != 2 or faces.shape[1] != 3:
         raise ValueError(f"zbuffer wants faces [F, 3], got {faces.shape}")
     rows, cols = -(-height // BLOCK), -(-width // BLOCK)
-    chunk = chunk or max(256, min(8192, faces.shape[0]))
+    slots = chunk or max(256, min(8192, faces.shape[0]))
     table, box = _setup(jnp.asarray(pixels, jnp.float32), jnp.asarray(depth, jnp.float32), jnp.asarray(faces))
     first, span, count = _blocks(box, height, width)
     end = jnp.cumsum(count)
@@ -49,10 +49,10 @@ def zbuffer(
 
     def work(carry):
         start, nearest, owner = carry
-        slot = start + jnp.arange(chunk)
+        slot = start + jnp.arange(slots)
         # face of a slot: how many faces end at or before it
-        shifted = jnp.zeros(chunk + 1, jnp.int32).at[jnp.clip(end - start, 0, chunk)].add(1)
-        face = jnp.minimum(jnp.cumsum(shifted[:chunk]), faces.shape[0] - 1)
+        shifted = jnp.zeros(slots + 1, jnp.int32).at[jnp.clip(end - start, 0, slots)].add(1)
+        face = jnp.minimum(jnp.cumsum(shifted[:slots]), faces.shape[0] - 1)
         local = slot - (end[face] - count[face])
         block_x = first[face, 0] + local % jnp.maximum(span[face], 1)
         block_y = first[face, 1] + local // jnp.maximum(span[face], 1)
@@ -64,7 +64,7 @@ def zbuffer(
         lowered = nearest.at[block].min(z)
         owner = jnp.where(lowered < nearest, _NO_FACE, owner)
         mine = jnp.where(inside & (z == lowered[block]), face[:, None], _NO_FACE)
-        return start + chunk, lowered, owner.at[block].min(mine)
+        return start + slots, lowered, owner.at[block].min(mine)
 
     # one extra row takes the slots beyond the total
     empty = (
@@ -120,11 +120,11 @@ def _blocks(box: Array, height: int, width: int) -> tuple[Array, Array, Array]:
     return first, span[:, 0], span[:, 0] * span[:, 1]
 
 
-def _cover(row: Array, x: Array, y: Array, lanes: bool = True) -> tuple[Array, Array, Array | None]:
+def _cover(row: Array, x: Array, y: Array, lanes: bool = True) -> tuple[Array, Array, Array]:
     """Inside test, inverse depth and the corners' shares of it at points (x, y); row [..., 16]."""
     part = [row[..., k, None] if lanes else row[..., k] for k in range(16)]
     edge = [part[k] * (x - part[6 + k]) + part[3 + k] * (y - part[9 + k]) for k in range(3)]
     inside = (edge[0] <= 0) & (edge[1] <= 0) & (edge[2] <= 0) & (part[15] > 0)
     share = [edge[k] * part[12 + k] for k in range(3)]
     inverse_depth = jnp.where(part[15] > 0, share[0] + share[1] + share[2], 1)
-    return inside, inverse_depth, None if lanes else jnp.stack(share, -1)
+    return inside, inverse_depth, jnp.stack(share, -1)

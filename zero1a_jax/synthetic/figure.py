@@ -51,7 +51,7 @@ def collar_field(wear: Wardrobe, look: Look, points: Array) -> Array:
     return jnp.where(height > 0, line - dip - points[..., 1], -1.0)
 
 
-def _grow(inside: Array, full: Array, over: Array) -> Array:
+def _grow(inside: Array, full: Array, over: Array | float) -> Array:
     """Thickness that rises to `full` within `over` metres of a field's zero, and sinks at slope 1 outside.
 
     It starts 3 mm outside the zero: the shader cuts the border per pixel.

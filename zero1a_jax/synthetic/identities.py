@@ -84,7 +84,7 @@ class _Dice:
             raise ValueError(f"the dice hold {len(pool)} numbers; make the pool larger")
         return pool[start : self._used[which]].reshape(shape)
 
-    def uniform(self, low: float, high: float, *shape: int) -> Array:
+    def uniform(self, low: float | Array, high: float | Array, *shape: int) -> Array:
         return low + (high - low) * self._take(0, self._uniform, shape)
 
     def normal(self, scale: float, *shape: int) -> Array:

@@ -28,7 +28,7 @@ _MIX = np.array(
 
 def waves(points: Array) -> Array:
     """Smooth noise in about -1..1 of points [..., 3] in wavelengths; each wave bends the next."""
-    total, bend = 0.0, 0.0
+    total, bend = jnp.zeros(()), jnp.zeros(())
     for k, row in enumerate(_MIX):
         phase = points[..., 0] * row[0] + points[..., 1] * row[1] + points[..., 2] * row[2]
         wave = sine(phase + 0.37 * k + 0.35 * bend)
