@@ -123,15 +123,12 @@ def test_stop_saves_and_returns(fakes):
 
 
 def test_overflow_discards_the_step_and_grows(fakes):
-    parts = fakes.fake_parts()
-
-    def too_small(*args, **options):
-        return parts.suggest_capacity(*args, **options) // 6
-
+    living = len(fakes.sphere_head().faces)
+    parts = fakes.fake_parts(suggest_capacity=lambda *args, **options: living - 1)
     config = fakes.small_config(steps=2, dataset="none", density_every=0)
-    progress, _, log = run(fakes, config, fakes.fake_parts(suggest_capacity=too_small))
-    grown = sum("overflowed" in line for line in log.lines)
-    assert grown >= 1 and progress.capacity == too_small(parts.model.faces, None, margin=1.0) * 2**grown
+    progress, _, log = run(fakes, config, parts)
+    assert sum("overflowed" in line for line in log.lines) == 1
+    assert progress.capacity == 2 * (living - 1)
     assert int(parallel.first(progress.state.step)) == 2
 
 
