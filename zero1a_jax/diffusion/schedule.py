@@ -8,9 +8,12 @@ and trailing steps: Lin et al. 2024, "Common diffusion noise schedules and sampl
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
+
+Array = Any  # numpy or jax, whichever comes in goes out
 
 
 class Steps(NamedTuple):
@@ -72,12 +75,14 @@ def angle(bar: np.ndarray) -> np.ndarray:
     return np.arctan2(np.sqrt(1.0 - bar), np.sqrt(bar))
 
 
-def step(latents, velocity, cos, sin):
+def step(latents: Array, velocity: Array, cos: Array, sin: Array) -> Array:
     """One DDIM step toward the clean end. All arguments broadcast."""
     return cos * latents - sin * velocity
 
 
-def invert_step(velocity_at, latents, cos, sin, iterations: int):
+def invert_step(
+    velocity_at: Callable[[Array], Array], latents: Array, cos: Array, sin: Array, iterations: int
+) -> Array:
     """The latents whose `step` gives these: x = (latents + sin v(x)) / cos, by fixed-point iteration.
 
     velocity_at(x) is the model at the step's own timestep. The iteration starts at x = latents; one
@@ -92,17 +97,17 @@ def invert_step(velocity_at, latents, cos, sin, iterations: int):
     return noisy
 
 
-def add_noise(latents, noise, bar):
+def add_noise(latents: Array, noise: Array, bar: Array) -> Array:
     """sqrt(a) latents + sqrt(1-a) noise."""
     return bar**0.5 * latents + (1.0 - bar) ** 0.5 * noise
 
 
-def velocity(latents, noise, bar):
+def velocity(latents: Array, noise: Array, bar: Array) -> Array:
     """The target of v-prediction: sqrt(a) noise - sqrt(1-a) latents."""
     return bar**0.5 * noise - (1.0 - bar) ** 0.5 * latents
 
 
-def clean(noisy, velocity, bar):
+def clean(noisy: Array, velocity: Array, bar: Array) -> Array:
     """The clean latents that a velocity implies: sqrt(a) x - sqrt(1-a) v."""
     return bar**0.5 * noisy - (1.0 - bar) ** 0.5 * velocity
 

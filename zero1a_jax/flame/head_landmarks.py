@@ -35,7 +35,9 @@ IBUG = (
 _CONTOUR_CENTRE = np.array([0.0, -0.010, 0.020])
 
 
-def closest(vertices: np.ndarray, faces: np.ndarray, points: np.ndarray, allowed: np.ndarray):
+def closest(
+    vertices: np.ndarray, faces: np.ndarray, points: np.ndarray, allowed: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Face ids [P] and barycentrics [P, 3] of the nearest places to points among faces allowed [F] bool."""
     ids = np.nonzero(allowed)[0]
     corners = vertices[faces[ids]]
@@ -109,7 +111,9 @@ def mediapipe(mesh: HeadMesh) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.array(order, np.int32), np.array(faces, np.int32), np.array(bary)
 
 
-def static51(indices, faces, barycentrics) -> tuple[np.ndarray, np.ndarray]:
+def static51(
+    indices: np.ndarray, faces: np.ndarray, barycentrics: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """iBUG 17..67 picked from MediaPipe's embedding."""
     row = {int(i): k for k, i in enumerate(indices)}
     pick = [row[i] for i in IBUG]

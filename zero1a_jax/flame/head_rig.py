@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import ArrayLike
 
 from zero1a_jax.flame.head_mesh import MIRROR, HeadMesh, neighbour_mean
 from zero1a_jax.flame.head_patches import mouth_line
@@ -87,13 +88,13 @@ def build(mesh: HeadMesh) -> Rig:
     )
 
 
-def spot(rig: Rig, centre, width) -> np.ndarray:
+def spot(rig: Rig, centre: ArrayLike, width: ArrayLike) -> np.ndarray:
     """Gaussian bump [V] on the skin; centre [3] and widths [3] in metres of the plan."""
     q = (rig.mesh.plan - np.asarray(centre)) / np.asarray(width)
     return np.exp(-0.5 * (q**2).sum(1)) * rig.skin
 
 
-def along(weight: np.ndarray, direction) -> np.ndarray:
+def along(weight: np.ndarray, direction: ArrayLike) -> np.ndarray:
     """Displacement [V, 3]: weight [V] times a direction [3] in metres."""
     return weight[:, None] * np.asarray(direction, float)
 
@@ -105,7 +106,7 @@ def smooth(rig: Rig, delta: np.ndarray, rounds: int = 3) -> np.ndarray:
     return delta
 
 
-def turn(rig: Rig, weight: np.ndarray, centre, axis, angle) -> np.ndarray:
+def turn(rig: Rig, weight: np.ndarray, centre: ArrayLike, axis: ArrayLike, angle: float) -> np.ndarray:
     """Displacement [V, 3] of rotating vertices by weight * angle radians about an axis through centre."""
     k = np.asarray(axis, float)
     q = rig.mesh.vertices - np.asarray(centre)

@@ -8,14 +8,17 @@ that sphere tracing and projection need.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 EYE = np.array([0.0315, 0.0300, 0.0640])  # centre of the left eyeball
 EYE_RADIUS = 0.0122
 LID_RADIUS = 0.0137
 
 
-def ellipsoid(p: np.ndarray, centre, radii) -> np.ndarray:
+def ellipsoid(p: np.ndarray, centre: ArrayLike, radii: ArrayLike) -> np.ndarray:
     """Approximate signed distance [N] to an ellipsoid (first-order; exact on the surface)."""
     q = (p - np.asarray(centre)) / np.asarray(radii)
     k0 = np.linalg.norm(q, axis=1)
@@ -23,7 +26,7 @@ def ellipsoid(p: np.ndarray, centre, radii) -> np.ndarray:
     return k0 * (k0 - 1) / np.maximum(k1, 1e-9)
 
 
-def capsule(p: np.ndarray, a, b, radius_a: float, radius_b: float) -> np.ndarray:
+def capsule(p: np.ndarray, a: ArrayLike, b: ArrayLike, radius_a: float, radius_b: float) -> np.ndarray:
     """Signed distance [N] to a capsule from a to b whose radius changes linearly."""
     a, b = np.asarray(a), np.asarray(b)
     ab = b - a
@@ -31,7 +34,7 @@ def capsule(p: np.ndarray, a, b, radius_a: float, radius_b: float) -> np.ndarray
     return np.linalg.norm(p - a - t[:, None] * ab, axis=1) - (radius_a + (radius_b - radius_a) * t)
 
 
-def tube(p: np.ndarray, points, radii, blend: float) -> np.ndarray:
+def tube(p: np.ndarray, points: Sequence[ArrayLike], radii: Sequence[float], blend: float) -> np.ndarray:
     """Signed distance [N] to a chain of capsules, smoothly joined."""
     d = capsule(p, points[0], points[1], radii[0], radii[1])
     for i in range(1, len(points) - 1):
