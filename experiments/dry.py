@@ -12,7 +12,7 @@ from experiments.config import Config
 from zero1a_jax import diffusion
 from zero1a_jax.types import FlameModel
 
-# Milliseconds on one core of an AVX-512 Xeon at 128 x 128: one frame through the denoiser, one pair of a step.
+# Milliseconds on one core of an AVX-512 Xeon at 128 x 128: a frame through the denoiser, a pair of a step.
 UNET_FRAME_MS = 15.0
 STEP_PAIR_MS = 25.0
 
