@@ -20,7 +20,7 @@ from zero1a_jax.types import Array
 SIDE = 2.0  # nominal side of a crop in extents of the points; the detector cuts the same
 SCALES = (0.65, 1.5)  # of the nominal side
 SHIFT, TURN = 0.3, 0.3  # extents; radians (standard deviation)
-NO_FACE, FAR_OFF = 0.12, 0.10  # shares of crops without a face, and with one far from the nominal place
+NO_FACE, FAR_OFF = 0.15, 0.20  # shares of crops without a face, and with one far from the nominal place
 
 PIECE = 40  # pixels of another render that may fill the background
 
@@ -39,11 +39,13 @@ _apart = jax.lax.optimization_barrier
 
 def make_crops(key: Array, truth: Truth) -> Crops:
     """One random crop of each of B renders. Several programs, since one compiles and runs far slower."""
-    keys = jax.random.split(key, (4, len(truth.points)))
+    keys = jax.random.split(key, (6, len(truth.points)))
     image, points, rotation, face = _place(keys[0], truth)
     image = _behind(keys[1], image, jnp.roll(jnp.asarray(truth.rgba), 1, 0))
-    image = _before(keys[2], image, face)
-    return Crops(_spoil(keys[3], image), points, rotation, face)
+    image = _hide(keys[2], image)
+    image = _mix(keys[3], image, face)
+    image = _shade(keys[4], image)
+    return Crops(_spoil(keys[5], image), points, rotation, face)
 
 
 @jax.jit
@@ -69,17 +71,14 @@ def _behind(key: Array, person: Array, other: Array) -> Array:
 
 @jax.jit
 @jax.vmap
-def _before(key: Array, image: Array, face: Array) -> Array:
-    keys = jax.random.split(key, 3)
-    image = _shuffle_patches(keys[1], _occlude(keys[0], image), face)
-    return _light(keys[2], image)
-
-
-@jax.jit
-@jax.vmap
 def _spoil(key: Array, image: Array) -> Array:
     keys = jax.random.split(key, 2)
     return _degrade(keys[1], _apart(_recolour(keys[0], image)))
+
+
+_hide = jax.jit(jax.vmap(lambda key, image: _occlude(key, image)))
+_mix = jax.jit(jax.vmap(lambda key, image, face: _shuffle_patches(key, image, face)))
+_shade = jax.jit(jax.vmap(lambda key, image: _light(key, image)))
 
 
 def _placement(key: Array, points: Array, off: Array) -> tuple[Array, Array, Array]:
@@ -94,12 +93,12 @@ def _placement(key: Array, points: Array, off: Array) -> tuple[Array, Array, Arr
     angle = TURN * jnp.clip(jax.random.normal(keys[2]), -2.5, 2.5)
     wrong_scale = jnp.where(
         jax.random.uniform(keys[3]) < 0.6,
-        jax.random.uniform(keys[4], minval=2.8, maxval=5.0),
-        jax.random.uniform(keys[4], minval=0.2, maxval=0.38),
+        jax.random.uniform(keys[4], minval=2.1, maxval=4.5),
+        jax.random.uniform(keys[4], minval=0.2, maxval=0.46),
     )
     around = jax.random.uniform(keys[5], maxval=2.0 * math.pi)
     wrong_shift = jnp.array([jnp.cos(around), jnp.sin(around)]) * jax.random.uniform(
-        keys[5], minval=0.9, maxval=1.4
+        keys[5], minval=0.65, maxval=1.4
     )
     by_scale = jax.random.uniform(keys[6]) < 0.5
     scale = jnp.where(off & by_scale, wrong_scale, scale)
