@@ -30,7 +30,9 @@ _SEED = flags.DEFINE_integer("seed", 0, "Fixes identities, views, batches and no
 _IDENTITIES = flags.DEFINE_integer("identities", 3000, "People to render and to train on.", lower_bound=1)
 _CLIPS = flags.DEFINE_integer("clips", 300, "People in moving clips, for the motion modules.", lower_bound=1)
 _STEPS = flags.DEFINE_integer("steps", 6000, "Training steps of this mode, those of earlier runs included.")
-_MINUTES = flags.DEFINE_float("minutes", None, "Sets the steps from the speed, to end after this time instead.")
+_MINUTES = flags.DEFINE_float(
+    "minutes", None, "Sets the steps from the speed, to end after this time instead."
+)
 _OUT = flags.DEFINE_string("out", None, "Where export writes; the library's own file if not given.")
 _HELDOUT = 32
 _CLIP_FRAMES = 8
@@ -46,7 +48,9 @@ def main(argv: list[str]) -> None:
     if mode == "data":
         render(config, folder)
     elif mode == "evaluate":
-        report = pretrain_evaluate.evaluate(*load_miniature(_OUT.value), _cache(config, folder, "heldout", _HELDOUT))
+        report = pretrain_evaluate.evaluate(
+            *load_miniature(_OUT.value), _cache(config, folder, "heldout", _HELDOUT)
+        )
         pretrain_evaluate.picture(report.pop("pictures"), folder / "evaluation.png")
         (folder / "evaluation.json").write_text(json.dumps(report, indent=1))
         print(json.dumps(report, indent=1))
@@ -83,13 +87,21 @@ def train(config: DiffusionConfig, folder: pathlib.Path, mode: str) -> None:
     else:
         cache = _cache(config, folder, "clips", _CLIPS.value, _CLIP_FRAMES + 1)
         pretrain_denoiser.train(
-            "motion", config, params, cache, folder, identities=_CLIPS.value, motion=True, portraits=1, **options
+            "motion",
+            config,
+            params,
+            cache,
+            folder,
+            identities=_CLIPS.value,
+            motion=True,
+            portraits=1,
+            **options,
         )
 
 
 def assemble(config: DiffusionConfig, folder: pathlib.Path) -> dict:
-    """Initial parameters of the seed, the linear encoder of the cache, and the averages of all checkpoints."""
-    params = jax.jit(model.init, static_argnums=0)(config, jax.random.key(_SEED.value))
+    """The seed's initial parameters, the cache's linear encoder, and the averages of all checkpoints."""
+    params = model.init(config, jax.random.key(_SEED.value))
     if config.vae_linear:
         params["vae"] |= linear(config, folder)
     parts = (
@@ -121,7 +133,7 @@ def _cache(config: DiffusionConfig, folder: pathlib.Path, name: str, count: int,
     cache = pretrain_data.open_cache(folder / name, config, count, frames)
     if cache.count < count:
         raise ValueError(
-            f"{folder / name} holds {cache.count} of {count} people: run --mode=data with the same workdir first."
+            f"{folder / name} holds {cache.count} of {count} people: run --mode=data on it first."
         )
     return cache
 

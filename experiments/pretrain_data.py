@@ -1,7 +1,7 @@
 """The training pictures of the miniature: random synthetic people, rendered once into memory-mapped files.
 
-A cache grows in chunks and can be extended at any time: what identity i shows depends on (seed, i) only, and a
-chunk is counted in progress.json after it is on disk. Frame 0 of an identity is its portrait.
+A cache grows in chunks and can be extended at any time: what identity i shows depends on (seed, i) only, and
+a chunk is counted in progress.json after it is on disk. Frame 0 of an identity is its portrait.
 """
 
 from __future__ import annotations
@@ -38,10 +38,14 @@ def identity(key: jax.Array, plain: jax.Array | bool) -> tuple[jax.Array, synthe
     """A person: as `synthetic.identity` where plain, else a textured one in 60 % of the cases."""
     pick, person = jax.random.split(key)
     choose = jnp.logical_and(jax.random.uniform(pick) < 0.6, jnp.logical_not(plain))
-    return jax.tree.map(functools.partial(jnp.where, choose), synthetic.textured(person), synthetic.identity(person))
+    return jax.tree.map(
+        functools.partial(jnp.where, choose), synthetic.textured(person), synthetic.identity(person)
+    )
 
 
-def portrait_view(key: jax.Array, model: FlameModel, shape: jax.Array, size: int) -> tuple[FlameParams, Camera]:
+def portrait_view(
+    key: jax.Array, model: FlameModel, shape: jax.Array, size: int
+) -> tuple[FlameParams, Camera]:
     """A near-frontal, near-neutral portrait whose framing is off by millimetres, as after a real fit."""
     face, angles, shift, zoom = jax.random.split(key, 4)
     params = synthetic.motions.random_expression(face, model, 0.25).replace(shape=shape)
@@ -54,7 +58,9 @@ def portrait_view(key: jax.Array, model: FlameModel, shape: jax.Array, size: int
 def target_view(key: jax.Array, model: FlameModel, shape: jax.Array, size: int) -> tuple[FlameParams, Camera]:
     """Any expression from up to 60 degrees of yaw, most within 45; canonical framing with a small error."""
     face, power, turn, wide, tilt, shift = jax.random.split(key, 6)
-    params = synthetic.motions.random_expression(face, model, jax.random.uniform(power, (), minval=0.2, maxval=1.2))
+    params = synthetic.motions.random_expression(
+        face, model, jax.random.uniform(power, (), minval=0.2, maxval=1.2)
+    )
     reach = jnp.where(jax.random.uniform(wide) < 0.25, 62.0, 46.0)
     yaw = jnp.radians(jax.random.uniform(turn, (), minval=-reach, maxval=reach))
     pitch = jnp.radians(jax.random.uniform(tilt, (), minval=-15.0, maxval=15.0))
@@ -76,8 +82,15 @@ def clip_views(key: jax.Array, model: FlameModel, shape: jax.Array, size: int, f
 
 @functools.partial(jax.jit, static_argnames=("frames", "size", "condition_size", "kind", "clips"))
 def render_chunk(
-    key: jax.Array, indices: jax.Array, plain: jax.Array | bool, *, frames: int, size: int, condition_size: int,
-    kind: str, clips: bool,
+    key: jax.Array,
+    indices: jax.Array,
+    plain: jax.Array | bool,
+    *,
+    frames: int,
+    size: int,
+    condition_size: int,
+    kind: str,
+    clips: bool,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Identities `indices` [n]: rgb over white [n, F, H, W, 3], alpha and condition images, all uint8."""
     model = jax.tree.map(jnp.asarray, flame.procedural_head())
@@ -106,7 +119,7 @@ def _bytes(image: jax.Array) -> jax.Array:
 
 
 def open_cache(folder: pathlib.Path, config: DiffusionConfig, identities: int, frames: int) -> Cache:
-    """The cache of a folder, made or extended to room for `identities`. Unwritten parts take no disk space."""
+    """The cache of a folder, made or extended to room for `identities`. Unwritten parts take no space."""
     folder.mkdir(parents=True, exist_ok=True)
     size, condition = config.frame_size, config.condition_size
     shapes = {"rgb": (size, size, 3), "alpha": (size, size), "condition": (condition, condition, 3)}
@@ -128,10 +141,16 @@ def _count(folder: pathlib.Path) -> int:
 
 
 def extend(
-    folder: pathlib.Path, config: DiffusionConfig, *, seed: int, identities: int, frames: int = 4,
-    clips: bool = False, plain: bool = False,
+    folder: pathlib.Path,
+    config: DiffusionConfig,
+    *,
+    seed: int,
+    identities: int,
+    frames: int = 4,
+    clips: bool = False,
+    plain: bool = False,
 ) -> Cache:
-    """Renders until the cache holds `identities` people. Resumes; the same seed always gives the same pictures."""
+    """Renders until the cache holds `identities` people. Resumes; a seed always gives the same pictures."""
     cache = open_cache(folder, config, identities, frames)
     key = jax.random.key(seed)
     start = cache.count

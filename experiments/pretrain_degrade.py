@@ -1,4 +1,4 @@
-"""What SymGEN hands to the diffusion: renders that are blurred, off in colour, or mirrored into the hidden side."""
+"""What SymGEN hands to the diffusion: renders that are blurred, off in colour, or mirrored on a side."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def mirror(frame: jax.Array, left: jax.Array) -> jax.Array:
 
 
 def degrade(key: jax.Array, frame: jax.Array, alpha: jax.Array, kind: jax.Array | int) -> jax.Array:
-    """One kind (index into KINDS) with random strength: blur of 1.5 to 3 px, colour gains of about 15 %, a side."""
+    """One kind (index into KINDS), random strength: blur of 1.5 to 3 px, colour gains of 15 %, a side."""
     first, second, third = jax.random.split(key, 3)
 
     def by_blur() -> jax.Array:

@@ -1,4 +1,4 @@
-"""Second and third stage: pose guider, image encoder and UNets on single frames, then the motion modules on clips."""
+"""The spatial stage (pose guider, image encoder, UNets on single frames) and the motion modules' on clips."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def timesteps(key: jax.Array, shape: tuple[int, int], train_steps: int) -> jax.A
 def loss(config: DiffusionConfig, motion: bool) -> Callable:
     """The v-prediction loss. The batch's "frozen" parameters, the autoencoder among them, are laid under the
     trained ones; with motion all frames of a clip share their timestep."""
-    bars = jnp.asarray(schedule.alpha_bars(config.train_steps, config.beta_start, config.beta_end), jnp.float32)
+    bars = jnp.asarray(
+        schedule.alpha_bars(config.train_steps, config.beta_start, config.beta_end), jnp.float32
+    )
     side = config.latent_size
 
     def value(params: dict, data: dict, key: jax.Array):
@@ -60,7 +62,7 @@ def loss(config: DiffusionConfig, motion: bool) -> Callable:
         start = jnp.where(spoil, spoilt, truth)
         noise = jax.random.normal(keys[3], truth.shape)
         noisy = schedule.add_noise(start, noise, bar)
-        # From a degraded start the target leads to the truth; without a portrait the model learns the degraded
+        # From a degraded start the target leads to the truth; without a portrait the model learns degraded
         # pictures as they are, so that guidance also points away from them.
         target = schedule.velocity(start, noise, bar)
         restoring = (jnp.sqrt(bar) * noisy - truth) / jnp.sqrt(1 - bar)
@@ -71,7 +73,9 @@ def loss(config: DiffusionConfig, motion: bool) -> Callable:
         cover = data["alpha"].astype(jnp.float32)[:, 1:] / 255
         cover = cover.reshape(batch, count, side, config.frame_size // side, side, -1).mean((3, 5))
         weight = (0.3 + cover)[..., None] * jnp.where(restore, 1 - bar, 1.0)
-        error = ((v - target) ** 2 * weight).mean((2, 3, 4))
+        # Coarse latents weigh more in the picture: by the square root of their variance.
+        channel = jnp.sqrt(params["vae"]["power"]) if config.precondition else jnp.ones(latents.shape[-1])
+        error = ((v - target) ** 2 * weight * channel / channel.mean()).mean((2, 3, 4))
         clean = seen[..., 0, 0, 0] & ~spoil[..., 0, 0, 0]
         high = clean & (time > 0.8 * config.train_steps)
         low = clean & ~high
@@ -120,9 +124,20 @@ def trainable(params: dict, motion: bool) -> dict:
 
 
 def train(
-    name: str, config: DiffusionConfig, params: dict, cache: Cache, folder: pathlib.Path, *,
-    steps: int, seed: int, identities: int, motion: bool, portraits: int = 4, peak: float = 1e-3,
-    minutes: float | None = None, on_save: Callable[[dict], None] | None = None,
+    name: str,
+    config: DiffusionConfig,
+    params: dict,
+    cache: Cache,
+    folder: pathlib.Path,
+    *,
+    steps: int,
+    seed: int,
+    identities: int,
+    motion: bool,
+    portraits: int = 4,
+    peak: float = 1e-3,
+    minutes: float | None = None,
+    on_save: Callable[[dict], None] | None = None,
 ) -> dict:
     """Trains the spatial parameters, or with `motion` the motion modules alone on the frozen rest."""
     rest = {part: params[part] for part in TRAINED if part in params}
@@ -139,7 +154,15 @@ def train(
         }
 
     state = pretrain_loop.run(
-        name, folder, trained, loss(config, motion), batch, steps=steps, peak=peak, seed=seed,
-        minutes=minutes, on_save=None if on_save is None else lambda s: on_save(merge(params, s.average)),
+        name,
+        folder,
+        trained,
+        loss(config, motion),
+        batch,
+        steps=steps,
+        peak=peak,
+        seed=seed,
+        minutes=minutes,
+        on_save=None if on_save is None else lambda s: on_save(merge(params, s.average)),
     )
     return merge(params, state.average)

@@ -1,4 +1,4 @@
-"""A training loop that resumes: fixed batches by step, AdamW with a decay over the end, an average of the weights."""
+"""A training loop that resumes: batches by step, AdamW with a decay over the end, averaged weights."""
 
 from __future__ import annotations
 
@@ -44,9 +44,20 @@ def load_average(file: pathlib.Path, like: Any) -> Any | None:
 
 
 def run(
-    name: str, folder: pathlib.Path, params: Any, loss: Callable, batch: Callable[[int], Any], *, steps: int,
-    peak: float, seed: int, decay: float = 0.998, log_every: int = 50, save_every: int = 500,
-    minutes: float | None = None, on_save: Callable[[Training], None] | None = None,
+    name: str,
+    folder: pathlib.Path,
+    params: Any,
+    loss: Callable,
+    batch: Callable[[int], Any],
+    *,
+    steps: int,
+    peak: float,
+    seed: int,
+    decay: float = 0.998,
+    log_every: int = 50,
+    save_every: int = 500,
+    minutes: float | None = None,
+    on_save: Callable[[Training], None] | None = None,
 ) -> Training:
     """Trains to `steps`, from the last checkpoint of this name if there is one.
 
@@ -76,7 +87,13 @@ def run(
         keep = min(decay, 1 - (step + 1) ** -0.8) if step else 0.0
         key = jax.random.fold_in(jax.random.key(seed), step)
         params, moments, average, metrics = update(
-            state.params, state.optimizer, state.average, batch(step), key, jnp.float32(rate), jnp.float32(keep)
+            state.params,
+            state.optimizer,
+            state.average,
+            batch(step),
+            key,
+            jnp.float32(rate),
+            jnp.float32(keep),
         )
         sums.append(jax.device_get(metrics))
         state = Training(step + 1, params, moments, average)
@@ -87,7 +104,13 @@ def run(
             steps = max(step + 2, step + int((minutes * 60 - (time.time() - start)) / pace))
         if (step + 1) % log_every == 0 or step + 1 == steps:
             means = {k: round(float(np.mean([s[k] for s in sums])), 5) for k in sums[0]}
-            line = {"step": step + 1, "of": steps, "seconds": round(time.time() - start, 1), "rate": rate, **means}
+            line = {
+                "step": step + 1,
+                "of": steps,
+                "seconds": round(time.time() - start, 1),
+                "rate": rate,
+                **means,
+            }
             with open(log, "a") as stream:
                 stream.write(json.dumps(line) + "\n")
             print(name, line, flush=True)

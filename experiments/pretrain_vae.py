@@ -1,7 +1,7 @@
 """The autoencoder's stage.
 
 With a linear encoder the latents are known in closed form, so that the denoiser can train before, after or
-beside the decoder network. Otherwise encoder and decoder train together, and `statistics` normalises the latents.
+beside the decoder network. Otherwise both networks train together, and `statistics` normalises the latents.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from experiments import pretrain_loop
 from experiments.pretrain_data import Cache
 from zero1a_jax.diffusion import DiffusionConfig, vae
 
-NOISE = 0.05  # of the latents' scale, added while training: the decoder must bear a denoiser's errors
+NOISE = (
+    0.3  # at most, of the latents' deviation, added in training: the decoder must bear a denoiser's errors
+)
 
 
 def loss(config: DiffusionConfig) -> Callable:
@@ -28,7 +30,11 @@ def loss(config: DiffusionConfig) -> Callable:
         frames = data["rgb"].astype(jnp.float32) / 255
         weight = 0.4 + 0.9 * (data["alpha"].astype(jnp.float32) / 255)[..., None]
         raw, _ = vae.moments(params, frames, config)
-        noisy = raw + NOISE * jax.random.normal(key, raw.shape)
+        level, draw = jax.random.split(key)
+        scale = NOISE * jax.random.uniform(level, (len(raw), 1, 1, 1)) * params["std"]
+        if config.precondition:
+            scale = scale * jnp.sqrt(params["power"])
+        noisy = raw + scale * jax.random.normal(draw, raw.shape)
         error = 2 * (vae.reconstruct(params, noisy, config) - frames)
         across, down = jnp.diff(error, axis=2), jnp.diff(error, axis=1)
         sharp = jnp.mean(jnp.abs(across) * weight[:, :, 1:]) + jnp.mean(jnp.abs(down) * weight[:, 1:])
@@ -46,8 +52,17 @@ def loss(config: DiffusionConfig) -> Callable:
 
 
 def train(
-    config: DiffusionConfig, params: dict, cache: Cache, folder: pathlib.Path, *, steps: int, seed: int,
-    identities: int, batch_size: int = 12, peak: float = 2e-3, minutes: float | None = None,
+    config: DiffusionConfig,
+    params: dict,
+    cache: Cache,
+    folder: pathlib.Path,
+    *,
+    steps: int,
+    seed: int,
+    identities: int,
+    batch_size: int = 12,
+    peak: float = 2e-3,
+    minutes: float | None = None,
 ) -> dict:
     """Trains the network on the cache's first identities. Returns the parameters with the trained network."""
     fixed = {name: leaf for name, leaf in params.items() if name != "network"}
@@ -59,7 +74,15 @@ def train(
         return {"fixed": fixed, "rgb": cache.rgb[rows, frames], "alpha": cache.alpha[rows, frames]}
 
     state = pretrain_loop.run(
-        "vae", folder, params["network"], loss(config), batch, steps=steps, peak=peak, seed=seed, decay=0.99,
+        "vae",
+        folder,
+        params["network"],
+        loss(config),
+        batch,
+        steps=steps,
+        peak=peak,
+        seed=seed,
+        decay=0.99,
         minutes=minutes,
     )
     return params | {"network": state.average}

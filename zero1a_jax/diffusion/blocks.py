@@ -19,7 +19,11 @@ def conv(features: int, kernel: int = 3, stride: int = 1, *, name: str, zero: bo
     """A convolution with symmetric padding 1 (0 for a 1x1 kernel)."""
     pad = 0 if kernel == 1 else 1
     return nn.Conv(
-        features, (kernel, kernel), (stride, stride), padding=((pad, pad), (pad, pad)), name=name,
+        features,
+        (kernel, kernel),
+        (stride, stride),
+        padding=((pad, pad), (pad, pad)),
+        name=name,
         kernel_init=ZEROS if zero else NORMAL,
     )
 
@@ -110,7 +114,7 @@ class Upsample(nn.Module):
 
 
 def attend(q: Array, k: Array, v: Array) -> tuple[Array, Array, Array]:
-    """Unnormalised attention: (weighted values [B, Q, h, d], weights' sum [B, Q, h], logit maximum [B, Q, h])."""
+    """Unnormalised: (weighted values [B, Q, h, d], sum of weights [B, Q, h], largest logit [B, Q, h])."""
     logits = jnp.einsum("bqhd,bkhd->bhqk", q * q.shape[-1] ** -0.5, k)
     top = jax.lax.stop_gradient(logits.max(-1, keepdims=True))
     weights = jnp.exp(logits - top)
@@ -203,6 +207,7 @@ class CrossAttention(nn.Module):
         to_k = nn.Dense(self.out, use_bias=False, name="to_k")
         v = nn.Dense(self.out, use_bias=False, name="to_v")(context)
         if self.is_initializing() or context.shape[1] > 1:
+
             def split(tokens: Array) -> Array:
                 return tokens.reshape(*tokens.shape[:-1], self.heads, self.out // self.heads)
 

@@ -13,21 +13,30 @@ class DiffusionConfig:
     """
 
     frame_size: int = 512  # pixels, frames are square
-    condition: str = "landmarks"  # what the condition image shows: "landmarks" or "dense" (canonical coordinates)
+    condition: str = (
+        "landmarks"  # what the condition image shows: "landmarks" or "dense" (canonical coordinates)
+    )
 
     # Autoencoder. Every level but the last halves the side.
     vae_patch: int = 1  # pixels a side that are folded into channels before the autoencoder
     vae_channels: tuple[int, ...] = (128, 256, 512, 512)
     vae_layers: int = 2
     vae_groups: int = 32
-    vae_linear: bool = False  # encode by a linear map of patches; decode by its inverse plus the decoder network
+    vae_linear: bool = (
+        False  # encode by a linear map of patches; decode by its inverse plus the decoder network
+    )
     latent_channels: int = 4
     latent_scale: float = 0.18215  # initial 1 / standard deviation of the latents
 
     # Both UNets. Every level but the last halves the side.
     unet_channels: tuple[int, ...] = (320, 640, 1280, 1280)
     unet_layers: int = 2  # per down block; up blocks have one more
-    down_attention: tuple[bool, ...] = (True, True, True, False)  # spatial transformers on this level, going down
+    down_attention: tuple[bool, ...] = (
+        True,
+        True,
+        True,
+        False,
+    )  # spatial transformers on this level, going down
     up_attention: tuple[bool, ...] = (True, True, True, False)  # and coming up, also from fine to coarse
     unet_heads: int = 8
     unet_feedforward: int = 4  # inner width of the feed-forward layers over the outer
@@ -35,6 +44,7 @@ class DiffusionConfig:
     context_channels: int = 768
     position_table: bool = False  # a learned table over latent positions, added after the first convolution
     reference_pose: bool = False  # the reference branch sees a condition image of the portrait too
+    precondition: bool = False  # per latent channel: unit inputs and targets, the best linear estimate added
     shared_unets: bool = False  # the reference UNet is the denoiser's own body, without motion and bank
     bank_float16: bool = False  # rounds the reference features as the published scripts do
 
@@ -83,7 +93,9 @@ class DiffusionConfig:
             )
         levels = (self.unet_channels, self.down_attention, self.up_attention, self.motion_levels)
         if len({len(entries) for entries in levels}) > 1:
-            raise ValueError("unet_channels, down_attention, up_attention, motion_levels need one entry a level.")
+            raise ValueError(
+                "unet_channels, down_attention, up_attention, motion_levels need one entry a level."
+            )
         if not len(self.pose_channels) == len(self.pose_kernels) == len(self.pose_strides):
             raise ValueError("pose_channels, pose_kernels and pose_strides need one entry a convolution.")
         reduction = self.pose_patch

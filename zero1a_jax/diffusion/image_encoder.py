@@ -1,4 +1,4 @@
-"""The image encoder: transformers' Flax CLIP vision tower and a projection. The only file that knows transformers.
+"""The image encoder: transformers' Flax CLIP tower and a projection. The only file to know transformers.
 
 transformers is imported when the first function is called, since the import takes seconds.
 """

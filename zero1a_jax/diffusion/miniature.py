@@ -36,6 +36,7 @@ def miniature_config() -> DiffusionConfig:
         groups=8,
         context_channels=64,
         position_table=True,
+        precondition=True,
         shared_unets=True,
         reference_pose=True,
         motion_levels=(False, True),
@@ -66,7 +67,9 @@ def load_miniature(path: str | pathlib.Path | None = None) -> tuple[DiffusionCon
     """
     file = pathlib.Path(path) if path else WEIGHTS
     if not file.is_file():
-        raise ValueError(f"{file} is missing: train it with python -m experiments.pretrain, or restore it from git.")
+        raise ValueError(
+            f"{file} is missing: train it with python -m experiments.pretrain, or restore it from git."
+        )
     config = miniature_config()
     with safe_open(file, "numpy") as stream:
         written = (stream.metadata() or {}).get("config")
@@ -80,7 +83,7 @@ def load_miniature(path: str | pathlib.Path | None = None) -> tuple[DiffusionCon
 
 
 def save_miniature(params: dict, path: str | pathlib.Path | None = None) -> pathlib.Path:
-    """Writes parameters as float16 safetensors, by default over the shipped ones. Replaces the file at once."""
+    """Writes parameters as float16 safetensors, by default over the shipped ones."""
     file = pathlib.Path(path) if path else WEIGHTS
     part = file.with_suffix(".tmp")
     leaves = {name: np.ascontiguousarray(leaf, np.float16) for name, leaf in _flat(params).items()}

@@ -38,10 +38,11 @@ class VideoDiffusion(NamedTuple):
     invert(params, latents, reference, conditions [T, S, S, 3], *, steps, strength=1.0, iterations=3,
         guidance=1.0) -> latents at the noisy end.
     denoise(params, latents, reference, conditions, *, steps, strength=1.0, guidance=1.0) -> latents.
-        steps is the number of model evaluations (for invert: times `iterations`), strength the fraction of the noise
-        at which they start. guidance 1 costs one evaluation a step, any other value two; 0 ignores the portrait.
+        steps is the number of model evaluations (for invert: times `iterations`), strength the fraction of
+        the noise at which they start. guidance 0 (ignores the portrait) and 1 cost one evaluation a step, any
+        other value two.
         steps, strength and iterations are static; guidance may be traced, and then always costs two.
-    velocity(params, latents, timestep, reference, conditions, guidance=1.0) -> v at one timestep (for distillation).
+    velocity(params, latents, timestep, reference, conditions, guidance=1.0) -> v at one timestep.
     bars: numpy [train_steps], the signal power of every timestep.
     """
 
@@ -95,12 +96,16 @@ def init(config: DiffusionConfig, key: Array) -> dict:
     return params
 
 
-def bank_of(config: DiffusionConfig, params: dict, rgb: Array, latents: Array, conditions: Array | None) -> Reference:
+def bank_of(
+    config: DiffusionConfig, params: dict, rgb: Array, latents: Array, conditions: Array | None
+) -> Reference:
     """A batch of portraits [B, H, W, 3], their latents and condition images -> Reference with leading B."""
     pixels = image_encoder.preprocess(rgb, config)
     context = image_encoder.embed(params["image_encoder"], pixels, config)[:, None]
     pose = pose_features(config, params, conditions) if config.reference_pose else None
     weights = params["denoiser" if config.shared_unets else "reference"]
+    if config.precondition:
+        latents = latents / jnp.sqrt(params["vae"]["power"])
     bank = ReferenceUNet(config).apply({"params": weights}, latents, context, pose)
     return Reference(tuple(bank), context)
 
@@ -123,7 +128,13 @@ def reference(config: DiffusionConfig, params: dict, rgb: Array, condition: Arra
 
 
 def predict(
-    config: DiffusionConfig, params: dict, latents: Array, timesteps: Array, given: Reference, pose, read: Array,
+    config: DiffusionConfig,
+    params: dict,
+    latents: Array,
+    timesteps: Array,
+    given: Reference,
+    pose,
+    read: Array,
     motion: bool = True,
 ) -> Array:
     """Velocity of latents [B, F, h, h, C]; where read [B] is 0 neither bank nor context are seen.
@@ -131,12 +142,34 @@ def predict(
     pose: features [B, F, ...]; given has leading axis B; timesteps [B] or [B, F].
     """
     context = given.context * read[:, None, None]
-    return DenoisingUNet(config).apply(
-        {"params": params["denoiser"]}, latents, timesteps, context, given.bank, read, pose, motion
+    inner, skip, out = latents, 0.0, 1.0
+    if config.precondition:
+        scale, skip, out = _preconditioning(config, params["vae"]["power"], timesteps)
+        inner = latents * scale
+    velocity = DenoisingUNet(config).apply(
+        {"params": params["denoiser"]}, inner, timesteps, context, given.bank, read, pose, motion
     )
+    return velocity * out + latents * skip
 
 
-def _solver(config: DiffusionConfig, params: dict, latents: Array, given: Reference, conditions: Array, guidance):
+def _preconditioning(config: DiffusionConfig, power: Array, timesteps: Array) -> tuple[Array, Array, Array]:
+    """Factors of the input, the skip and the output for latents of variance `power` [C], timesteps [B] or [B, F].
+
+    x_t has variance s = a power + 1 - a; the best linear estimate of v from x_t is
+    sqrt(a (1-a)) (1 - power) / s x_t and leaves the variance power / s (as in Karras et al. 2022, table 1).
+    """
+    bars = jnp.asarray(
+        schedule.alpha_bars(config.train_steps, config.beta_start, config.beta_end), jnp.float32
+    )
+    bar = bars[timesteps]
+    bar = (bar[:, None] if bar.ndim == 1 else bar)[..., None, None, None]
+    spread = bar * power + 1 - bar
+    return spread**-0.5, jnp.sqrt(bar * (1 - bar)) * (1 - power) / spread, jnp.sqrt(power / spread)
+
+
+def _solver(
+    config: DiffusionConfig, params: dict, latents: Array, given: Reference, conditions: Array, guidance
+):
     """velocity(latents [T, ...], timestep) with guidance, over context windows."""
     _expect("latents", latents, (None, config.latent_size, config.latent_size, config.latent_channels))
     _expect("conditions", conditions, (latents.shape[0], config.condition_size, config.condition_size, 3))
@@ -157,7 +190,9 @@ def _solver(config: DiffusionConfig, params: dict, latents: Array, given: Refere
         def one(frames: Array, window) -> Array:
             pose = [jnp.broadcast_to(f[window], (batch, *f.shape[1:])) for f in features]
             frames = jnp.broadcast_to(frames, (batch, *frames.shape))
-            return predict(config, params, frames, jnp.broadcast_to(timestep, (batch,)), given, pose, read, motion)
+            return predict(
+                config, params, frames, jnp.broadcast_to(timestep, (batch,)), given, pose, read, motion
+            )
 
         v = sample.windowed(one, x, windows, batch)
         return v[0] if batch == 1 else sample.guided(v, guidance)
@@ -171,8 +206,16 @@ def _tables(config: DiffusionConfig, steps: int, strength: float) -> schedule.St
 
 
 def invert(
-    config: DiffusionConfig, params: dict, latents: Array, reference: Reference, conditions: Array, *, steps: int,
-    strength: float = 1.0, iterations: int = 3, guidance: float | Array = 1.0,
+    config: DiffusionConfig,
+    params: dict,
+    latents: Array,
+    reference: Reference,
+    conditions: Array,
+    *,
+    steps: int,
+    strength: float = 1.0,
+    iterations: int = 3,
+    guidance: float | Array = 1.0,
 ) -> Array:
     """See VideoDiffusion."""
     tables = _tables(config, steps, strength)
@@ -181,8 +224,15 @@ def invert(
 
 
 def denoise(
-    config: DiffusionConfig, params: dict, latents: Array, reference: Reference, conditions: Array, *, steps: int,
-    strength: float = 1.0, guidance: float | Array = 1.0,
+    config: DiffusionConfig,
+    params: dict,
+    latents: Array,
+    reference: Reference,
+    conditions: Array,
+    *,
+    steps: int,
+    strength: float = 1.0,
+    guidance: float | Array = 1.0,
 ) -> Array:
     """See VideoDiffusion."""
     tables = _tables(config, steps, strength)
@@ -190,7 +240,12 @@ def denoise(
 
 
 def velocity(
-    config: DiffusionConfig, params: dict, latents: Array, timestep: Array, reference: Reference, conditions: Array,
+    config: DiffusionConfig,
+    params: dict,
+    latents: Array,
+    timestep: Array,
+    reference: Reference,
+    conditions: Array,
     guidance: float | Array = 1.0,
 ) -> Array:
     """See VideoDiffusion."""
@@ -198,7 +253,9 @@ def velocity(
 
 
 def _expect(name: str, array: Array, shape: tuple[int | None, ...]) -> None:
-    fits = len(array.shape) == len(shape) and all(b is None or a == b for a, b in zip(array.shape, shape, strict=True))
+    fits = len(array.shape) == len(shape) and all(
+        b is None or a == b for a, b in zip(array.shape, shape, strict=True)
+    )
     if not fits:
         wanted = ", ".join("T" if side is None else str(side) for side in shape)
         raise ValueError(f"{name} has shape {tuple(array.shape)}; this model wants [{wanted}].")

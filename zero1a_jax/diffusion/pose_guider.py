@@ -39,7 +39,9 @@ class ConvStack(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        for i, (channels, kernel, stride) in enumerate(zip(self.channels, self.kernels, self.strides, strict=True)):
+        for i, (channels, kernel, stride) in enumerate(
+            zip(self.channels, self.kernels, self.strides, strict=True)
+        ):
             x = blocks.conv(channels, kernel, stride, name=f"conv_{i}")(x)
             if self.norm != "none":
                 x = BatchNorm(self.norm == "batch", name=f"norm_{i}")(x)
@@ -84,7 +86,7 @@ class PoseGuider(nn.Module):
 
 
 def waves(images: Array, patch: int, octaves: int) -> Array:
-    """Sines and cosines of the patch-averaged image, octave by octave: sharp addresses out of smooth coordinates."""
+    """Sines and cosines of the patch-averaged image by octaves: sharp addresses from smooth coordinates."""
     *lead, height, width, channels = images.shape
     mean = images.reshape(*lead, height // patch, patch, width // patch, patch, channels).mean((-4, -2))
     angles = mean[..., None] * (jnp.pi * 2.0 ** jnp.arange(octaves))

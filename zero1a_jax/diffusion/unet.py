@@ -1,4 +1,4 @@
-"""The body that reference and denoising UNet share: SD 1.5's, with a bank to write or read and motion modules."""
+"""The body that both UNets share: SD 1.5's, with a bank to write or read and motion modules."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ class Layers:
     Banks are lists in the order of execution. Without a bank to read, the tokens that pass are written.
     """
 
-    def __init__(self, config: DiffusionConfig, time, context, frames: int, motion: bool, bank=None, read=None):
+    def __init__(
+        self, config: DiffusionConfig, time, context, frames: int, motion: bool, bank=None, read=None
+    ):
         self.config, self.time, self.context = config, time, context
         self.frames, self.motion, self.read = frames, motion, read
         self.bank = None if bank is None else list(bank)

@@ -22,7 +22,7 @@ def _network(config: DiffusionConfig):
     from diffusers.models.vae_flax import FlaxAutoencoderKL
     from diffusers.utils import logging
 
-    logging.set_verbosity_error()  # each construction announces that the Flax classes end with this release line
+    logging.set_verbosity_error()  # it announces at every use that its Flax classes end
     levels = len(config.vae_channels)
     return FlaxAutoencoderKL(
         in_channels=3 * config.vae_patch**2,
@@ -40,6 +40,7 @@ def _network(config: DiffusionConfig):
 def init(key: Array, config: DiffusionConfig) -> dict:
     """Random parameters: {"network", "mean" [C], "std" [C]}; the last two normalise the latents.
 
+    With config.precondition, "power" [C] is the variance of the normalised latents.
     With config.vae_linear, "network" is the decoder alone and starts at 0, and there are "analysis" [P, C],
     "synthesis" [C, P] and "center" [P] for patches of P numbers.
     """
@@ -51,6 +52,8 @@ def init(key: Array, config: DiffusionConfig) -> dict:
         "mean": jnp.zeros(config.latent_channels),
         "std": jnp.full(config.latent_channels, 1.0 / config.latent_scale),
     }
+    if config.precondition:
+        params["power"] = jnp.ones(config.latent_channels)
     if config.vae_linear:
         size = 3 * (config.frame_size // config.latent_size) ** 2
         decoder = dict(network["decoder"])
@@ -74,7 +77,7 @@ def fit_linear(frames: np.ndarray, config: DiffusionConfig) -> dict:
     power, basis = power[::-1][: config.latent_channels], basis[:, ::-1][:, : config.latent_channels]
     scale = power**0.25 * np.sqrt(np.sqrt(power).mean())
     maps = {"analysis": basis / scale, "synthesis": basis.T * scale[:, None], "center": center}
-    maps |= {"mean": np.zeros(len(power)), "std": np.ones(len(power))}
+    maps |= {"mean": np.zeros(len(power)), "std": np.ones(len(power)), "power": power / scale**2}
     return {name: jnp.asarray(value, jnp.float32) for name, value in maps.items()}
 
 
