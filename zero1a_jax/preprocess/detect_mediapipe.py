@@ -39,17 +39,21 @@ def mediapipe_detector(path: str | os.PathLike) -> Detector:
         output_facial_transformation_matrixes=True,
     )
 
+    def open_model() -> Any:
+        try:
+            return vision.FaceLandmarker.create_from_options(options)
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(f"{path} is not a MediaPipe face landmarker model.") from error
+
+    open_model().close()  # a wrong file is known before any picture is read
+
     def detect(picture: np.ndarray) -> Detection:
         height, width = picture.shape[:2]
         margin = 0.25 * max(height, width)
         whole = (0.0, 0.0, float(width), float(height))
         wide = (-margin, -margin, width + margin, height + margin)
-        try:
-            # Opened for each picture: one kept open fails noisily when the interpreter ends.
-            landmarker = vision.FaceLandmarker.create_from_options(options)
-        except (RuntimeError, ValueError) as error:
-            raise ValueError(f"{path} is not a MediaPipe face landmarker model.") from error
-        with landmarker:
+        # Opened for each picture: one kept open fails noisily when the interpreter ends.
+        with open_model() as landmarker:
             for boxes in ([whole], [wide], _parts(width, height, 0.6), _parts(width, height, 0.35)):
                 faces = [face for box in boxes for face in _look(mediapipe, landmarker, picture, box)]
                 if faces:
