@@ -73,6 +73,13 @@ class Generation:
     strength: float = option(1.0, "How far a refresh inverts, 1 = to pure noise. [D]", low=0.05, high=1)
     inversion_steps: int = option(25, "DDIM inversion steps. [D]", low=1, high=1000)
     inversion_iterations: int = option(3, "Fixed-point iterations of an inversion step. [D]", low=1, high=20)
+    inversion_guidance: float = option(
+        1.0,
+        "Guidance while inverting; 0 ignores the portrait. Where it equals --guidance a refresh returns its "
+        "input: their difference is what pulls a frame toward the portrait. [D]",
+        low=0,
+        high=30,
+    )
     denoise_steps: int = option(25, "DDIM steps. [C]", low=1, high=1000)
     guidance: float = option(3.5, "Classifier-free guidance; 1 = none, at half the cost. [C]", low=0, high=30)
     landmarks: str = option(
@@ -202,6 +209,9 @@ def problems(config: Config) -> list[str]:
         found.append("--background must be white, black or #rrggbb.")
     if config.curriculum.real_start < config.curriculum.synthetic_start:
         found.append("--real_start must not come before --synthetic_start.")
+    made = config.generation
+    if made.dataset == "iterative" and made.inversion and made.guidance == made.inversion_guidance:
+        found.append("--guidance equals --inversion_guidance: a refresh would only repeat its input.")
     if config.runner.profile_steps and profile_range(config.runner.profile_steps) is None:
         found.append("--profile_steps must be two step numbers a:b with a < b.")
     return found

@@ -53,11 +53,13 @@ def describe(config: Config, model: FlameModel, devices: Sequence[parallel.Devic
 def fill_cost(config: Config) -> int:
     """Evaluations of the denoiser a frame, to make a sample from noise."""
     generation = config.generation
-    return generation.denoise_steps * (1 if generation.guidance == 1 else 2)
+    return generation.denoise_steps * (1 if generation.guidance in (0, 1) else 2)
 
 
 def refresh_cost(config: Config) -> int:
     """Evaluations of the denoiser a frame, to refresh a sample."""
     generation = config.generation
-    inversion = generation.inversion_steps * generation.inversion_iterations if generation.inversion else 0
-    return fill_cost(config) + inversion
+    if not generation.inversion:
+        return fill_cost(config)
+    branches = 1 if generation.inversion_guidance in (0, 1) else 2
+    return fill_cost(config) + branches * generation.inversion_steps * generation.inversion_iterations

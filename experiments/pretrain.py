@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -39,12 +40,13 @@ _CLIP_FRAMES = 8
 
 
 def main(argv: list[str]) -> None:
+    """Runs the stage that --mode names."""
     if len(argv) > 1:
         raise app.UsageError(f"stray argument {argv[1]!r}; every option starts with --.")
-    folder = pathlib.Path(_WORKDIR.value)
+    folder = pathlib.Path(str(_WORKDIR.value))
     folder.mkdir(parents=True, exist_ok=True)
     config = miniature_config()
-    mode = _MODE.value
+    mode = str(_MODE.value)
     if mode == "data":
         render(config, folder)
     elif mode == "evaluate":
@@ -62,7 +64,7 @@ def main(argv: list[str]) -> None:
 
 def render(config: DiffusionConfig, folder: pathlib.Path) -> None:
     """All pictures. Held-out people are plain ones from another seed."""
-    jobs = (
+    jobs: tuple[tuple[str, dict[str, Any]], ...] = (
         ("heldout", dict(seed=_SEED.value + 1, identities=_HELDOUT, plain=True)),
         ("train", dict(seed=_SEED.value, identities=_IDENTITIES.value)),
         ("clips", dict(seed=_SEED.value + 2, identities=_CLIPS.value, frames=_CLIP_FRAMES + 1, clips=True)),
@@ -75,7 +77,7 @@ def render(config: DiffusionConfig, folder: pathlib.Path) -> None:
 def train(config: DiffusionConfig, folder: pathlib.Path, mode: str) -> None:
     """One stage, from the parts that earlier stages left in the folder."""
     params = assemble(config, folder)
-    options = dict(steps=_STEPS.value, seed=_SEED.value, minutes=_MINUTES.value)
+    options: dict[str, Any] = dict(steps=_STEPS.value, seed=_SEED.value, minutes=_MINUTES.value)
     if mode == "vae":
         cache = _cache(config, folder, "train", _IDENTITIES.value)
         pretrain_vae.train(config, params["vae"], cache, folder, identities=_IDENTITIES.value, **options)

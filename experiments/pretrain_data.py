@@ -20,7 +20,7 @@ from zero1a_jax.diffusion import DiffusionConfig
 from zero1a_jax.geometry import portrait_camera
 from zero1a_jax.image.ops import composite
 from zero1a_jax.symgen.generate import condition_images
-from zero1a_jax.types import Camera, FlameModel, FlameParams
+from zero1a_jax.types import Array, Camera, FlameModel, FlameParams
 
 CHUNK = 8  # identities rendered by one call
 
@@ -68,7 +68,9 @@ def target_view(key: jax.Array, model: FlameModel, shape: jax.Array, size: int) 
     return params.replace(shape=shape), portrait_camera(target, yaw, pitch, size)
 
 
-def clip_views(key: jax.Array, model: FlameModel, shape: jax.Array, size: int, frames: int):
+def clip_views(
+    key: jax.Array, model: FlameModel, shape: jax.Array, size: int, frames: int
+) -> tuple[FlameParams, Camera]:
     """A moving face under a camera that pans slowly: FlameParams [frames] and Camera [frames]."""
     face, power, start, pan, tilt = jax.random.split(key, 5)
     intensity = jax.random.uniform(power, (), minval=0.3, maxval=1.3)
@@ -114,7 +116,7 @@ def render_chunk(
     return jax.lax.map(one, indices)
 
 
-def _bytes(image: jax.Array) -> jax.Array:
+def _bytes(image: Array) -> jax.Array:
     return (jnp.clip(image, 0, 1) * 255 + 0.5).astype(jnp.uint8)
 
 

@@ -18,9 +18,8 @@ def blur(frame: jax.Array, sigma: jax.Array | float) -> jax.Array:
         pad = [(RADIUS, RADIUS) if a == axis else (0, 0) for a in range(3)]
         padded = jnp.pad(frame, pad, mode="edge")
         size = frame.shape[axis]
-        frame = sum(
-            kernel[i] * jax.lax.slice_in_dim(padded, i, i + size, axis=axis) for i in range(2 * RADIUS + 1)
-        )
+        taps = [jax.lax.slice_in_dim(padded, i, i + size, axis=axis) for i in range(2 * RADIUS + 1)]
+        frame = jnp.tensordot(kernel, jnp.stack(taps), 1)
     return frame
 
 

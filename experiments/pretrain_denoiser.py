@@ -68,7 +68,7 @@ def loss(config: DiffusionConfig, motion: bool) -> Callable:
         restoring = (jnp.sqrt(bar) * noisy - truth) / jnp.sqrt(1 - bar)
         restore = spoil & seen
         target = jnp.where(restore, restoring, target)
-        v = model.predict(config, params, noisy, time, given, pose, read, motion)
+        v = model.predict(config, params, noisy, time, given, pose=pose, read=read, motion=motion)
 
         cover = data["alpha"].astype(jnp.float32)[:, 1:] / 255
         cover = cover.reshape(batch, count, side, config.frame_size // side, side, -1).mean((3, 5))

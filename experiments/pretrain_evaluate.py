@@ -97,7 +97,9 @@ def evaluate(config: DiffusionConfig, params: Any, cache: pretrain_data.Cache) -
     return report
 
 
-def refinement(run: _Runner, given: Any, condition: jax.Array, truth: jax.Array, mask: jax.Array):
+def refinement(
+    run: _Runner, given: Any, condition: jax.Array, truth: jax.Array, mask: jax.Array
+) -> tuple[dict, list]:
     """Degraded truths before and after each of REFINEMENTS: ({kind: {...}}, pictures of one setting)."""
     out, pictures = {}, []
     keys = jax.random.split(jax.random.key(5), len(truth))
@@ -154,7 +156,7 @@ class _Runner:
         def velocity(params, latents, given, condition, timestep, guidance, guided):
             def one(x, g, c):
                 scale = guidance if guided is None else guided
-                return model.velocity(params, x[None], timestep, g, c[None], scale)[0]
+                return model.velocity(params, x[None], timestep, g, c[None], guidance=scale)[0]
 
             return jax.vmap(one)(latents, given, condition)
 

@@ -40,7 +40,8 @@ def load_average(file: pathlib.Path, like: Any) -> Any | None:
     """The averaged parameters of a checkpoint, shaped like `like`; None where there is no file."""
     if not file.exists():
         return None
-    return serialization.from_state_dict(like, serialization.msgpack_restore(file.read_bytes())["average"])
+    stored: Any = serialization.msgpack_restore(file.read_bytes())
+    return serialization.from_state_dict(like, stored["average"])
 
 
 def run(
@@ -69,7 +70,7 @@ def run(
     file = folder / f"{name}.ckpt"
     state = Training(0, params, transform.init(params), params)
     if file.exists():
-        state = serialization.from_bytes(state, file.read_bytes())
+        state = Training(*serialization.from_bytes(state, file.read_bytes()))  # pyright: ignore
 
     @jax.jit
     def update(params, moments, average, data, key, rate, keep):

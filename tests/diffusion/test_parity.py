@@ -89,7 +89,7 @@ def test_one_evaluation(published, name, guided, quirks):
             tuple(jnp.repeat(b, batch, 0) for b in bank), jnp.repeat(context, batch, 0)
         )
         features = [jnp.repeat(f[None], batch, 0) for f in pose]
-        return pose, bank, model.predict(c, params, latents, timestep, reference, features, read)
+        return pose, bank, model.predict(c, params, latents, timestep, reference, pose=features, read=read)
 
     pose, bank, noise = quick(run)(params)
     suffix = "_official_quirks" if quirks else ""

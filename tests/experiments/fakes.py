@@ -138,7 +138,7 @@ def fake_diffusion() -> FakeDiffusion:
     def decode(params, latents):
         return jnp.clip(jnp.repeat(jnp.repeat(latents, 2, -3), 2, -2) * params["gain"], 0.0, 1.0)
 
-    def invert(params, latents, reference, conditions, *, steps, strength, iterations):
+    def invert(params, latents, reference, conditions, *, steps, strength, iterations, guidance):
         return latents + 0.01 * steps * halve(conditions)
 
     def denoise(params, latents, reference, conditions, *, steps, strength, guidance):

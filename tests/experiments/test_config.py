@@ -90,6 +90,7 @@ def test_the_papers_flag_file_changes_no_default_of_the_method():
         ({"image": ""}, "--image is missing"),
         ({"workdir": ""}, "--workdir is missing"),
         ({"background": "pink"}, "--background must be white, black or #rrggbb."),
+        ({"guidance": 1.0}, "--guidance equals --inversion_guidance"),
         ({"real_start": 10}, "--real_start must not come before --synthetic_start."),
         ({"profile_steps": "9:3"}, "--profile_steps must be two step numbers"),
     ],

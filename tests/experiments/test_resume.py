@@ -16,7 +16,7 @@ from zero1a_jax import outputs
 
 FAKES = Path(__file__).with_name("fakes.py")
 ROOT = FAKES.parents[2]
-STEPS = 36
+STEPS = 90
 
 
 def start(folder, *options, devices=1):
@@ -53,23 +53,22 @@ def uninterrupted(tmp_path_factory):
 
 @pytest.mark.slow
 def test_ten_kills_change_nothing(uninterrupted):
-    """Kills at random moments: while importing, compiling, filling, stepping, saving, exporting."""
-    folder, luck, kills = uninterrupted.parent / "killed", random.Random(0), 0
-    begin = time.monotonic()
-    finished(start(uninterrupted.parent / "timed"))
-    duration = time.monotonic() - begin
-    while kills < 10:
+    """Kills at random moments after a random line of output: while filling, stepping, saving."""
+    folder, luck, kills, reached = uninterrupted.parent / "killed", random.Random(0), 0, set()
+    for _ in range(10):
         process = start(folder)
-        time.sleep(luck.uniform(0.3, 0.8) * duration)
+        for _ in range(luck.randint(1, 4)):
+            process.stdout.readline()
+        time.sleep(luck.uniform(0.0, 0.4))
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             kills += 1
         process.communicate()
-        if (folder / "metrics.json").is_file():
-            break
-    assert kills >= 3
-    text = finished(start(folder))
-    print(kills, "kills;", text[-300:])
+        reached |= set(checkpoint.steps(folder / "checkpoints"))
+    print(f"{kills} kills; checkpoints seen: {sorted(reached)}")
+    assert kills == 10 and len(reached) >= 3
+    assert not (folder / "metrics.json").exists()
+    finished(start(folder))
     same_run(uninterrupted, folder)
 
 

@@ -20,6 +20,7 @@ class Refresh:
     strength: float = 0.6
     inversion_steps: int = 4
     inversion_iterations: int = 2
+    inversion_guidance: float = 0.5
     denoise_steps: int = 5
     guidance: float = 2.0
 
@@ -63,7 +64,7 @@ def test_refresh_encodes_inverts_denoises_decodes():
     diffusion = Recorder()
     rgb, alpha, reason = refreshed(diffusion, Refresh())
     assert [name for name, _ in diffusion.calls] == ["encode", "invert", "denoise", "decode"]
-    assert diffusion.calls[1][1] == {"steps": 4, "strength": 0.6, "iterations": 2}
+    assert diffusion.calls[1][1] == {"steps": 4, "strength": 0.6, "iterations": 2, "guidance": 0.5}
     assert diffusion.calls[2][1] == {"steps": 5, "strength": 0.6, "guidance": 2.0}
     np.testing.assert_allclose(rgb, sample()[0], atol=1e-6)
     assert alpha.shape == (3, 16, 16) and reason == symgen.ACCEPTED

@@ -73,7 +73,9 @@ def check(tree: dict, like: dict, path: str = "") -> None:
     """Raises ValueError unless `tree` has exactly the names and shapes of `like` (a tree from `init`)."""
     if set(tree) != set(like):
         missing, extra = sorted(set(like) - set(tree)), sorted(set(tree) - set(like))
-        raise ValueError(f"at {path or '/'}: missing {missing}, not expected {extra}; do file and config agree?")
+        raise ValueError(
+            f"at {path or '/'}: missing {missing}, not expected {extra}; do file and config agree?"
+        )
     for name, value in tree.items():
         if isinstance(value, dict):
             check(value, like[name], f"{path}/{name}")
@@ -139,6 +141,8 @@ def _check_positions(key: str, value: np.ndarray) -> None:
     """The temporal position table is a formula in this project; the file's must agree with it."""
     _, frames, channels = value.shape
     angles = np.arange(frames)[:, None] * 10000.0 ** (-np.arange(0, channels, 2) / channels)
-    error = max(np.abs(value[0, :, 0::2] - np.sin(angles)).max(), np.abs(value[0, :, 1::2] - np.cos(angles)).max())
+    error = max(
+        np.abs(value[0, :, 0::2] - np.sin(angles)).max(), np.abs(value[0, :, 1::2] - np.cos(angles)).max()
+    )
     if error > 1e-4:
         raise ValueError(f"{key} is not the sinusoidal position table (off by {error:.1e}).")

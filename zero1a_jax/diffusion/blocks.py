@@ -29,10 +29,12 @@ def conv(features: int, kernel: int = 3, stride: int = 1, *, name: str, zero: bo
 
 
 def group_norm(groups: int, epsilon: float, name: str) -> nn.GroupNorm:
+    """Group norm whose variance is computed as PyTorch does, in two passes."""
     return nn.GroupNorm(groups, epsilon=epsilon, use_fast_variance=False, name=name)
 
 
 def layer_norm(name: str) -> nn.LayerNorm:
+    """Layer norm with PyTorch's epsilon and two-pass variance."""
     return nn.LayerNorm(epsilon=1e-5, use_fast_variance=False, name=name)
 
 
@@ -90,6 +92,8 @@ class Resnet(nn.Module):
 
 
 class Downsample(nn.Module):
+    """Halves the sides of [B, H, W, C] with a strided 3x3 convolution."""
+
     channels: int
 
     @nn.compact
@@ -145,7 +149,7 @@ class Attention(nn.Module):
 
         q = split(to_q(x))
         values, total, top = attend(q, split(to_k(source)), split(to_v(source)))
-        if bank is not None:
+        if bank is not None and read is not None:
             # The bank's keys do not depend on the frame, so all frames' queries meet them in one product.
             batch = bank.shape[0]
             queries = q.reshape(batch, -1, *q.shape[-2:])

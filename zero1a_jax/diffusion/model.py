@@ -42,7 +42,7 @@ class VideoDiffusion(NamedTuple):
         the noise at which they start. guidance 0 (ignores the portrait) and 1 cost one evaluation a step, any
         other value two.
         steps, strength and iterations are static; guidance may be traced, and then always costs two.
-    velocity(params, latents, timestep, reference, conditions, guidance=1.0) -> v at one timestep.
+    velocity(params, latents, timestep, reference, conditions, *, guidance=1.0) -> v at one timestep.
     bars: numpy [train_steps], the signal power of every timestep.
     """
 
@@ -83,10 +83,10 @@ def init(config: DiffusionConfig, key: Array) -> dict:
     latents, context = jnp.zeros((1, side, side, channels)), jnp.zeros((1, 1, config.context_channels))
     images = jnp.zeros((1, config.condition_size, config.condition_size, 3))
     params["pose_guider"] = jax.jit(PoseGuider(config).init)(keys[2], images)["params"]
-    pose = PoseGuider(config).apply({"params": params["pose_guider"]}, images)
+    pose: Any = PoseGuider(config).apply({"params": params["pose_guider"]}, images)
     own = pose if config.reference_pose else None
     first = jax.jit(ReferenceUNet(config).init)(keys[3], latents, context, own)["params"]
-    bank = ReferenceUNet(config).apply({"params": first}, latents, context, own)
+    bank: Any = ReferenceUNet(config).apply({"params": first}, latents, context, own)
     if not config.shared_unets:
         params["reference"] = first
     pose = [feature[:, None] for feature in pose]
@@ -102,17 +102,19 @@ def bank_of(
     """A batch of portraits [B, H, W, 3], their latents and condition images -> Reference with leading B."""
     pixels = image_encoder.preprocess(rgb, config)
     context = image_encoder.embed(params["image_encoder"], pixels, config)[:, None]
-    pose = pose_features(config, params, conditions) if config.reference_pose else None
+    wanted = config.reference_pose and conditions is not None
+    pose = pose_features(config, params, conditions) if wanted else None
     weights = params["denoiser" if config.shared_unets else "reference"]
     if config.precondition:
         latents = latents / jnp.sqrt(params["vae"]["power"])
-    bank = ReferenceUNet(config).apply({"params": weights}, latents, context, pose)
+    bank: Any = ReferenceUNet(config).apply({"params": weights}, latents, context, pose)
     return Reference(tuple(bank), context)
 
 
 def pose_features(config: DiffusionConfig, params: dict, conditions: Array) -> list[Array]:
     """Condition images [B, S, S, 3] -> the pose guider's features, each [B, ...]."""
-    return PoseGuider(config).apply({"params": params["pose_guider"]}, conditions)
+    features: Any = PoseGuider(config).apply({"params": params["pose_guider"]}, conditions)
+    return features
 
 
 def reference(config: DiffusionConfig, params: dict, rgb: Array, condition: Array | None = None) -> Reference:
@@ -133,7 +135,8 @@ def predict(
     latents: Array,
     timesteps: Array,
     given: Reference,
-    pose,
+    *,
+    pose: list[Array],
     read: Array,
     motion: bool = True,
 ) -> Array:
@@ -146,14 +149,14 @@ def predict(
     if config.precondition:
         scale, skip, out = _preconditioning(config, params["vae"]["power"], timesteps)
         inner = latents * scale
-    velocity = DenoisingUNet(config).apply(
+    velocity: Any = DenoisingUNet(config).apply(
         {"params": params["denoiser"]}, inner, timesteps, context, given.bank, read, pose, motion
     )
     return velocity * out + latents * skip
 
 
 def _preconditioning(config: DiffusionConfig, power: Array, timesteps: Array) -> tuple[Array, Array, Array]:
-    """Factors of the input, the skip and the output for latents of variance `power` [C], timesteps [B] or [B, F].
+    """Factors of input, skip and output for latents of variance `power` [C], timesteps [B] or [B, F].
 
     x_t has variance s = a power + 1 - a; the best linear estimate of v from x_t is
     sqrt(a (1-a)) (1 - power) / s x_t and leaves the variance power / s (as in Karras et al. 2022, table 1).
@@ -191,7 +194,14 @@ def _solver(
             pose = [jnp.broadcast_to(f[window], (batch, *f.shape[1:])) for f in features]
             frames = jnp.broadcast_to(frames, (batch, *frames.shape))
             return predict(
-                config, params, frames, jnp.broadcast_to(timestep, (batch,)), given, pose, read, motion
+                config,
+                params,
+                frames,
+                jnp.broadcast_to(timestep, (batch,)),
+                given,
+                pose=pose,
+                read=read,
+                motion=motion,
             )
 
         v = sample.windowed(one, x, windows, batch)
@@ -246,6 +256,7 @@ def velocity(
     timestep: Array,
     reference: Reference,
     conditions: Array,
+    *,
     guidance: float | Array = 1.0,
 ) -> Array:
     """See VideoDiffusion."""

@@ -27,9 +27,11 @@ class Layers:
         self.written: list[Array] = []
 
     def resnet(self, x: Array, channels: int, name: str) -> Array:
+        """A resnet block [B, H, W, C] -> [B, H, W, channels]."""
         return blocks.Resnet(channels, self.config.groups, name=name)(x, self.time)
 
     def attention(self, x: Array, name: str) -> Array:
+        """A spatial transformer [B, H, W, C] that reads the next bank, or writes one."""
         c = self.config
         layer = blocks.SpatialTransformer(c.unet_heads, c.unet_feedforward, c.groups, name=name)
         x, tokens = layer(x, self.context, None if self.bank is None else self.bank.pop(0), self.read)
@@ -37,6 +39,7 @@ class Layers:
         return x
 
     def move(self, x: Array, name: str) -> Array:
+        """A motion module over the frames folded into B; nothing where motion is off."""
         c = self.config
         if not self.motion:
             return x
@@ -45,6 +48,8 @@ class Layers:
 
 
 class DownBlock(nn.Module):
+    """One level on the way down: features and the skips they leave."""
+
     config: DiffusionConfig
     level: int
 
@@ -65,6 +70,8 @@ class DownBlock(nn.Module):
 
 
 class MidBlock(nn.Module):
+    """Resnet, transformer, motion module, resnet at the coarsest level."""
+
     config: DiffusionConfig
 
     @nn.compact
@@ -77,6 +84,8 @@ class MidBlock(nn.Module):
 
 
 class UpBlock(nn.Module):
+    """One level on the way up: takes its skips from the end of the list."""
+
     config: DiffusionConfig
     level: int  # counted from the fine end, like the down blocks
 

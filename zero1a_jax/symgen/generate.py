@@ -45,6 +45,8 @@ class RefreshConfig(Protocol):
     @property
     def inversion_iterations(self) -> int: ...
     @property
+    def inversion_guidance(self) -> float: ...
+    @property
     def denoise_steps(self) -> int: ...
     @property
     def guidance(self) -> float: ...
@@ -145,7 +147,8 @@ def refresh(
       conditions: [T, S, S, 3] in 0..1.
       key: noise, where the start is noise.
       background: [3].
-      config: steps, strength, guidance; without `inversion` every refresh starts from noise.
+      config: steps, strength, guidance; without `inversion` every refresh starts from noise. Inverting and
+        denoising with the same guidance returns the input: what a refresh changes is their difference.
       from_noise: static; the first fill, before the avatar is worth inverting.
 
     Returns:
@@ -164,6 +167,7 @@ def refresh(
             steps=config.inversion_steps,
             strength=strength,
             iterations=config.inversion_iterations,
+            guidance=config.inversion_guidance,
         )
     latents = diffusion.denoise(
         params,
