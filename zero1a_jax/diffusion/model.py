@@ -102,8 +102,9 @@ def bank_of(
     """A batch of portraits [B, H, W, 3], their latents and condition images -> Reference with leading B."""
     pixels = image_encoder.preprocess(rgb, config)
     context = image_encoder.embed(params["image_encoder"], pixels, config)[:, None]
-    wanted = config.reference_pose and conditions is not None
-    pose = pose_features(config, params, conditions) if wanted else None
+    pose = None
+    if config.reference_pose and conditions is not None:
+        pose = pose_features(config, params, conditions)
     weights = params["denoiser" if config.shared_unets else "reference"]
     if config.precondition:
         latents = latents / jnp.sqrt(params["vae"]["power"])
