@@ -61,7 +61,7 @@ def test_loops_do_what_the_steps_say(setting):
     tables = schedule.sampler_steps(functions.bars, 3)
     x = latents
     for t, cos, sin in zip(*tables, strict=True):
-        x = cos * x - sin * velocity(params, x, int(t), given, conditions, 2.0)
+        x = cos * x - sin * velocity(params, x, int(t), given, conditions, guidance=2.0)
     out = run(functions.denoise, steps=3, guidance=2.0)(params, latents, given, conditions)
     np.testing.assert_allclose(out, x, atol=2e-4)
 
