@@ -75,7 +75,7 @@ def test_guidance_is_linear_and_zero_ignores_the_portrait(setting):
     np.testing.assert_array_equal(v[0.0], at(params, latents, 500, other, conditions, guidance=0.0))
     changed = at(params, latents, 500, other, conditions, guidance=1.0)
     assert np.abs(changed - v[1.0]).max() > 1e-3
-    traced = jax.jit(functions.velocity)(params, latents, 500, given, conditions, jnp.float32(3.0))
+    traced = jax.jit(functions.velocity)(params, latents, 500, given, conditions, guidance=jnp.float32(3.0))
     np.testing.assert_allclose(traced, v[3.0], atol=1e-4)
 
 
