@@ -15,12 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.pretrain_draft import draft, mirror_faces
 from zero1a_jax import flame, synthetic
 from zero1a_jax.diffusion import DiffusionConfig
 from zero1a_jax.geometry import portrait_camera
 from zero1a_jax.image.ops import composite
 from zero1a_jax.symgen.generate import condition_images
-from zero1a_jax.types import Array, Camera, FlameModel, FlameParams
+from zero1a_jax.types import Array, Camera, FlameModel, FlameParams, Portrait
 
 CHUNK = 8  # identities rendered by one call
 
@@ -31,6 +32,7 @@ class Cache(NamedTuple):
     rgb: np.ndarray  # [N, F, H, W, 3], over white
     alpha: np.ndarray  # [N, F, H, W]
     condition: np.ndarray  # [N, F, S, S, 3]
+    draft: np.ndarray  # [N, F, H, W, 3], what the portrait alone makes of the same view
     count: int
 
 
@@ -87,17 +89,18 @@ def render_chunk(
     key: jax.Array,
     indices: jax.Array,
     plain: jax.Array | bool,
+    partner: jax.Array,
     *,
     frames: int,
     size: int,
     condition_size: int,
     kind: str,
     clips: bool,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Identities `indices` [n]: rgb over white [n, F, H, W, 3], alpha and condition images, all uint8."""
+) -> tuple[jax.Array, ...]:
+    """Identities `indices` [n] as the cache holds them; partner [F] is `mirror_faces(model)`."""
     model = jax.tree.map(jnp.asarray, flame.procedural_head())
 
-    def one(index: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def one(index: jax.Array) -> tuple[jax.Array, ...]:
         person, first, rest = jax.random.split(jax.random.fold_in(key, index), 3)
         shape, look = identity(person, plain)
         portrait = portrait_view(first, model, shape, size)
@@ -111,7 +114,9 @@ def render_chunk(
         conditions = jax.lax.map(
             lambda view: condition_images(model, *view, size=condition_size, kind=kind), (params, camera)
         )
-        return _bytes(rgb), _bytes(alpha), _bytes(conditions)
+        shown = Portrait(rgb[0], alpha[0], jnp.zeros((105, 2)), portrait[1], portrait[0])
+        drafts = draft(jax.random.fold_in(person, 1), model, shown, params, camera, partner)
+        return _bytes(rgb), _bytes(alpha), _bytes(conditions), _bytes(drafts)
 
     return jax.lax.map(one, indices)
 
@@ -125,6 +130,7 @@ def open_cache(folder: pathlib.Path, config: DiffusionConfig, identities: int, f
     folder.mkdir(parents=True, exist_ok=True)
     size, condition = config.frame_size, config.condition_size
     shapes = {"rgb": (size, size, 3), "alpha": (size, size), "condition": (condition, condition, 3)}
+    shapes["draft"] = shapes["rgb"]
     arrays = []
     for name, shape in shapes.items():
         file, row = folder / f"{name}.u8", frames * int(np.prod(shape))
@@ -154,16 +160,16 @@ def extend(
 ) -> Cache:
     """Renders until the cache holds `identities` people. Resumes; a seed always gives the same pictures."""
     cache = open_cache(folder, config, identities, frames)
-    key = jax.random.key(seed)
-    start = cache.count
+    key, start = jax.random.key(seed), cache.count
+    partner = jax.jit(mirror_faces)(flame.procedural_head()) if start < identities else None
     while start < identities:
         stop = min(start + CHUNK, identities)
         indices = jnp.arange(start, start + CHUNK)
         rendered = render_chunk(
-            key, indices, plain, frames=frames, size=config.frame_size, condition_size=config.condition_size,
+            key, indices, plain, partner, frames=frames, size=config.frame_size, condition_size=config.condition_size,
             kind=config.condition, clips=clips,
         )  # fmt: skip
-        for array, part in zip(cache[:3], rendered, strict=True):
+        for array, part in zip(cache[:4], rendered, strict=True):
             array[start:stop] = np.asarray(part)[: stop - start]
             array.flush()
         start = stop

@@ -54,9 +54,10 @@ def degrade(key: jax.Array, frame: jax.Array, alpha: jax.Array, kind: jax.Array 
     return jax.lax.switch(kind, [by_blur, by_colour, by_mirror])
 
 
-def random_mix(key: jax.Array, frame: jax.Array, alpha: jax.Array) -> jax.Array:
-    """For training: one or more kinds at once, blur of 0.7 to 3.5 px in most."""
+def random_mix(key: jax.Array, frame: jax.Array, alpha: jax.Array, draft: jax.Array) -> jax.Array:
+    """For training: one or more kinds at once, blur of 0.7 to 3.5 px in most; a half starts from the draft."""
     keys = jax.random.split(key, 8)
+    frame = jnp.where(jax.random.bernoulli(keys[7]), draft, frame)
     mirrored = mirror(frame, jax.random.bernoulli(keys[0]))
     out = jnp.where(jax.random.uniform(keys[1]) < 0.3, mirrored, frame)
     gain = jnp.exp(0.15 * jax.random.normal(keys[2], (3,)))

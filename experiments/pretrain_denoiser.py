@@ -15,7 +15,7 @@ from zero1a_jax.diffusion import DiffusionConfig, model, schedule, vae
 
 TRAINED = ("image_encoder", "pose_guider", "denoiser", "reference")
 DROPPED = 0.10  # of the portraits: zero context and no reference
-DEGRADED = 0.35  # of the frames start from a degraded picture and lead to the truth
+DEGRADED = 0.40  # of the frames start from a degraded picture and lead to the truth
 RESTORE_FROM = 200  # timesteps below do not see degraded pictures: there they would pass for the truth
 
 
@@ -43,7 +43,8 @@ def loss(config: DiffusionConfig, motion: bool) -> Callable:
         cover = data["alpha"].astype(jnp.float32) / 255
         condition = data["condition"].astype(jnp.float32) / 255
         batch, count = frames.shape[0], frames.shape[1] - 1
-        spoilt = _spoil(keys[5], frames[:, 1:], cover[:, 1:])
+        drafts = data["draft"].astype(jnp.float32)[:, 1:] / 255
+        spoilt = _spoil(keys[5], frames[:, 1:], cover[:, 1:], drafts)
         both = jnp.concatenate([frames, spoilt], 1)
         latents = vae.encode(params["vae"], both.reshape(-1, *both.shape[2:]), config)
         latents = latents.reshape(batch, -1, *latents.shape[1:])
@@ -87,12 +88,11 @@ def loss(config: DiffusionConfig, motion: bool) -> Callable:
     return value
 
 
-def _spoil(key: jax.Array, frames: jax.Array, cover: jax.Array) -> jax.Array:
-    """Degraded versions of frames [B, T, H, W, 3]."""
-    flat = frames.reshape(-1, *frames.shape[2:])
+def _spoil(key: jax.Array, frames: jax.Array, cover: jax.Array, drafts: jax.Array) -> jax.Array:
+    """Degraded versions of frames [B, T, H, W, 3], a half of them made from the drafts."""
+    flat, cover, drafts = (x.reshape(-1, *x.shape[2:]) for x in (frames, cover, drafts))
     keys = jax.random.split(key, len(flat))
-    spoilt = jax.vmap(pretrain_degrade.random_mix)(keys, flat, cover.reshape(-1, *cover.shape[2:]))
-    return spoilt.reshape(frames.shape)
+    return jax.vmap(pretrain_degrade.random_mix)(keys, flat, cover, drafts).reshape(frames.shape)
 
 
 def merge(base: dict, over: dict) -> dict:
@@ -151,6 +151,7 @@ def train(
             "rgb": cache.rgb[rows],
             "alpha": cache.alpha[rows],
             "condition": cache.condition[rows],
+            "draft": cache.draft[rows],
         }
 
     state = pretrain_loop.run(
