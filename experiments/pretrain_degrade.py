@@ -1,4 +1,4 @@
-"""What SymGEN hands to the diffusion: renders that are blurred, off in colour, or mirrored on a side."""
+"""What SymGEN hands to the diffusion: renders that are blurred, spotted, off in colour, mirrored on a side."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ RADIUS = 8  # pixels of the blur kernel
 
 
 def blur(frame: jax.Array, sigma: jax.Array | float) -> jax.Array:
-    """Gaussian blur of [H, W, 3], sigma in pixels (traced), edges replicated."""
-    offsets = jnp.arange(-RADIUS, RADIUS + 1)
-    kernel = jnp.exp(-0.5 * (offsets / sigma) ** 2)
-    kernel = kernel / kernel.sum()
-    for axis in (0, 1):
-        pad = [(RADIUS, RADIUS) if a == axis else (0, 0) for a in range(3)]
-        padded = jnp.pad(frame, pad, mode="edge")
-        size = frame.shape[axis]
-        taps = [jax.lax.slice_in_dim(padded, i, i + size, axis=axis) for i in range(2 * RADIUS + 1)]
-        frame = jnp.tensordot(kernel, jnp.stack(taps), 1)
-    return frame
+    """Gaussian blur of [H, W, 3], sigma in pixels (traced), edges replicated. Two products with band matrices."""
+
+    def band(size: int) -> jax.Array:
+        to, of = jnp.arange(size)[:, None], jnp.arange(-RADIUS, size + RADIUS)
+        weight = jnp.where(jnp.abs(to - of) <= RADIUS, jnp.exp(-0.5 * ((to - of) / sigma) ** 2), 0.0)
+        inner = weight[:, RADIUS:-RADIUS]
+        inner = inner.at[:, 0].add(weight[:, :RADIUS].sum(1)).at[:, -1].add(weight[:, -RADIUS:].sum(1))
+        return inner / inner.sum(1, keepdims=True)
+
+    height, width = frame.shape[:2]
+    return jnp.einsum("ij,jkc,lk->ilc", band(height), frame, band(width))
 
 
 def shift_colour(frame: jax.Array, alpha: jax.Array, gain: jax.Array, offset: jax.Array) -> jax.Array:
@@ -35,6 +35,23 @@ def mirror(frame: jax.Array, left: jax.Array) -> jax.Array:
     ramp = jax.nn.sigmoid((jnp.arange(width) - 0.5 * (width - 1)) / 2.0)
     keep = jnp.where(left, ramp, 1 - ramp)[:, None]
     return keep * frame + (1 - keep) * frame[:, ::-1]
+
+
+def speckle(key: jax.Array, frame: jax.Array, alpha: jax.Array) -> jax.Array:
+    """Spots of 2 to 8 pixels on the head, as an avatar has them that was fitted to frames that disagree."""
+    first, second, third, fourth = jax.random.split(key, 4)
+    size = frame.shape[:2]
+
+    def spots(key: jax.Array, side: int) -> jax.Array:
+        grey, colour = jax.random.split(key)
+        shape = (size[0] // side, size[1] // side)
+        noise = jax.random.normal(grey, (*shape, 1)) + 0.25 * jax.random.normal(colour, (*shape, 3))
+        return jax.image.resize(noise, (*size, 3), "linear")
+
+    mix = jax.random.uniform(third)
+    noise = jnp.sqrt(mix) * spots(first, 2) + jnp.sqrt(1 - mix) * spots(second, 4)
+    changed = jnp.clip(frame + jax.random.uniform(fourth, (), minval=0.02, maxval=0.12) * noise, 0, 1)
+    return frame + alpha[..., None] * (changed - frame)
 
 
 def degrade(key: jax.Array, frame: jax.Array, alpha: jax.Array, kind: jax.Array | int) -> jax.Array:
@@ -56,7 +73,7 @@ def degrade(key: jax.Array, frame: jax.Array, alpha: jax.Array, kind: jax.Array 
 
 def random_mix(key: jax.Array, frame: jax.Array, alpha: jax.Array, draft: jax.Array) -> jax.Array:
     """For training: one or more kinds at once, blur of 0.7 to 3.5 px in most; a half starts from the draft."""
-    keys = jax.random.split(key, 8)
+    keys = jax.random.split(key, 10)
     frame = jnp.where(jax.random.bernoulli(keys[7]), draft, frame)
     mirrored = mirror(frame, jax.random.bernoulli(keys[0]))
     out = jnp.where(jax.random.uniform(keys[1]) < 0.3, mirrored, frame)
@@ -64,4 +81,5 @@ def random_mix(key: jax.Array, frame: jax.Array, alpha: jax.Array, draft: jax.Ar
     shifted = shift_colour(out, alpha, gain, 0.05 * jax.random.normal(keys[3], (3,)))
     out = jnp.where(jax.random.uniform(keys[4]) < 0.4, shifted, out)
     blurred = blur(out, jax.random.uniform(keys[5], (), minval=0.7, maxval=3.5))
-    return jnp.where(jax.random.uniform(keys[6]) < 0.65, blurred, out)
+    out = jnp.where(jax.random.uniform(keys[6]) < 0.6, blurred, out)
+    return jnp.where(jax.random.bernoulli(keys[8], 0.35), speckle(keys[9], out, alpha), out)

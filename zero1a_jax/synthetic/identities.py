@@ -245,7 +245,7 @@ def _face(dice: _Dice, masculine: Array, dark: Array, hair: Array) -> dict[str, 
     shape = jnp.stack(
         [
             dice.uniform(0.0022, 0.0036) + 0.0012 * masculine,
-            dice.uniform(-0.0035, 0.0005),
+            dice.uniform(-0.0065, -0.0025),
             dice.uniform(-0.002, 0.0035) - 0.0015 * masculine,
             dice.uniform(0.55, 0.95),
         ]
