@@ -1,4 +1,4 @@
-"""What SymGEN hands to the diffusion: renders that are blurred, spotted, off in colour, mirrored on a side."""
+"""What SymGEN hands to the diffusion: renders that are blurred, spotted, off in colour, or half mirrored."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ RADIUS = 8  # pixels of the blur kernel
 
 
 def blur(frame: jax.Array, sigma: jax.Array | float) -> jax.Array:
-    """Gaussian blur of [H, W, 3], sigma in pixels (traced), edges replicated. Two products with band matrices."""
+    """Gaussian blur of [H, W, 3], sigma in pixels (traced), edges replicated."""
 
     def band(size: int) -> jax.Array:
         to, of = jnp.arange(size)[:, None], jnp.arange(-RADIUS, size + RADIUS)
@@ -72,7 +72,7 @@ def degrade(key: jax.Array, frame: jax.Array, alpha: jax.Array, kind: jax.Array 
 
 
 def random_mix(key: jax.Array, frame: jax.Array, alpha: jax.Array, draft: jax.Array) -> jax.Array:
-    """For training: one or more kinds at once, blur of 0.7 to 3.5 px in most; a half starts from the draft."""
+    """For training: several kinds at once, blur of 0.7 to 3.5 px in most; a half starts from the draft."""
     keys = jax.random.split(key, 10)
     frame = jnp.where(jax.random.bernoulli(keys[7]), draft, frame)
     mirrored = mirror(frame, jax.random.bernoulli(keys[0]))

@@ -4,9 +4,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from experiments import pretrain_degrade, pretrain_denoiser, pretrain_loop
 from experiments.pretrain_data import Cache
+from experiments.pretrain_draft import draft, mirror_faces
+from zero1a_jax.flame import forward, frame_target, procedural_head, zero_params
+from zero1a_jax.flame.pncc import pncc
+from zero1a_jax.geometry import portrait_camera
+from zero1a_jax.types import Portrait
 
 
 def train(folder, steps):
@@ -60,14 +66,37 @@ def test_degradations():
     frame = jax.random.uniform(jax.random.key(0), (24, 24, 3))
     alpha = jnp.zeros((24, 24)).at[8:16].set(1.0)
     np.testing.assert_allclose(pretrain_degrade.blur(jnp.ones((24, 24, 3)), 2.0), 1.0, atol=1e-6)
-    blurred = pretrain_degrade.blur(frame, 2.0)
-    assert float(blurred.std()) < 0.4 * float(frame.std())
+    smooth = gaussian_filter(np.asarray(frame), (2.0, 2.0, 0.0), mode="nearest", truncate=4.0)
+    np.testing.assert_allclose(pretrain_degrade.blur(frame, 2.0), smooth, atol=1e-5)
+    spotted = pretrain_degrade.speckle(jax.random.key(1), frame, alpha)
+    np.testing.assert_array_equal(spotted[:8], frame[:8])
+    assert float(jnp.abs(spotted - frame)[8:16].mean()) > 0.005
     shifted = pretrain_degrade.shift_colour(frame, alpha, jnp.array([0.5, 1.0, 1.0]), jnp.zeros(3))
     np.testing.assert_allclose(shifted[:8], frame[:8], atol=1e-6)
     np.testing.assert_allclose(shifted[8:16, :, 0], 0.5 * frame[8:16, :, 0], atol=1e-6)
     left = pretrain_degrade.mirror(frame, jnp.array(True))
     np.testing.assert_allclose(left[:, 0], frame[:, -1], atol=1e-2)
     np.testing.assert_allclose(left[:, -1], frame[:, -1], atol=1e-2)
+
+
+@pytest.mark.parametrize("yaw", [0.0, 0.5])
+def test_draft_carries_the_portrait_over(yaw):
+    """A head coloured by its own coordinates: from any view the draft shows those coordinates again."""
+    model, size = procedural_head(), 96
+    params = zero_params(model)
+    target = frame_target(model, params.shape)
+    here, there = (portrait_camera(target, angle, 0.0, size) for angle in (0.0, yaw))
+    vertices, _ = forward(model, params)
+    seen, wanted = (jax.jit(pncc)(model, vertices, camera) for camera in (here, there))
+    portrait = Portrait(seen, (seen.max(-1) > 0) * 1.0, jnp.zeros((105, 2)), here, params)
+    one = jax.tree.map(lambda x: x[None], (params, there))
+    partner = jax.jit(mirror_faces)(model)
+    made = jax.jit(draft)(jax.random.key(0), model, portrait, *one, partner)[0]
+    both = np.asarray((wanted.max(-1) > 0) & (made.min(-1) < 1))
+    assert both.mean() > 0.9 * np.asarray(wanted.max(-1) > 0).mean()
+    front = both & (np.asarray(wanted[..., 2]) > 0.6)  # the face, which the portrait shows
+    assert np.median(np.abs(np.asarray(made - wanted))[front]) < 0.02
+    assert bool((made[:4, :4] == 1).all())
 
 
 def test_stages_share_the_parameters_out(make_config, make_params):
@@ -94,7 +123,7 @@ def made_up_cache(config, people=4):
         return rng.integers(0, 256, (people, 3, size, size, *channels), dtype=np.uint8)
 
     size = config.frame_size
-    return Cache(images(size, 3), images(size), images(config.condition_size, 3), people)
+    return Cache(images(size, 3), images(size), images(config.condition_size, 3), images(size, 3), people)
 
 
 @pytest.mark.slow  # compiles two training steps
