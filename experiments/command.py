@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from absl import flags
 
 from experiments import config as config_module
+from experiments import memory
 
 Options = TypeVar("Options")
 
@@ -59,6 +60,7 @@ def run(kind: type[Options], main: Callable[[Options], Any], text: str | None) -
     except Refused as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    memory.reuse_freed_memory()
     try:
         main(options)
     except (Refused, ValueError, FileNotFoundError, ImportError) as error:

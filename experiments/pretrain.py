@@ -20,7 +20,14 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags, logging
 
-from experiments import pretrain_data, pretrain_denoiser, pretrain_evaluate, pretrain_loop, pretrain_vae
+from experiments import (
+    memory,
+    pretrain_data,
+    pretrain_denoiser,
+    pretrain_evaluate,
+    pretrain_loop,
+    pretrain_vae,
+)
 from zero1a_jax.diffusion import DiffusionConfig, load_miniature, miniature_config, model, vae
 from zero1a_jax.diffusion.miniature import save_miniature
 
@@ -43,6 +50,7 @@ def main(argv: list[str]) -> None:
     """Runs the stage that --mode names."""
     if len(argv) > 1:
         raise app.UsageError(f"stray argument {argv[1]!r}; every option starts with --.")
+    memory.reuse_freed_memory()
     folder = pathlib.Path(str(_WORKDIR.value))
     folder.mkdir(parents=True, exist_ok=True)
     config = miniature_config()

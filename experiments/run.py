@@ -14,7 +14,7 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
-from experiments import checks
+from experiments import checks, memory
 from experiments import flags as flags_module
 from experiments.config import Config
 
@@ -70,6 +70,7 @@ def main(_: Sequence[str]) -> int:
     if found:
         fail(found)
     set_environment(config)
+    memory.reuse_freed_memory()
     logging.set_verbosity(logging.WARNING)  # absl lets jax's own news through
     from experiments import pipeline  # imports jax
 

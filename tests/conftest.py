@@ -6,7 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments import memory
 from zero1a_jax.types import FlameModel
+
+memory.reuse_freed_memory()  # the suite compiles and runs many programs: this is a good part of its time
 
 
 def fixture_path(name: str) -> Path:
