@@ -79,7 +79,7 @@ def render(
     middle = jax.tree.map(lambda x: jnp.asarray(x)[count // 2], flame)
     posed = _pose(avatar, model, middle)
     sample = jax.tree.map(lambda x: jnp.asarray(x)[:: max(1, count // 8)], cameras)
-    capacity = rasterizer.suggest_capacity(posed, sample, margin=1.5)
+    capacity = rasterizer.suggest_capacity(posed, sample, antialiased=True, margin=1.5)
     for start in range(0, count, CHUNK):
         # The last frame fills the last chunk, so that one program serves all.
         index = np.minimum(np.arange(start, start + CHUNK), count - 1)
@@ -105,7 +105,9 @@ def _chunk(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     def frame(item: tuple[FlameParams, Camera]) -> tuple[Array, Array, Array]:
         gaussians = avatar_room.pose(avatar, model, item[0])
-        image = rasterizer.render(gaussians, item[1], background=background, capacity=capacity)
+        image = rasterizer.render(
+            gaussians, item[1], background=background, capacity=capacity, antialiased=True
+        )
         return image.rgb, image.alpha, image.overflow
 
     rgb, alpha, overflow = jax.lax.map(frame, (flame, cameras))

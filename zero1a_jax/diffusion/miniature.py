@@ -16,7 +16,7 @@ WEIGHTS = pathlib.Path(__file__).parents[1] / "assets" / "miniature.safetensors"
 
 
 def miniature_config() -> DiffusionConfig:
-    """128x128 frames in 16x16 latents; sizes chosen for one CPU core (see the README of the weights)."""
+    """128x128 frames in 16x16 latents; sizes chosen so that two CPU cores train it in an hour."""
     return DiffusionConfig(
         frame_size=128,
         condition="dense",
