@@ -34,8 +34,11 @@ def dataset_video(path: Path, dataset: Dataset) -> None:
         return
     columns = int(np.ceil(np.sqrt(len(filled))))
     videos = dataset.rgb[filled]
-    frames = [report.contact_sheet(list(videos[:, t]), columns) for t in range(videos.shape[1])]
-    outputs.video.write(path, frames + frames[-2:0:-1], 8)
+    sheets = np.stack([report.contact_sheet(list(videos[:, t]), columns) for t in range(videos.shape[1])])
+    # Whole macroblocks: at the border of a partial one the encoder's bits differ from run to run.
+    height, width = sheets.shape[1:3]
+    sheets = np.pad(sheets, ((0, 0), (0, -height % 16), (0, -width % 16), (0, 0)), constant_values=255)
+    outputs.video.write(path, [*sheets, *sheets[-2:0:-1]], 8)
 
 
 def render_shots(setup: Setup, avatar: Avatar, shots: poses.Shots) -> np.ndarray:

@@ -143,7 +143,7 @@ def load_parts(config: Config, model: FlameModel, portrait: Portrait, detector: 
         diffusion_params=params,
         condition_size=sizes.condition_size,
         condition_kind=sizes.condition,
-        # Without the compensation the frame's 0.3 px blur fattens small Gaussians, and larger frames show gaps.
+        # Without the compensation small Gaussians grow by the 0.3 px blur, and larger frames show gaps.
         render=functools.partial(rasterizer.render, antialiased=True),
         suggest_capacity=functools.partial(rasterizer.suggest_capacity, antialiased=True),
         perceptual=perceptual(config),

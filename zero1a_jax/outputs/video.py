@@ -37,7 +37,8 @@ def write(
     Args:
       path: the file; its folder is made where it is missing.
       frames: uint8 [T, H, W, 3], or any iterable of [H, W, 3]. Odd heights and widths get one row or column
-        more, a copy of the last, because yuv420p halves the colours.
+        more, a copy of the last, because yuv420p halves the colours. Only sides that are multiples of 16
+        give the same bits in every run.
       fps: frames a second, above 0.
       scale: whole factor by which frames grow, so that small ones can be watched.
       filter: "lanczos" (smooth) or "nearest" (shows the pixels), for scale above 1.
