@@ -22,11 +22,10 @@ from zero1a_jax.image.ops import psnr
 
 SEED = 1  # of the held-out people
 REFINEMENTS = (  # strength, steps, guidance of the inversion, guidance of the denoising
-    (0.4, 4, 0.0, 1.0),
+    (0.4, 2, 0.0, 2.0),  # quickstart.flags
     (0.4, 4, 1.0, 2.0),
-    (0.6, 6, 0.0, 1.5),
+    (0.6, 4, 0.0, 2.0),
     (0.6, 6, 1.0, 2.0),
-    (0.6, 6, 1.0, 3.0),
 )
 
 
@@ -91,20 +90,24 @@ def evaluate(config: DiffusionConfig, params: Any, cache: pretrain_data.Cache) -
         "conditions": run.denoise(noise, given, jnp.roll(condition, 1, 0), steps=10, guidance=1.0),
     }
     report["shuffled"] = {name: _median(score(run.decode(x))) for name, x in shuffled.items()}
-    report["refinement"], more = refinement(run, given, condition, truth, mask)
+    drafts = _float(cache.draft[rows, pick])
+    report["refinement"], more = refinement(run, given, condition, truth, mask, drafts)
     report["inversion_relative_error"] = inversion(run, given, condition, latents)
     report["pictures"] = np.stack([np.asarray(p) for p in pictures + more], 1)
     return report
 
 
 def refinement(
-    run: _Runner, given: Any, condition: jax.Array, truth: jax.Array, mask: jax.Array
+    run: _Runner, given: Any, condition: jax.Array, truth: jax.Array, mask: jax.Array, drafts: jax.Array
 ) -> tuple[dict, list]:
-    """Degraded truths before and after each of REFINEMENTS: ({kind: {...}}, pictures of one setting)."""
+    """Degraded truths, and drafts, before and after each of REFINEMENTS: ({kind: {...}}, pictures)."""
     out, pictures = {}, []
     keys = jax.random.split(jax.random.key(5), len(truth))
+    spoilt_by = {"draft": drafts}
     for index, kind in enumerate(pretrain_degrade.KINDS):
-        spoilt = jax.vmap(lambda k, x, a: pretrain_degrade.degrade(k, x, a, index))(keys, truth, mask)  # noqa: B023
+        degrade = functools.partial(pretrain_degrade.degrade, kind=index)
+        spoilt_by[kind] = jax.vmap(degrade)(keys, truth, mask)
+    for kind, spoilt in spoilt_by.items():
         start = run.encode(spoilt)
         before = np.asarray(psnr(spoilt, truth, mask))
         out[kind] = {
@@ -120,7 +123,7 @@ def refinement(
             after = np.asarray(psnr(refined, truth, mask))
             name = f"strength {strength}, {steps} steps, inversion guidance {inverse}, guidance {guidance}"
             out[kind][name] = {"after": _median(after), "rise": _median(after - before)}
-            if (strength, inverse, guidance) == (0.6, 1.0, 2.0):
+            if (strength, steps, inverse, guidance) == REFINEMENTS[0]:
                 pictures += [spoilt, refined]
     return out, pictures
 
