@@ -117,7 +117,8 @@ def first_avatar(config: Config, parts: Parts) -> Avatar:
     def make(key: jax.Array, model: FlameModel, portrait: Portrait) -> Avatar:
         degree, shape = config.optimisation.sh_degree, jnp.asarray(portrait.flame.shape)
         avatar = avatar_room.bind(key, model, shape, capacity=capacity, degree=degree)
-        return colours_from_portrait(avatar, model, portrait)
+        avatar = colours_from_portrait(avatar, model, portrait)
+        return avatar_room.cover_outside(avatar, model, portrait)
 
     return make(parallel.key(config.runner.seed, "bind"), parts.model, parts.portrait)
 

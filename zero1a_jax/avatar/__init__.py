@@ -11,6 +11,7 @@ from zero1a_jax.avatar.density import (
     zero_statistics,
 )
 from zero1a_jax.avatar.losses import position_loss, scale_loss
+from zero1a_jax.avatar.outside import cover_outside
 
 __all__ = [
     "DensityConfig",
@@ -18,6 +19,7 @@ __all__ = [
     "accumulate",
     "bind",
     "colours_from_portrait",
+    "cover_outside",
     "density_control",
     "pose",
     "position_loss",
