@@ -24,7 +24,7 @@ def cover_outside(avatar: Avatar, model: FlameModel, portrait: Portrait) -> Avat
     """The avatar with free slots turned into Gaussians at portrait pixels that the mesh leaves empty.
 
     Each hangs on the triangle nearest to it in the picture, at that triangle's depth, with the pixel's
-    colour. With more such pixels than slots an even subset is taken. Gaussians of the surface stay as they are.
+    colour. With more such pixels than slots an even subset is taken. The surface's Gaussians stay.
     """
     vertices, _ = forward(model, portrait.flame.replace(shape=avatar.shape))
     faces, camera = jnp.asarray(model.faces), portrait.camera
