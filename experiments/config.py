@@ -82,6 +82,7 @@ class Generation:
     )
     denoise_steps: int = option(25, "DDIM steps. [C]", low=1, high=1000)
     guidance: float = option(3.5, "Classifier-free guidance; 1 = none, at half the cost. [C]", low=0, high=30)
+    noise_guidance: float = option(3.5, "The same where a sample starts from noise. [C]", low=0, high=30)
     landmarks: str = option(
         "mesh",
         "Condition from the mesh's own landmarks, or from those detected in the rendered frames ([S]; "

@@ -23,6 +23,7 @@ class Refresh:
     inversion_guidance: float = 0.5
     denoise_steps: int = 5
     guidance: float = 2.0
+    noise_guidance: float = 3.0
 
 
 class Recorder:
@@ -76,7 +77,7 @@ def test_from_noise(how):
     config = Refresh(inversion=how == "first fill")
     refreshed(diffusion, config, from_noise=how == "first fill")
     assert [name for name, _ in diffusion.calls] == ["encode", "denoise", "decode"]
-    assert diffusion.calls[1][1]["strength"] == 1.0
+    assert diffusion.calls[1][1] == {"steps": 5, "strength": 1.0, "guidance": 3.0}
     assert abs(float(diffusion.start.std()) - 1.0) < 0.1 and abs(float(diffusion.start.mean())) < 0.1
 
 

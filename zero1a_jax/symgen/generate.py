@@ -50,6 +50,8 @@ class RefreshConfig(Protocol):
     def denoise_steps(self) -> int: ...
     @property
     def guidance(self) -> float: ...
+    @property
+    def noise_guidance(self) -> float: ...
 
 
 def condition_points(model: FlameModel, params: FlameParams, camera: Camera, *, size: int) -> Array:
@@ -157,8 +159,9 @@ def refresh(
     latents = diffusion.encode(params, rgb)
     if from_noise or not config.inversion:
         start, strength = jax.random.normal(key, latents.shape, latents.dtype), 1.0
+        guidance = config.noise_guidance
     else:
-        strength = config.strength
+        strength, guidance = config.strength, config.guidance
         start = diffusion.invert(
             params,
             latents,
@@ -176,7 +179,7 @@ def refresh(
         conditions,
         steps=config.denoise_steps,
         strength=strength,
-        guidance=config.guidance,
+        guidance=guidance,
     )
     frames = diffusion.decode(params, latents)
     reason = check(frames)
