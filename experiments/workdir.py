@@ -39,6 +39,13 @@ def conflicts(config: Config) -> list[str]:
         strangers = [name for name in strangers if not name.startswith(".")]
         if strangers:
             return [f"--workdir={folder} holds other files ({strangers[0]}): give a new or empty folder."]
+        # A killed start leaves them empty; anything in them belongs to a run that lost its description.
+        filled = [name for name in FOLDERS if (folder / name).is_dir() and any((folder / name).iterdir())]
+        if filled:
+            return [
+                f"--workdir={folder} holds {filled[0]}/ of a run but no config.json, so the run cannot be "
+                "resumed: put the file back, or give another --workdir."
+            ]
         return []
     try:
         old = json.loads(stored.read_text("utf-8"))

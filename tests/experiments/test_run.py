@@ -113,6 +113,14 @@ def test_killed_start_is_no_stranger(pictures, tmp_path):
     assert checks.problems(config_in(tmp_path, pictures / "good.png")) == []
 
 
+def test_a_run_without_its_description_is_not_resumed(started, pictures):
+    folder = workdir.Path(started.runner.workdir)
+    (folder / "checkpoints" / "00000500").mkdir()
+    (folder / "config.json").unlink()
+    found = checks.problems(started)
+    assert len(found) == 1 and "holds checkpoints/ of a run but no config.json" in found[0]
+
+
 def test_full_disk(pictures, tmp_path, monkeypatch):
     from collections import namedtuple
 
