@@ -35,9 +35,6 @@ def dataset_video(path: Path, dataset: Dataset) -> None:
     columns = int(np.ceil(np.sqrt(len(filled))))
     videos = dataset.rgb[filled]
     sheets = np.stack([report.contact_sheet(list(videos[:, t]), columns) for t in range(videos.shape[1])])
-    # Whole macroblocks: at the border of a partial one the encoder's bits differ from run to run.
-    height, width = sheets.shape[1:3]
-    sheets = np.pad(sheets, ((0, 0), (0, -height % 16), (0, -width % 16), (0, 0)), constant_values=255)
     outputs.video.write(path, [*sheets, *sheets[-2:0:-1]], 8)
 
 
