@@ -11,7 +11,7 @@ import zlib
 from dataclasses import dataclass
 from mmap import mmap
 
-from third_party.converters.machine import BadFile, Limits, short
+from third_party.converters.pickled import BadFile, Limits, short
 
 MAX_ENTRIES = 20_000
 MAX_DIRECTORY = 8 << 20  # bytes

@@ -1,8 +1,8 @@
 """Runs the pickle language on plain data alone.
 
-Python's own unpickler imports what a file names and calls it. Here a name stays a name (`Global`), a call is
-a look-up in a `Vocabulary` of our own stand-ins, and of the language's operations only those exist that
-writers of arrays use. Nothing that a file says can reach a Python object, and what it may cost is counted.
+Python's own unpickler imports what a file names and calls it. Here a name stays a name, a call is a look-up
+in a `Vocabulary` of our own stand-ins, and of the language's operations only those exist that writers of
+arrays use. Nothing that a file says can reach a Python object, and what it may cost is counted.
 """
 
 from __future__ import annotations
@@ -10,96 +10,26 @@ from __future__ import annotations
 import codecs
 import pickletools
 import struct
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from mmap import mmap
 from typing import Any
 
-MAX_STEPS = 500_000  # operations; a FLAME model takes hundreds, a large checkpoint tens of thousands
+from third_party.converters.pickled import (
+    IGNORED,
+    BadFile,
+    Global,
+    Ignored,
+    Limits,
+    Node,
+    Vocabulary,
+    short,
+    text_of,
+    what,
+)
+
 MAX_MARKS = 100  # open brackets
-MAX_DEPTH = 32  # of the data that comes out
 MAX_INTEGER = 16  # bytes; torch's magic number has ten
 MAX_PROTOCOL = 4
-
-
-class BadFile(ValueError):
-    """A foreign file that is damaged, hostile or of another kind. The text is one sentence that says what."""
-
-
-@dataclass(frozen=True, slots=True)
-class Global:
-    """A name that a pickle refers to. It is never imported."""
-
-    module: str
-    name: str
-
-
-class Limits:
-    """What reading one file may still cost, however its parts are nested."""
-
-    def __init__(self, size: int) -> None:
-        self._steps = MAX_STEPS
-        self._bytes = 2 * size + (64 << 20)
-
-    def step(self) -> None:
-        """Counts one operation. Raises BadFile after MAX_STEPS."""
-        self._steps -= 1
-        if self._steps < 0:
-            raise BadFile(f"it takes more than {MAX_STEPS} operations, which no file of arrays needs")
-
-    def spend(self, count: int) -> None:
-        """Counts bytes before they are made; raises BadFile where a file makes far more than it holds."""
-        self._bytes -= count
-        if self._bytes < 0:
-            raise BadFile("it unpacks to far more bytes than it holds")
-
-
-class Node:
-    """What a pickle makes first and fills later: a stand-in for an object of a foreign class."""
-
-    def fill(self, state: Any) -> None:
-        """Takes the state that the pickle gives, once. Raises BadFile where it is not of the right form."""
-        raise BadFile(f"a {type(self).__name__.lower()} gets a state that it cannot have")
-
-    def value(self, read: Callable[[Any], Any], limits: Limits) -> Any:
-        """The plain data that it stands for; `read` gives that of its parts. Raises BadFile as `fill`."""
-        raise BadFile(f"a {type(self).__name__.lower()} stands where data should be")
-
-
-class Ignored:
-    """In place of what no reader needs, such as chumpy's sets of dirty variables."""
-
-
-IGNORED = Ignored()
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """The names that a kind of file may use, and what they do."""
-
-    calls: Mapping[Global, Callable[[tuple, Limits], Any]]  # by REDUCE
-    news: Mapping[Global, Callable[[], Node]] = field(default_factory=dict)  # by NEWOBJ
-    names: frozenset[Global] = frozenset()  # may only be mentioned
-    persistent: Callable[[Any, Limits], Any] | None = None
-
-    def knows(self, found: Global) -> bool:
-        """Whether a file may mention that name."""
-        return found in self.calls or found in self.news or found in self.names
-
-
-def short(thing: Any) -> str:
-    """What a file says, fit for an error message: printable, on one line, at most 60 characters."""
-    if isinstance(thing, tuple) and all(type(part) is int for part in thing):
-        thing = str(thing[:10])
-    if type(thing) not in (str, int, float):  # writing out containers could take for ever
-        return f"a {type(thing).__name__.lower()}"
-    text = ascii(str(thing)[:200]).strip("'\"")
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def text_of(thing: Any) -> Any:
-    """Python 2's strings, which arrive as bytes, as text; other things as they are."""
-    return thing.decode("latin1") if type(thing) is bytes else thing
 
 
 class Machine:
@@ -126,8 +56,8 @@ class Machine:
             action = _ACTIONS.get(code)
             if action is None:
                 known = pickletools.code2op.get(chr(code))
-                what = f"the pickle operation {known.name}" if known else f"byte {code:#04x} as an operation"
-                raise BadFile(f"it uses {what}, which no file of arrays needs")
+                name = f"the pickle operation {known.name}" if known else f"byte {code:#04x} as an operation"
+                raise BadFile(f"it uses {name}, which no file of arrays needs")
             action(self)
 
     def _take(self, count: int) -> bytes:
@@ -255,14 +185,14 @@ class Machine:
         arguments, target = self._pop(), self._pop()
         call = self._vocabulary.calls.get(target) if type(target) is Global else None
         if call is None or type(arguments) is not tuple:
-            raise BadFile(f"it calls {_what(target)}, which cannot be called")
+            raise BadFile(f"it calls {what(target)}, which cannot be called")
         self._push(call(arguments, self._limits))
 
     def _new(self) -> None:
         arguments, target = self._pop(), self._pop()
         make = self._vocabulary.news.get(target) if type(target) is Global else None
         if make is None or arguments != ():
-            raise BadFile(f"it makes a new {_what(target)} in a way that no file of arrays needs")
+            raise BadFile(f"it makes a new {what(target)} in a way that no file of arrays needs")
         self._push(make())
 
     def _fill(self) -> None:
@@ -273,7 +203,7 @@ class Machine:
         if isinstance(target, Node):
             target.fill(state)
         elif type(target) is not dict:  # a dictionary's attributes, such as torch's _metadata, are left out
-            raise BadFile(f"it gives a state to {_what(target)}, which has none")
+            raise BadFile(f"it gives a state to {what(target)}, which has none")
 
     def _put(self, index: int) -> None:
         if not self._stack:
@@ -313,10 +243,6 @@ def _decoded(data: bytes, encoding: str) -> str:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
         raise BadFile("a text in it is damaged") from error
-
-
-def _what(thing: Any) -> str:
-    return short(f"{thing.module}.{thing.name}") if type(thing) is Global else f"a {type(thing).__name__.lower()}"
 
 
 _STOP = ord(".")
@@ -379,36 +305,3 @@ _ACTIONS: dict[int, Callable[[Machine], None]] = {
         "Q": Machine._persistent,
     }.items()
 }
-
-
-def plain(made: Any, limits: Limits) -> Any:
-    """Dictionaries, lists, tuples, numbers, strings and arrays from what a machine made; sets become None.
-
-    Raises:
-      BadFile: something in it is no data, contains itself, or is nested more than MAX_DEPTH deep.
-    """
-    done: dict[int, Any] = {}  # by identity, so that shared parts are read once; `made` keeps all alive
-
-    def read(thing: Any, depth: int) -> Any:
-        if not isinstance(thing, (dict, list, tuple, Node)):
-            if type(thing) is Global:
-                raise BadFile(f"the name {_what(thing)} stands where data should be")
-            return None if thing is IGNORED else thing
-        if depth > MAX_DEPTH:
-            raise BadFile(f"it is nested more than {MAX_DEPTH} deep")
-        key = id(thing)
-        if key not in done:
-            done[key] = Ignored
-            done[key] = part(thing, depth + 1)
-        if done[key] is Ignored:
-            raise BadFile("something in it contains itself")
-        return done[key]
-
-    def part(thing: Any, depth: int) -> Any:
-        if isinstance(thing, Node):
-            return thing.value(lambda inner: read(inner, depth), limits)
-        if isinstance(thing, dict):
-            return {key: read(value, depth) for key, value in thing.items()}
-        return type(thing)(read(value, depth) for value in thing)
-
-    return read(made, 0)

@@ -12,21 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from third_party.converters.machine import (
+from third_party.converters.pickled import (
     IGNORED,
     BadFile,
     Global,
     Limits,
-    Machine,
     Node,
     Vocabulary,
-    plain,
     short,
     text_of,
 )
 
 MAX_AXES = 8
 _SIZES = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8)}
+_NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
 _NDARRAY = Global("numpy", "ndarray")
 _OBJECTS = (Global("__builtin__", "object"), Global("builtins", "object"))
 
@@ -65,9 +64,9 @@ class DataType(Node):
 
     def fill(self, state: Any) -> None:
         """(3, byte order, then no subarray, names or fields, ...)."""
-        good = isinstance(state, tuple) and len(state) >= 5 and not self._filled
-        order = text_of(state[1]) if good else None
-        if order not in ("<", ">", "|", "=") or any(part is not None for part in state[2:5]):
+        parts = list(state) if isinstance(state, tuple) else []
+        order = text_of(parts[1]) if len(parts) >= 5 and not self._filled else None
+        if order not in ("<", ">", "|", "=") or parts[2:5] != [None] * 3:
             raise BadFile("the type of an array is described in a way that no array of numbers needs")
         self._filled = True
         if self._dtype is not None and order in ("<", ">"):
@@ -82,7 +81,7 @@ class DataType(Node):
 
 
 class Array(Node):
-    """numpy.ndarray: read-only, on the bytes of the file. A single object in an array of no axes is itself."""
+    """numpy.ndarray: read-only, on the bytes of the file. An array of no axes may be one object instead."""
 
     def __init__(self) -> None:
         self._content: Any = None
@@ -245,7 +244,7 @@ _NEWS: dict[Global, Callable[[], Node]] = {
     **dict.fromkeys(_names(("scipy.sparse.csr", "scipy.sparse._csr"), "csr_matrix"), lambda: Sparse(True)),
 }
 _CALLS: dict[Global, Callable[[tuple, Limits], Any]] = {
-    **dict.fromkeys(_names(("numpy.core.multiarray", "numpy._core.multiarray"), "_reconstruct"), _reconstruct),
+    **dict.fromkeys(_names(_NUMPY, "_reconstruct"), _reconstruct),
     Global("numpy", "dtype"): _data_type,
     Global("_codecs", "encode"): _encode,
     Global("collections", "OrderedDict"): _ordered,
@@ -253,8 +252,3 @@ _CALLS: dict[Global, Callable[[tuple, Limits], Any]] = {
     **dict.fromkeys(_names(("__builtin__", "builtins"), "set"), lambda arguments, limits: IGNORED),
 }
 ARRAYS = Vocabulary(calls=_CALLS, news=_NEWS, names=frozenset({_NDARRAY, *_OBJECTS}))
-
-
-def read_plain(data: bytes, at: int, vocabulary: Vocabulary, limits: Limits) -> Any:
-    """The plain data of the pickle that starts at byte `at`. Raises BadFile."""
-    return plain(Machine(data, at, vocabulary, limits).run(), limits)

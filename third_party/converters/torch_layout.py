@@ -1,7 +1,7 @@
 """Both layouts of torch.save, without torch: tensors become read-only arrays on the bytes of the file.
 
-Old: a chain of pickles (magic number, 1001, system, the data, storage keys), then for each storage its length and
-bytes. New, since 1.6: a zip archive of data.pkl and one stored entry a storage. Devices are ignored.
+Old: a chain of pickles (magic number, 1001, system, the data, storage keys), then for each storage its length
+and bytes. New, since 1.6: a zip archive of data.pkl and one stored entry a storage. Devices are ignored.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import ml_dtypes
 import numpy as np
 
 from third_party.converters import archive
-from third_party.converters.machine import BadFile, Global, Limits, Machine, Node, plain, short, text_of
+from third_party.converters.machine import Machine
+from third_party.converters.pickled import BadFile, Global, Limits, Node, plain, short, text_of
 from third_party.converters.stand_ins import ARRAYS, extent
 
 MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the first pickle of the old layout
@@ -119,7 +120,7 @@ def read_old(data: bytes | mmap, limits: Limits) -> Any:
         parts.append(machine.run())
         at = machine.at
     magic, version, _, made, keys = parts
-    if type(magic) is not int or magic != _MAGIC_NUMBER or version != _OLD_VERSION or not isinstance(keys, list):
+    if magic != _MAGIC_NUMBER or version != _OLD_VERSION or not isinstance(keys, list):
         raise BadFile("it is not laid out as torch does")
     for key in map(text_of, keys):
         storage = found.get(key) if type(key) is str else None
@@ -148,7 +149,7 @@ def read_new(data: bytes | mmap, limits: Limits) -> Any:
     for key, storage in found.items():
         entry = files.get(f"{roots[0]}data/{key}")
         if entry is None or entry.deflated or entry.size != storage.count * storage.dtype.itemsize:
-            raise BadFile(f"the numbers of a tensor (storage {short(key)}) are missing, packed or of another size")
+            raise BadFile(f"the numbers of a tensor (storage {short(key)}) are missing, packed or too few")
         storage.attach(data, entry.start)
     return plain(made, limits)
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from third_party.converters import archive, torch_layout
-from third_party.converters.machine import BadFile, Limits, Machine, plain
+from third_party.converters.machine import Machine
+from third_party.converters.pickled import BadFile, Limits, plain
 from third_party.converters.stand_ins import extent, number_type
 
 __all__ = ["BadFile", "load_npy", "load_npz", "load_pickle", "load_torch"]
@@ -30,8 +31,8 @@ _HEADER = re.compile(
 def load_pickle(path: str | os.PathLike) -> Any:
     """The data of a pickle: dictionaries, lists, numbers, strings, read-only numpy arrays.
 
-    Protocols 0 to 4 of Python 2 and 3; numpy arrays, scipy's sparse matrices (as dense ones), chumpy's arrays,
-    torch's tensors. Strings of Python 2 are bytes unless they are keys; sets become None.
+    Protocols 0 to 4 of Python 2 and 3; numpy arrays, scipy's sparse matrices (as dense ones), chumpy's
+    arrays, torch's tensors. Strings of Python 2 are bytes unless they are keys; sets become None.
 
     Raises:
       FileNotFoundError: there is no such file.
@@ -62,7 +63,7 @@ def load_npz(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def load_torch(path: str | os.PathLike) -> Any:
-    """What torch.save wrote, in either layout: as `load_pickle`, tensors as read-only arrays on the open file.
+    """What torch.save wrote, in either layout: as `load_pickle`, tensors as read-only arrays on the file.
 
     Their numbers are read when they are used, so a checkpoint of gigabytes opens at once. In the new layout
     checksums of the numbers are not verified. Raises as `load_pickle`.
