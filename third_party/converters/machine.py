@@ -22,8 +22,8 @@ from third_party.converters.pickled import (
     Limits,
     Node,
     Vocabulary,
+    put,
     short,
-    text_of,
     what,
 )
 
@@ -110,11 +110,7 @@ class Machine:
         if len(items) % 2:
             raise BadFile("its pickle gives a key without a value")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            key = text_of(key)
-            # Anything else could be made to hash for ever.
-            if type(key) is not str and not (type(key) is int and 0 <= key < 1 << 31):
-                raise BadFile("a key of a dictionary is neither text nor a small number")
-            target[key] = value
+            put(target, key, value)
 
     def _dictionary(self) -> None:
         items = self._since_mark()

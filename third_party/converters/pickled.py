@@ -93,6 +93,14 @@ def text_of(thing: Any) -> Any:
     return thing.decode("latin1") if type(thing) is bytes else thing
 
 
+def put(target: dict, key: Any, value: Any) -> None:
+    """target[key] = value. Raises BadFile for keys that could be made to hash for ever, such as deep tuples."""
+    key = text_of(key)
+    if type(key) is not str and not (type(key) is int and 0 <= key < 1 << 31):
+        raise BadFile("a key of a dictionary is neither text nor a small number")
+    target[key] = value
+
+
 def what(thing: Any) -> str:
     """The name or kind of a thing that a machine made, for an error message."""
     if type(thing) is Global:

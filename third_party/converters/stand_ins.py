@@ -19,6 +19,7 @@ from third_party.converters.pickled import (
     Limits,
     Node,
     Vocabulary,
+    put,
     short,
     text_of,
 )
@@ -228,9 +229,15 @@ def _reconstructor(arguments: tuple, limits: Limits) -> Node:
 
 
 def _ordered(arguments: tuple, limits: Limits) -> dict:
-    if arguments not in ((), ([],)):
+    """Python 2 gives its pairs in a list; Python 3 gives nothing and adds them later."""
+    pairs = arguments[0] if len(arguments) == 1 else [] if not arguments else None
+    if not isinstance(pairs, list) or not all(isinstance(p, (list, tuple)) and len(p) == 2 for p in pairs):
         raise BadFile("it makes an ordered dictionary in a way that no file of arrays needs")
-    return {}
+    limits.spend(100 * len(pairs))  # the same list may come again and again
+    made: dict = {}
+    for key, value in pairs:
+        put(made, key, value)
+    return made
 
 
 def _names(modules: Iterable[str], name: str) -> list[Global]:

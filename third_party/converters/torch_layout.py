@@ -73,8 +73,8 @@ class Tensor(Node):
 
 
 def _rebuild(arguments: tuple, limits: Limits) -> Tensor:
-    """torch._utils._rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks, ...)."""
-    if len(arguments) not in (6, 7) or not isinstance(arguments[0], Storage):
+    """torch._utils._rebuild_tensor(storage, offset, size, stride), and v2 with requires_grad, hooks, ..."""
+    if len(arguments) not in (4, 6, 7) or not isinstance(arguments[0], Storage):
         raise BadFile("a tensor is made in a way that torch does not write")
     storage, offset, shape, strides = arguments[:4]
     good = type(offset) is int and isinstance(shape, tuple) and isinstance(strides, tuple)
@@ -97,7 +97,7 @@ def _store(found: dict[str, Storage], reference: Any) -> Storage:
     return storage
 
 
-_TENSOR = {Global("torch._utils", "_rebuild_tensor_v2"): _rebuild}
+_TENSOR = {Global("torch._utils", name): _rebuild for name in ("_rebuild_tensor", "_rebuild_tensor_v2")}
 _STORAGES = frozenset(Global("torch", name) for name in _TYPES)
 
 
