@@ -94,7 +94,7 @@ def text_of(thing: Any) -> Any:
 
 
 def put(target: dict, key: Any, value: Any) -> None:
-    """target[key] = value. Raises BadFile for keys that could be made to hash for ever, such as deep tuples."""
+    """target[key] = value. Raises BadFile for keys that could take for ever to hash, such as deep tuples."""
     key = text_of(key)
     if type(key) is not str and not (type(key) is int and 0 <= key < 1 << 31):
         raise BadFile("a key of a dictionary is neither text nor a small number")

@@ -28,7 +28,8 @@ MAX_AXES = 8
 _SIZES = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8)}
 _NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
 _NDARRAY = Global("numpy", "ndarray")
-_OBJECTS = (Global("__builtin__", "object"), Global("builtins", "object"))
+_BUILTINS = ("__builtin__", "builtins")
+_OBJECTS = tuple(Global(module, "object") for module in _BUILTINS)
 
 
 def extent(shape: Any, itemsize: int) -> int:
@@ -219,6 +220,13 @@ def _encode(arguments: tuple, limits: Limits) -> bytes:
         raise BadFile("the bytes of an array hold characters that are no bytes") from error
 
 
+def _no_bytes(arguments: tuple, limits: Limits) -> bytes:
+    """How old protocols of Python 3 write empty bytes, as of empty arrays."""
+    if arguments:
+        raise BadFile("it makes bytes in a way that no file of arrays needs")
+    return b""
+
+
 def _reconstructor(arguments: tuple, limits: Limits) -> Node:
     """How protocols 0 and 1 make an object of a class."""
     good = len(arguments) == 3 and arguments[1] in _OBJECTS and arguments[2] is None
@@ -256,6 +264,7 @@ _CALLS: dict[Global, Callable[[tuple, Limits], Any]] = {
     Global("_codecs", "encode"): _encode,
     Global("collections", "OrderedDict"): _ordered,
     **dict.fromkeys(_names(("copy_reg", "copyreg"), "_reconstructor"), _reconstructor),
-    **dict.fromkeys(_names(("__builtin__", "builtins"), "set"), lambda arguments, limits: IGNORED),
+    **dict.fromkeys(_names(_BUILTINS, "bytes"), _no_bytes),
+    **dict.fromkeys(_names(_BUILTINS, "set"), lambda arguments, limits: IGNORED),
 }
 ARRAYS = Vocabulary(calls=_CALLS, news=_NEWS, names=frozenset({_NDARRAY, *_OBJECTS}))

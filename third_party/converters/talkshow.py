@@ -1,8 +1,8 @@
 """SHOW's .pkl and TalkSHOW's .npy to a Motion. Executes nothing.
 
 Both drive SMPL-X bodies whose faces have FLAME's expression space. SHOW writes one dictionary a clip, the
-network TalkSHOW gives 265 numbers a frame. Source: Yi et al., "Generating Holistic 3D Human Motion from Speech", CVPR
-2023, and their files.
+network TalkSHOW gives 265 numbers a frame. Source: Yi et al., "Generating Holistic 3D Human Motion from
+Speech", CVPR 2023, and their files.
 """
 
 from __future__ import annotations
