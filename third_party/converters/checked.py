@@ -22,7 +22,7 @@ def numbers(content: dict, name: str, shape: tuple[int | None, ...]) -> np.ndarr
     Raises BadFile where it is missing or anything else.
     """
     array = _array(content, name, shape, "fiu", "numbers")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         values = array.astype(np.float32)
     if not np.isfinite(values).all():
         raise BadFile(f"{name} holds values that are not finite")

@@ -134,6 +134,8 @@ def _template(file: Path, model: FlameModel) -> dict[str, Any]:
                 corners.append([[int(part) for part in word.split(b"/")[:2]] for word in words])
         except ValueError as error:
             raise BadFile(f"line {number} holds something that is no number") from error
+        if len(corners) > len(model.faces) or len(coordinates) > 3 * len(model.faces):
+            raise BadFile("it has more triangles than the model, or more texture coordinates than corners")
     if {len(pair) for pair in coordinates} != {2}:
         raise BadFile("it has no texture coordinates, or some of other than two numbers")
     if {(len(face), *map(len, face)) for face in corners} != {(3, 2, 2, 2)}:

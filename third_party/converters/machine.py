@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import pickletools
+import re
 import struct
 from collections.abc import Callable
 from mmap import mmap
@@ -27,6 +28,8 @@ from third_party.converters.pickled import (
     what,
 )
 
+# What Python 2 writes in quotes. Possessive, so that a long line is read once.
+_ESCAPED = re.compile(rb"""(?:[^\\]++|\\[\\'"nrt]|\\x[0-9a-f]{2})*+""")
 MAX_MARKS = 100  # open brackets
 MAX_INTEGER = 16  # bytes; torch's magic number has ten
 MAX_PROTOCOL = 4
@@ -150,10 +153,9 @@ class Machine:
         line = self._line()
         if len(line) < 2 or line[0] != line[-1] or line[:1] not in (b"'", b'"'):
             raise BadFile("a string in it has no quotes")
-        try:
-            self._push(codecs.escape_decode(line[1:-1])[0])
-        except ValueError as error:
-            raise BadFile(f"a string in it is damaged ({error})") from error
+        if not _ESCAPED.fullmatch(line, 1, len(line) - 1):
+            raise BadFile("a string in it is damaged")
+        self._push(codecs.escape_decode(line[1:-1])[0])
 
     def _bytes(self, width: int) -> None:
         self._push(self._take(int.from_bytes(self._take(width), "little")))
