@@ -133,3 +133,34 @@ def tiny(**changes) -> dict:
     )
     content |= changes
     return {key: value for key, value in content.items() if value is not None}
+
+
+def checkpoint() -> tuple[dict, dict]:
+    """A state dict whose tensors share, transpose and skip, in both layouts, and what it means."""
+    rng = np.random.default_rng(0)
+    numbers = {"0": rng.normal(size=12).astype("f4"), "1": np.arange(5)}
+    f4, i8 = (lambda extra: storage("0", "FloatStorage", 12, extra=extra),
+              lambda extra: storage("1", "LongStorage", 5, extra=extra))  # fmt: skip
+    truth = {
+        "weight": numbers["0"].reshape(3, 4), "turned": numbers["0"].reshape(3, 4).T,
+        "part": numbers["0"][4:8:2],
+        "count": numbers["1"][3], "empty": np.zeros((0, 4), "f4"),
+    }  # fmt: skip
+
+    def body(extra):
+        parts = mapping(
+            weight=tensor(f4(extra), 0, (3, 4), (4, 1)),
+            turned=tensor(f4(extra), 0, (4, 3), (1, 4)),
+            part=tensor(f4(extra), 4, (2,), (2,)),
+            count=tensor(i8(extra), 3, (), ()),
+            empty=tensor(f4(extra), 0, (0, 4), (4, 1)),
+        )
+        ordered = call(name("collections", "OrderedDict"))
+        return ordered + parts[1:] + mapping(_metadata=mapping(version=number(1))) + b"b"
+
+    raw = {key: value.tobytes() for key, value in numbers.items()}
+    counts = {key: len(value) for key, value in numbers.items()}
+    return {
+        "old": torch_old(body(b"N"), raw, counts),
+        "new": torch_new(body(b""), raw),
+    }, truth

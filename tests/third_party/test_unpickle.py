@@ -93,41 +93,9 @@ def test_npy_and_npz(tmp_path):
             same(found[key], value)
 
 
-def checkpoint(pickles):
-    """A state dict whose tensors share, transpose and skip, and what it means."""
-    numbers = {"0": RNG.normal(size=12).astype("f4"), "1": np.arange(5)}
-    f4, i8 = (lambda extra: pickles.storage("0", "FloatStorage", 12, extra=extra),
-              lambda extra: pickles.storage("1", "LongStorage", 5, extra=extra))  # fmt: skip
-    truth = {
-        "weight": numbers["0"].reshape(3, 4), "turned": numbers["0"].reshape(3, 4).T,
-        "part": numbers["0"][4:8:2],
-        "count": numbers["1"][3], "empty": np.zeros((0, 4), "f4"),
-    }  # fmt: skip
-
-    def body(extra):
-        parts = pickles.mapping(
-            weight=pickles.tensor(f4(extra), 0, (3, 4), (4, 1)),
-            turned=pickles.tensor(f4(extra), 0, (4, 3), (1, 4)),
-            part=pickles.tensor(f4(extra), 4, (2,), (2,)),
-            count=pickles.tensor(i8(extra), 3, (), ()),
-            empty=pickles.tensor(f4(extra), 0, (0, 4), (4, 1)),
-        )
-        ordered = pickles.call(pickles.name("collections", "OrderedDict"))
-        return (
-            ordered + parts[1:] + pickles.mapping(_metadata=pickles.mapping(version=pickles.number(1))) + b"b"
-        )
-
-    raw = {key: value.tobytes() for key, value in numbers.items()}
-    counts = {key: len(value) for key, value in numbers.items()}
-    return {
-        "old": pickles.torch_old(body(b"N"), raw, counts),
-        "new": pickles.torch_new(body(b""), raw),
-    }, truth
-
-
 @pytest.mark.parametrize("layout", ["old", "new"])
 def test_torch(layout, pickles, tmp_path):
-    files, truth = checkpoint(pickles)
+    files, truth = pickles.checkpoint()
     (tmp_path / "a.pth").write_bytes(files[layout])
     found = unpickle.load_torch(tmp_path / "a.pth")
     assert list(found) == list(truth)
