@@ -8,14 +8,14 @@ import jax
 import numpy as np
 import pytest
 
-from third_party.converters import flame, flame_parts
+from third_party.converters import flame, flame_files
 from zero1a_jax.flame import add_teeth, forward, landmarks68, landmarks_mediapipe
 from zero1a_jax.types import FlameParams
 
 VARIANTS = ("py2_proto0_chumpy", "py2_proto0_plain", "py2_proto2_chumpy_shapedirs_only", "py2_proto2_select",
             "py3_proto2", "py3_proto4", "py3_proto4_dense_J")  # fmt: skip
-COMPANIONS = (flame_parts.STATIC, flame_parts.DYNAMIC, flame_parts.WITH_EYES, flame_parts.MEDIAPIPE,
-              flame_parts.MASKS, flame_parts.TEMPLATE)  # fmt: skip
+COMPANIONS = (flame_files.STATIC, flame_files.DYNAMIC, flame_files.WITH_EYES, flame_files.MEDIAPIPE,
+              flame_files.MASKS, flame_files.TEMPLATE)  # fmt: skip
 OPTIONAL = (
     "landmark_faces",
     "landmark_barycentrics",
@@ -135,7 +135,7 @@ def test_vertices_and_landmarks(loaded, reference):
 @pytest.mark.parity
 def test_the_embedding_with_eyes_serves_alone(folder, reference_path, tmp_path):
     """GaussianAvatars' file has the 51 points before two more, and the contour's rows as tensors."""
-    for name in ("FLAME_NEUTRAL.pkl", flame_parts.WITH_EYES):
+    for name in ("FLAME_NEUTRAL.pkl", flame_files.WITH_EYES):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     found = flame.load(tmp_path)
     truth = np.load(reference_path("flame/expected_assets.npz"))
@@ -177,7 +177,7 @@ def official(pickles):
     return pickle.dumps(grown(pickles), 2)
 
 
-@pytest.mark.parametrize("name, version", sorted(flame.VERSIONS.items()))
+@pytest.mark.parametrize("name, version", sorted(flame_files.VERSIONS.items()))
 def test_the_version_is_known_by_the_name(name, version, official, tmp_path):
     (tmp_path / name).write_bytes(official)
     for path in (tmp_path, tmp_path / name):

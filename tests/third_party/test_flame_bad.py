@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from third_party.converters import flame, flame_parts, unpickle
+from third_party.converters import flame, flame_files, unpickle
 
 
 def table(parents, joints=range(5), kind=np.int64):
@@ -101,41 +101,41 @@ def packed(content):
 
 ROWS = np.zeros((79, 17), np.uint32)
 COMPANIONS = [
-    (flame_parts.STATIC, packed([1]), "no landmark embedding"),
-    (flame_parts.STATIC, packed(points((50,))), "lmk_face_idx has the shape"),
+    (flame_files.STATIC, packed([1]), "no landmark embedding"),
+    (flame_files.STATIC, packed(points((50,))), "lmk_face_idx has the shape"),
     (
-        flame_parts.STATIC,
+        flame_files.STATIC,
         packed(points((51,), lmk_face_idx=np.full(51, 7))),
         "lmk_face_idx refers to number 7",
     ),
-    (flame_parts.STATIC, packed(points((51,), lmk_b_coords=np.full((51, 3), 0.5))), "barycentric"),
-    (flame_parts.STATIC, packed(points((51,), lmk_b_coords=np.tile([2.0, -1, 0], (51, 1)))), "barycentric"),
-    (flame_parts.STATIC, packed(points((51,), lmk_b_coords=np.full((51, 3), np.nan))), "not finite"),
-    (flame_parts.DYNAMIC, points((79, 17), lmk_face_idx=list(ROWS[:78])), "lmk_face_idx has the shape"),
-    (flame_parts.DYNAMIC, points((79, 17), lmk_face_idx=[*ROWS[:78], ROWS[0][:3]]), "differ in shape"),
-    (flame_parts.DYNAMIC, points((79, 17), lmk_face_idx=[1, 2]), "no list of arrays"),
-    (flame_parts.DYNAMIC, points((79, 17), lmk_face_idx=[np.zeros(10000, int)] * 100), "too many numbers"),
-    (flame_parts.WITH_EYES, {"static_lmk_faces_idx": np.zeros(53, int)}, "is missing"),
-    (flame_parts.MASKS, packed({}), "0 masks"),
-    (flame_parts.MASKS, packed({"face": np.array([9])}), "face refers to number 9"),
-    (flame_parts.MASKS, packed({"face": np.array([0.0])}), "face holds float64"),
-    (flame_parts.MASKS, packed({3: np.array([0])}), "number 3 for a name"),
-    (flame_parts.TEMPLATE, obj(uv=b"vt 0.1\n" * 9), "other than two numbers"),
-    (flame_parts.TEMPLATE, obj(uv=b""), "no texture coordinates"),
-    (flame_parts.TEMPLATE, obj(uv=b"vt 0.1 x\n"), "line 10 holds"),
-    (flame_parts.TEMPLATE, obj(uv=b"vt 0.1 nan\n" * 9), "not finite"),
-    (flame_parts.TEMPLATE, obj(uv=b"vt 0.1 2\n" * 9), "range 0 to 1"),
-    (flame_parts.TEMPLATE, obj(uv=b"vt 0.1 1\n" * 8), "ft refers to number 8"),
-    (flame_parts.TEMPLATE, obj(corner=b"1//1"), "holds something that is no number"),
-    (flame_parts.TEMPLATE, obj(corner=b"1"), "no triangles"),
-    (flame_parts.TEMPLATE, obj(corner=b"1/99999999999999999999"), "far too large"),
-    (flame_parts.TEMPLATE, obj([[0, 1, 2, 3]]), "no triangles"),
-    (flame_parts.TEMPLATE, obj([]), "no triangles"),
-    (flame_parts.TEMPLATE, obj([[i + 2, i + 1, i] for i in range(7)]), "not those of the model"),
-    (flame_parts.TEMPLATE, obj([[0, 1, 2]] * 6), "not those of the model"),
-    (flame_parts.TEMPLATE, b"f 1/1 1/1 1/1\n" * 400_000, "more triangles than the model"),
-    (flame_parts.TEMPLATE, b"vt 0 0\n" * 400_000, "more texture coordinates"),
-    (flame_parts.TEMPLATE, b"#" * (9 << 20), "more than 8 MiB"),
+    (flame_files.STATIC, packed(points((51,), lmk_b_coords=np.full((51, 3), 0.5))), "barycentric"),
+    (flame_files.STATIC, packed(points((51,), lmk_b_coords=np.tile([2.0, -1, 0], (51, 1)))), "barycentric"),
+    (flame_files.STATIC, packed(points((51,), lmk_b_coords=np.full((51, 3), np.nan))), "not finite"),
+    (flame_files.DYNAMIC, points((79, 17), lmk_face_idx=list(ROWS[:78])), "lmk_face_idx has the shape"),
+    (flame_files.DYNAMIC, points((79, 17), lmk_face_idx=[*ROWS[:78], ROWS[0][:3]]), "differ in shape"),
+    (flame_files.DYNAMIC, points((79, 17), lmk_face_idx=[1, 2]), "no list of arrays"),
+    (flame_files.DYNAMIC, points((79, 17), lmk_face_idx=[np.zeros(10000, int)] * 100), "too many numbers"),
+    (flame_files.WITH_EYES, {"static_lmk_faces_idx": np.zeros(53, int)}, "is missing"),
+    (flame_files.MASKS, packed({}), "0 masks"),
+    (flame_files.MASKS, packed({"face": np.array([9])}), "face refers to number 9"),
+    (flame_files.MASKS, packed({"face": np.array([0.0])}), "face holds float64"),
+    (flame_files.MASKS, packed({3: np.array([0])}), "number 3 for a name"),
+    (flame_files.TEMPLATE, obj(uv=b"vt 0.1\n" * 9), "other than two numbers"),
+    (flame_files.TEMPLATE, obj(uv=b""), "no texture coordinates"),
+    (flame_files.TEMPLATE, obj(uv=b"vt 0.1 x\n"), "line 10 holds"),
+    (flame_files.TEMPLATE, obj(uv=b"vt 0.1 nan\n" * 9), "not finite"),
+    (flame_files.TEMPLATE, obj(uv=b"vt 0.1 2\n" * 9), "range 0 to 1"),
+    (flame_files.TEMPLATE, obj(uv=b"vt 0.1 1\n" * 8), "ft refers to number 8"),
+    (flame_files.TEMPLATE, obj(corner=b"1//1"), "holds something that is no number"),
+    (flame_files.TEMPLATE, obj(corner=b"1"), "no triangles"),
+    (flame_files.TEMPLATE, obj(corner=b"1/99999999999999999999"), "far too large"),
+    (flame_files.TEMPLATE, obj([[0, 1, 2, 3]]), "no triangles"),
+    (flame_files.TEMPLATE, obj([]), "no triangles"),
+    (flame_files.TEMPLATE, obj([[i + 2, i + 1, i] for i in range(7)]), "not those of the model"),
+    (flame_files.TEMPLATE, obj([[0, 1, 2]] * 6), "not those of the model"),
+    (flame_files.TEMPLATE, b"f 1/1 1/1 1/1\n" * 400_000, "more triangles than the model"),
+    (flame_files.TEMPLATE, b"vt 0 0\n" * 400_000, "more texture coordinates"),
+    (flame_files.TEMPLATE, b"#" * (9 << 20), "more than 8 MiB"),
 ]
 
 
@@ -152,7 +152,7 @@ def test_companions(number, pickles, refused, tmp_path):
 
 def test_mediapipe(pickles, refused, tmp_path):
     (tmp_path / "generic_model.pkl").write_bytes(pickle.dumps(pickles.tiny(), 4))
-    path = tmp_path / flame_parts.MEDIAPIPE
+    path = tmp_path / flame_files.MEDIAPIPE
     ids = np.arange(105)
     for content, words in (
         (points((105,)), "landmark_indices is missing"),
@@ -168,8 +168,8 @@ def test_mediapipe(pickles, refused, tmp_path):
 
 def test_a_good_template_and_masks(pickles, tmp_path):
     (tmp_path / "generic_model.pkl").write_bytes(pickle.dumps(pickles.tiny(), 4))
-    (tmp_path / flame_parts.TEMPLATE).write_bytes(obj())
-    (tmp_path / flame_parts.MASKS).write_bytes(packed({"face": np.array([0, 3])}))
+    (tmp_path / flame_files.TEMPLATE).write_bytes(obj())
+    (tmp_path / flame_files.MASKS).write_bytes(packed({"face": np.array([0, 3])}))
     found = flame.load(tmp_path)
     np.testing.assert_array_equal(found.uv_faces, found.faces)
     np.testing.assert_array_equal(np.flatnonzero(found.masks["face"]), [0, 3])

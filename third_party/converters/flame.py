@@ -16,21 +16,10 @@ import numpy as np
 
 from third_party.converters import flame_parts
 from third_party.converters.checked import indices, numbers, table
+from third_party.converters.flame_files import VERSIONS, model_file
 from third_party.converters.unpickle import BadFile, load_pickle
 from zero1a_jax.types import FlameModel
 
-# What one official download holds; the first of a line is the one that is meant.
-DOWNLOADS = (
-    {
-        "generic_model.pkl": "flame2020",
-        "female_model.pkl": "flame2020_female",
-        "male_model.pkl": "flame2020_male",
-    },
-    {"flame2023.pkl": "flame2023", "flame2023_no_jaw.pkl": "flame2023_no_jaw"},
-    {"flame2023_Open.pkl": "flame2023_open"},
-    {"FLAME_NEUTRAL.pkl": ""},  # smplx's name for any of them
-)
-VERSIONS = {name: version for download in DOWNLOADS for name, version in download.items()}
 VERTICES, FACES, JOINTS = 5023, 9976, 5
 IDENTITY, COLUMNS = 300, 400  # of shapedirs in the complete files
 SHORT_IDENTITY, SHORT_COLUMNS = 10, 20  # in files that hold less
@@ -41,7 +30,7 @@ ROOTS = (-1, 2**32 - 1)
 def load(path: str | os.PathLike) -> FlameModel:
     """Reads a FLAME model from its .pkl, or with all its companions from a folder.
 
-    A folder may hold, besides one model of DOWNLOADS: flame_static_embedding.pkl,
+    A folder may hold, besides one model of flame_files.DOWNLOADS: flame_static_embedding.pkl,
     flame_dynamic_embedding.npy, landmark_embedding_with_eyes.npy, mediapipe_landmark_embedding.npz,
     FLAME_masks.pkl and head_template_mesh.obj. A .pkl alone has no landmarks, masks or UVs (None).
 
@@ -57,23 +46,13 @@ def load(path: str | os.PathLike) -> FlameModel:
     """
     path = Path(path)
     folder = path if path.is_dir() else None
-    file = path if folder is None else _model_file(folder)
+    file = path if folder is None else model_file(folder)
     content = load_pickle(file)
     try:
         model = _model(content, VERSIONS.get(file.name, ""))
     except BadFile as error:
         raise BadFile(f"{file}: {error}") from error
     return model if folder is None else flame_parts.add(model, folder)
-
-
-def _model_file(folder: Path) -> Path:
-    found = [[name for name in download if (folder / name).is_file()] for download in DOWNLOADS]
-    firsts = [names[0] for names in found if names]
-    if not firsts:
-        raise FileNotFoundError(f"{folder} holds no FLAME model; expected one of {', '.join(VERSIONS)}")
-    if len(firsts) > 1:
-        raise ValueError(f"{folder} holds several FLAME models ({', '.join(firsts)}): keep one")
-    return folder / firsts[0]
 
 
 def _model(content: Any, version: str) -> FlameModel:

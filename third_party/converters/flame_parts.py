@@ -9,15 +9,10 @@ from typing import Any
 import numpy as np
 
 from third_party.converters.checked import indices, numbers, table
+from third_party.converters.flame_files import DYNAMIC, MASKS, MEDIAPIPE, STATIC, TEMPLATE, WITH_EYES
 from third_party.converters.unpickle import BadFile, load_npy, load_npz, load_pickle
 from zero1a_jax.types import FlameModel
 
-STATIC = "flame_static_embedding.pkl"
-DYNAMIC = "flame_dynamic_embedding.npy"
-WITH_EYES = "landmark_embedding_with_eyes.npy"  # static and dynamic in one; used where those are missing
-MEDIAPIPE = "mediapipe_landmark_embedding.npz"
-MASKS = "FLAME_masks.pkl"
-TEMPLATE = "head_template_mesh.obj"
 INNER, ROWS, CONTOUR, MEDIAPIPE_POINTS = 51, 79, 17, 105
 FACE_MESH = 478  # points of MediaPipe's face mesh, irises included
 MAX_TEMPLATE = 8 << 20  # bytes
