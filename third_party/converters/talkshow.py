@@ -22,12 +22,12 @@ BODY, WIDTH = 21, 265
 JAW, JOINTS, EXPRESSION = slice(0, 3), slice(12, 12 + 3 * BODY), slice(165, 265)
 
 
-def load(path: str | os.PathLike, *, flame_version: str = "unknown") -> Motion:
-    """Reads a motion of T frames at 30 a second.
+def load(path: str | os.PathLike, *, fps: float = FPS, flame_version: str = "unknown") -> Motion:
+    """Reads a motion of T frames at `fps` a second.
 
     From a .pkl: shape [T, 300] (betas, repeated), expression [T, 100], jaw, neck, eyes, global rotation and
     translation in the world of the clip's camera. From a .npy: expression, jaw and neck alone; the rest is 0
-    and the shape has one coefficient. `flame_version` says whose coefficients they are; no such file does.
+    and the shape has one coefficient. No such file says `fps` or `flame_version` (whose coefficients they are).
 
     Raises:
       FileNotFoundError: there is no such file.
@@ -40,7 +40,7 @@ def load(path: str | os.PathLike, *, flame_version: str = "unknown") -> Motion:
         flame = _network(content) if is_array else _clip(table(content, "motion of SHOW"))
     except BadFile as error:
         raise BadFile(f"{path}: {error}") from error
-    return Motion(flame=flame, camera=None, fps=FPS, flame_version=flame_version)
+    return Motion(flame=flame, camera=None, fps=fps, flame_version=flame_version)
 
 
 def _clip(content: dict) -> FlameParams:
