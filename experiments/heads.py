@@ -43,10 +43,17 @@ def load_motion(
 ) -> Motion:
     """A motion for `model` from any file that this project reads.
 
-    Those of drive.load_motion, whose arguments and errors these are, and .pkl of SHOW and .npy of TalkSHOW
-    (at 30 frames a second unless `fps` says else).
+    Those of drive.load_motion, whose arguments and errors these are; .pkl of SHOW and .npy of TalkSHOW (at 30
+    frames a second unless `fps` says else). ARKit's shapes drive heads without such names by what they do to
+    the embedded head.
     """
-    if Path(path).suffix.lower() not in (".pkl", ".npy"):
+    suffix = Path(path).suffix.lower()
+    if suffix in (".pkl", ".npy"):
+        motion = talkshow.load(path, fps=fps or talkshow.FPS)
+    elif suffix == ".csv" and not model.expression_names:
+        recording = drive.read_livelink(path, fps=fps or 60.0)
+        matrix = drive.arkit_matrix(recording.names, flame_room.procedural_head(), model)
+        motion = drive.livelink_motion(recording, model, matrix=matrix)
+    else:
         return drive.load_motion(path, model, shape=shape, fps=fps, expression=expression, root=root)
-    motion = talkshow.load(path, fps=fps or talkshow.FPS)
     return drive.retarget(motion, model, shape=shape, expression=expression, root=root)

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from experiments import checks, heads, playback
+from experiments import checks, heads, playback, poses
 from experiments import config as config_module
 from third_party.converters import flame_files
 from zero1a_jax import outputs
@@ -109,3 +109,18 @@ def test_motions_of_show(folder, reference_path):
         assert foreign.fps == 50 and not foreign.flame.expression.any() and foreign.flame.neck.any()
     npz = reference_path("flame/drivers/gaussianavatars_flame_param.npz")
     assert heads.load_motion(npz, head, shape=np.zeros(300)).fps == 25
+
+
+@pytest.mark.parity
+def test_recordings_and_demo_poses_of_arkit_drive_a_nameless_head(folder, reference_path):
+    head = heads.load(folder)
+    motion = heads.load_motion(reference_path("flame/drivers/livelink.csv"), head, shape=np.zeros(300))
+    assert motion.flame_version == head.version and motion.fps == 60
+    assert (
+        np.isfinite(motion.flame.expression).all()
+        and motion.flame.expression.any()
+        and motion.flame.jaw.any()
+    )
+    smile = [name for name, _, _ in poses.SHOWN].index("smile")
+    assert np.abs(poses.expression(head, smile).expression).max() > 0.3
+    assert not np.asarray(poses.expression(head, 0).expression).any()

@@ -27,7 +27,7 @@ def load(path: str | os.PathLike, *, fps: float = FPS, flame_version: str = "unk
 
     From a .pkl: shape [T, 300] (betas, repeated), expression [T, 100], jaw, neck, eyes, global rotation and
     translation in the world of the clip's camera. From a .npy: expression, jaw and neck alone; the rest is 0
-    and the shape has one coefficient. No such file says `fps` or `flame_version` (whose coefficients they are).
+    and the shape has one coefficient. No file says `fps` or `flame_version` (whose coefficients they are).
 
     Raises:
       FileNotFoundError: there is no such file.
