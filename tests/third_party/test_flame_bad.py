@@ -134,7 +134,7 @@ COMPANIONS = [
     (flame_files.TEMPLATE, obj([[i + 2, i + 1, i] for i in range(7)]), "not those of the model"),
     (flame_files.TEMPLATE, obj([[0, 1, 2]] * 6), "not those of the model"),
     (flame_files.TEMPLATE, b"f 1/1 1/1 1/1\n" * 400_000, "more triangles than the model"),
-    (flame_files.TEMPLATE, b"vt 0 0\n" * 400_000, "more texture coordinates"),
+    (flame_files.TEMPLATE, b"vt 0 0\n" * 400_000, "more texture points"),
     (flame_files.TEMPLATE, b"#" * (9 << 20), "more than 8 MiB"),
 ]
 

@@ -36,6 +36,14 @@ def selections(p):
     return b"](" + few + b"q\x01" + many + b"q\x02" + made * 100 + b"e"
 
 
+def empty_matrices(p):
+    """Matrices without columns, whose long list of pointers is gone through again and again."""
+    pieces = dict(data=p.numbers(np.zeros(0)), indices=p.numbers(np.zeros(0, "<i4")))
+    kept = p.numbers(np.zeros((1 << 20) + 1, "<i4")) + b"q\x01"
+    state = p.mapping(_shape=p.group(p.number(0), p.number(1 << 20)), **pieces, indptr=b"h\x01")
+    return b"](" + kept + (p.name("scipy.sparse.csc", "csc_matrix") + b")\x81" + state + b"b") * 2000 + b"e"
+
+
 def dense_bombs(p):
     """Empty sparse matrices of modest size each."""
     zero = np.zeros(0)
@@ -195,6 +203,11 @@ HOSTILE = {
     "sparse bomb of one column": (
         lambda p: p.dump(p.sparse((1 << 39, 1), np.zeros(0), np.zeros(0, "<i4"), np.zeros(2, "<i4"))),
         "far more bytes",
+    ),
+    "many empty matrices": (lambda p: p.dump(empty_matrices(p)), "far more bytes"),
+    "a long name of a type": (
+        lambda p: p.dump(p.call(p.name("numpy", "dtype"), p.data(b"f8" * (1 << 20)))),
+        "a bytes",
     ),
     "many dense matrices": (lambda p: p.dump(dense_bombs(p)), "far more bytes"),
     "sparse index outside": (

@@ -57,7 +57,7 @@ def entries(data: bytes | mmap) -> dict[str, Entry]:
 
 def content(data: bytes | mmap, entry: Entry, limits: Limits) -> bytes:
     """The unpacked bytes of an entry. Raises BadFile where they are damaged or more than was announced."""
-    limits.spend(entry.size)
+    limits.spend(entry.size + entry.packed)
     piece = data[entry.start : entry.start + entry.packed]
     if entry.deflated:
         unpacker = zlib.decompressobj(-15)

@@ -120,17 +120,18 @@ def _template(file: Path, model: FlameModel) -> dict[str, Any]:
         raise BadFile(f"it has more than {MAX_TEMPLATE >> 20} MiB")
     coordinates: list[list[float]] = []
     corners: list[list[list[int]]] = []
-    for number, line in enumerate(file.read_bytes().splitlines(), 1):
-        kind, *words = line.split()[:5] or [b""]
-        try:
-            if kind == b"vt":
-                coordinates.append([float(word) for word in words[:2]])
-            elif kind == b"f":
-                corners.append([[int(part) for part in word.split(b"/")[:2]] for word in words])
-        except ValueError as error:
-            raise BadFile(f"line {number} holds something that is no number") from error
-        if len(corners) > len(model.faces) or len(coordinates) > 3 * len(model.faces):
-            raise BadFile("it has more triangles than the model, or more texture coordinates than corners")
+    with open(file, "rb") as lines:
+        for number, line in enumerate(lines, 1):
+            kind, *words = line.split(None, 5)[:5] or [b""]
+            try:
+                if kind == b"vt":
+                    coordinates.append([float(word) for word in words[:2]])
+                elif kind == b"f":
+                    corners.append([[int(part) for part in word.split(b"/", 2)[:2]] for word in words])
+            except ValueError as error:
+                raise BadFile(f"line {number} holds something that is no number") from error
+            if len(corners) > len(model.faces) or len(coordinates) > 3 * len(model.faces):
+                raise BadFile("it has more triangles than the model, or more texture points than corners")
     if {len(pair) for pair in coordinates} != {2}:
         raise BadFile("it has no texture coordinates, or some of other than two numbers")
     if {(len(face), *map(len, face)) for face in corners} != {(3, 2, 2, 2)}:

@@ -39,7 +39,10 @@ class Limits:
             raise BadFile(f"it takes more than {MAX_STEPS} operations, which no file of arrays needs")
 
     def spend(self, count: int) -> None:
-        """Counts bytes before they are made; raises BadFile where a file makes far more than it holds."""
+        """Counts bytes before they are made or gone through: a file may name the same ones often.
+
+        Raises BadFile where that is far more than the file holds.
+        """
         self._bytes -= count
         if self._bytes < 0:
             raise BadFile("it unpacks to far more bytes than it holds")
@@ -89,8 +92,8 @@ def short(thing: Any) -> str:
 
 
 def text_of(thing: Any) -> Any:
-    """Python 2's strings, which arrive as bytes, as text; other things as they are."""
-    return thing.decode("latin1") if type(thing) is bytes else thing
+    """Python 2's short strings, which arrive as bytes, as text; other things as they are."""
+    return thing.decode("latin1") if type(thing) is bytes and len(thing) <= 1000 else thing
 
 
 def put(target: dict, key: Any, value: Any) -> None:

@@ -160,7 +160,7 @@ class Sparse(_Keyed):
         if any(part.ndim != 1 for part in (data, indices, starts)):
             raise BadFile("the parts of a sparse matrix are no lists of numbers")
         lines, length = shape if self._by_rows else shape[::-1]
-        limits.spend(size + 8 * 4 * len(data))
+        limits.spend(size + 8 * 4 * (len(data) + len(indices) + len(starts)))
         indices, starts = indices.astype(np.int64), starts.astype(np.int64)
         if len(starts) != lines + 1 or starts[0] != 0 or (np.diff(starts) < 0).any():
             raise BadFile("the index pointers of a sparse matrix are out of order")
@@ -191,9 +191,9 @@ class Selection(_Keyed):
         size = extent(shape, source.dtype.itemsize)
         if size != chosen.size * source.dtype.itemsize:
             raise BadFile(f"a selection of {chosen.size} elements cannot have the shape {short(shape)}")
+        limits.spend(size + source.size * source.dtype.itemsize + 16 * chosen.size)
         if chosen.size and (chosen.min() < 0 or chosen.max() >= source.size):
             raise BadFile("a selection takes elements that are not there")
-        limits.spend(size + source.size * source.dtype.itemsize)
         return source.ravel()[chosen.ravel().astype(np.int64)].reshape(shape)
 
 

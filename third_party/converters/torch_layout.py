@@ -158,6 +158,7 @@ def _load_from_bytes(arguments: tuple, limits: Limits) -> Any:
     """A storage inside a pickle: a small file of the old layout."""
     if len(arguments) != 1 or type(arguments[0]) is not bytes:
         raise BadFile("a tensor is made in a way that torch does not write")
+    limits.spend(len(arguments[0]))
     storage = read_old(arguments[0], limits)
     if not isinstance(storage, Storage):
         raise BadFile("a tensor is made in a way that torch does not write")
