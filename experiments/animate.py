@@ -3,7 +3,8 @@
   python -m experiments.animate --avatar=runs/quickstart --motion=demo --out=demo.mp4
   python -m experiments.animate --avatar=runs/quickstart --motion=face.csv --out=face.mp4
 
-Motions: "demo" (turns, blinks, smiles), a Live Link Face .csv, a FLAME or VHAP .npz or a folder of those.
+Motions: "demo" (turns, blinks, smiles), a Live Link Face .csv, a FLAME or VHAP .npz or a folder of those, a
+.pkl of SHOW or .npy of TalkSHOW. An avatar on FLAME needs --flame=FOLDER.
 """
 
 from __future__ import annotations
@@ -21,11 +22,17 @@ class Options:
     avatar: str = option(
         "", "Folder of a finished run, or its export folder, or the triangle-space .ply in it."
     )
-    motion: str = option("demo", "demo, a Live Link Face .csv, or a FLAME / VHAP .npz or folder of them.")
+    flame: str = option("", "Folder of the FLAME model that the avatar was made on; else the embedded head.")
+    motion: str = option(
+        "demo",
+        "demo, a Live Link Face .csv, a FLAME / VHAP .npz or folder of them, SHOW's .pkl, TalkSHOW's .npy.",
+    )
     out: str = option("", "The video to write: .mp4, .mov or .mkv.")
     size: int = option(256, "Side of the frames in pixels.", low=32, high=2048)
     fps: float = option(25.0, "Frames a second of the video; motions are resampled to it.", low=1, high=240)
-    motion_fps: float = option(0.0, "The file's own rate; 0 = 60 for .csv, 25 for .npz.", low=0, high=1000)
+    motion_fps: float = option(
+        0.0, "The file's own rate; 0 = 60 for .csv, 25 for .npz, 30 for .pkl and .npy.", low=0, high=1000
+    )
     smooth: int = option(1, "Frames of the moving average; odd, 1 = none.", low=1, high=99)
     expression: str = option(
         "match",
@@ -51,19 +58,19 @@ def main(options: Options) -> None:
     import jax
     import numpy as np
 
-    from experiments import playback, poses
+    from experiments import heads, playback, poses
     from zero1a_jax import drive, outputs
     from zero1a_jax.flame import frame_target
     from zero1a_jax.geometry import portrait_camera
     from zero1a_jax.outputs import report
 
-    loaded = playback.load(options.avatar)
+    loaded = playback.load(options.avatar, options.flame)
     target = frame_target(loaded.model, loaded.avatar.shape)
     if options.motion == "demo":
         parts = [f(loaded.model, target, options.size) for f in (poses.expressions, poses.turntable)]
         cameras, flame = poses.joined(parts)
     else:
-        motion = drive.load_motion(
+        motion = heads.load_motion(
             options.motion, loaded.model, shape=loaded.avatar.shape, fps=options.motion_fps or None,
             expression=options.expression, root=options.root,  # type: ignore[arg-type]
         )  # fmt: skip

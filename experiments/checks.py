@@ -12,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from experiments import config as config_module
 from experiments import workdir
 from experiments.config import Config
+from third_party.converters import flame_files
 
 SYNTHETIC = "synthetic:"
 MAX_PIXELS = 64_000_000
@@ -22,6 +23,8 @@ def problems(config: Config) -> list[str]:
     found = config_module.problems(config)
     if config.input.image:
         found += image_problems(config.input.image)
+    if config.input.flame:
+        found += flame_problems(Path(config.input.flame))
     for path in config.input.motions:
         if not Path(path).exists():
             found.append(f"There is no motion at {path}: check --motions.")
@@ -58,6 +61,20 @@ def image_problems(image: str) -> list[str]:
         return [f"{path} is damaged or incomplete ({error}): use another copy."]
     if width * height > MAX_PIXELS:
         return [f"{path} has more than {MAX_PIXELS // 10**6} megapixels: reduce it first."]
+    return []
+
+
+def flame_problems(folder: Path) -> list[str]:
+    """Whether `folder` has a FLAME model and the landmarks that fitting needs; the files are not read yet."""
+    if not folder.is_dir():
+        return [f"The FLAME folder {folder} does not exist: check --flame."]
+    try:
+        flame_files.model_file(folder)
+    except (FileNotFoundError, ValueError) as error:
+        return [f"{error}: check --flame."]
+    missing = flame_files.unfit(folder)
+    if missing:
+        return [f"{folder} lacks {' and '.join(missing)}, which fitting a portrait needs: check --flame."]
     return []
 
 

@@ -30,6 +30,9 @@ class Input:
     assets: str = option(
         "", "Folder with face_landmarker.task; without it the variable ZERO1A_ASSETS, else the embedded net."
     )
+    flame: str = option(
+        "", "Folder with a FLAME model and its landmark files (see BUILD.md); else the embedded head."
+    )
     motions: tuple[str, ...] = option((), "Driving files for the real samples; else seeded sequences. [D]")
     size: int = option(128, "Side of the working frames in pixels; the miniature was trained at 128.", low=32)
     background: str = option("white", "Background of the dataset: white, black or #rrggbb. [D]")

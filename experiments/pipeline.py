@@ -15,14 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import load_file
 
-from experiments import assemble, checkpoint, checks, dry, example, logs, parallel, train, workdir
+from experiments import assemble, checkpoint, checks, dry, example, heads, logs, parallel, train, workdir
 from experiments import config as config_module
 from experiments import finish as finish_module
 from experiments.assemble import Parts, Progress
 from experiments.config import Config
 from experiments.programs import Programs
-from zero1a_jax import diffusion, drive, preprocess, rasterizer
-from zero1a_jax.flame.procedural import procedural_head
+from zero1a_jax import diffusion, preprocess, rasterizer
 from zero1a_jax.image import losses
 from zero1a_jax.types import FlameModel, FlameParams, Portrait
 
@@ -32,12 +31,12 @@ def run(config: Config) -> int:
     seconds: dict[str, float] = {}
     begin = time.monotonic()
     devices = jax.local_devices()
-    model = procedural_head()
     folder = Path(config.runner.workdir)
     if (folder / "metrics.json").is_file():
         report_paths(folder)
         return 0
     try:
+        model = heads.load(config.input.flame)
         if config.runner.dry_run:
             print(dry.describe(config, model, devices))
             return 0
@@ -48,7 +47,8 @@ def run(config: Config) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     seconds["portrait and parts"] = time.monotonic() - begin
-    environment = workdir.describe(config, [f"{d.platform}: {d.device_kind}" for d in devices], hashes(parts))
+    kinds = [f"{d.platform}: {d.device_kind}" for d in devices]
+    environment = workdir.describe(config, kinds, hashes(config))
     workdir.create(config, environment, portrait=_npz(assemble.portrait_arrays(portrait)))
     return train_run(config, parts, folder, devices, seconds)
 
@@ -165,14 +165,16 @@ def perceptual(config: Config) -> Callable:
 
 def load_motion(path: str, model: FlameModel, portrait: Portrait) -> FlameParams:
     """A driving file for the portrait's identity, without its camera and its place in the world."""
-    motion = drive.load_motion(path, model, shape=portrait.flame.shape, root="drop")
+    motion = heads.load_motion(path, model, shape=portrait.flame.shape, root="drop")
     return motion.flame
 
 
-def hashes(parts: Parts) -> dict[str, str]:
-    """SHA-256 of the shipped files that the run depends on."""
+def hashes(config: Config) -> dict[str, str]:
+    """SHA-256 of the shipped files that the run depends on, and of a head model that the user gave."""
     folder = Path(str(_assets()))
-    return {path.name: workdir.digest(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    files += [heads.file(config.input.flame)] if config.input.flame else []
+    return {path.name: workdir.digest(path) for path in files}
 
 
 def profiler(config: Config, folder: Path) -> Callable[[int], None]:

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import heads
 from zero1a_jax import avatar as avatar_room
-from zero1a_jax import flame as flame_room
 from zero1a_jax import outputs, rasterizer
 from zero1a_jax.types import Array, Avatar, Camera, FlameModel, FlameParams
 
@@ -31,17 +31,19 @@ class Loaded(NamedTuple):
     meta: dict[str, Any]
 
 
-def load(folder: str | Path) -> Loaded:
-    """Reads an export folder, or the folder of a finished run, and finds the head that it was made on.
+def load(folder: str | Path, flame: str = "") -> Loaded:
+    """Reads an export folder, or the folder of a finished run, with the head that it was made on.
+
+    `flame` is the folder of a FLAME model; without it the head is the embedded one.
 
     Raises:
-      FileNotFoundError: no export there. ValueError: damaged, or made on a head that is not at hand.
+      FileNotFoundError: no export there. ValueError: damaged, or made on another head.
     """
     folder = Path(folder)
     if (folder / "export").is_dir():
         folder = folder / "export"
     avatar, meta = outputs.load_avatar(folder)
-    model = flame_room.procedural_head()
+    model = heads.load(flame)
     outputs.check_model(avatar, meta, model)
     return Loaded(padded(avatar), model, meta)
 

@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from zero1a_jax import drive
 from zero1a_jax import flame as flame_room
 from zero1a_jax.geometry import portrait_camera
 from zero1a_jax.types import Array, Camera, FlameModel, FlameParams
 
-# Name, ARKit weights, jaw rotation in radians for heads without such names.
+# Name, ARKit weights, jaw rotation in radians for heads without such names and without landmarks.
 SHOWN: tuple[tuple[str, dict[str, float], float], ...] = (
     ("neutral", {}, 0.0),
     ("blink", {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}, 0.0),
@@ -41,6 +42,10 @@ def expression(model: FlameModel, index: int) -> FlameParams:
         if name in model.expression_names:
             values[model.expression_names.index(name)] = weight
     named = "jawOpen" in model.expression_names
+    if weights and not model.expression_names and model.mediapipe_indices is not None:
+        matrix = drive.arkit_matrix(list(weights), flame_room.procedural_head(), model)
+        driven = np.array(list(weights.values()), np.float32) @ matrix
+        return params.replace(expression=jnp.asarray(driven[:-3]), jaw=jnp.asarray(driven[-3:]))
     rotation = np.array([0.0 if named else jaw, 0.0, 0.0], np.float32)
     return params.replace(expression=jnp.asarray(values), jaw=jnp.asarray(rotation))
 

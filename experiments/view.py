@@ -18,7 +18,8 @@ class Options:
     avatar: str = option(
         "", "Folder of a finished run, or its export folder, or the triangle-space .ply in it."
     )
-    motion: str = option("demo", "What the Play box plays: demo, .csv, .npz; empty for none.")
+    flame: str = option("", "Folder of the FLAME model that the avatar was made on; else the embedded head.")
+    motion: str = option("demo", "What the Play box plays: demo, .csv, .npz, .pkl, .npy; empty for none.")
     port: int = option(8080, "Port on 127.0.0.1.", low=1024, high=65535)
     fps: float = option(25.0, "Frames a second.", low=1, high=240)
 
@@ -30,18 +31,18 @@ def main(options: Options) -> None:
 
     import numpy as np
 
-    from experiments import playback, poses
+    from experiments import heads, playback, poses
     from zero1a_jax import drive
     from zero1a_jax.flame import frame_target, zero_params
     from zero1a_jax.outputs import viewer
 
-    loaded = playback.load(options.avatar)
+    loaded = playback.load(options.avatar, options.flame)
     target = np.asarray(frame_target(loaded.model, loaded.avatar.shape))
     sequence = None
     if options.motion == "demo":
         sequence = poses.expressions(loaded.model, target, 128).flame
     elif options.motion:
-        motion = drive.load_motion(options.motion, loaded.model, shape=loaded.avatar.shape, root="drop")
+        motion = heads.load_motion(options.motion, loaded.model, shape=loaded.avatar.shape, root="drop")
         sequence = drive.resample(motion, options.fps).flame
     print(f"open http://127.0.0.1:{options.port} (Ctrl-C ends)")
     viewer.serve(

@@ -59,6 +59,12 @@ def reference():
 
 
 @pytest.fixture(scope="session")
+def reference_path():
+    """Where a file of the reference folder lies: `reference_path("flame/variants/py3_proto4.pkl")`."""
+    return fixture_path
+
+
+@pytest.fixture(scope="session")
 def reference_model():
     """Makes the reference head: `reference_model(shapes, dtype)`."""
     assets = load_npz("flame/expected_assets.npz")

@@ -44,6 +44,7 @@ def pictures(tmp_path_factory):
         (["--image=good.png", "stray"], "Stray argument 'stray'"),
         (["--image=good.png", "--motions=none.csv"], "There is no motion at none.csv"),
         (["--image=good.png", "--flagfile=none.flags"], "none.flags"),
+        (["--image=good.png", "--flame=nowhere"], "The FLAME folder nowhere does not exist"),
         (["--image=good.png", "--assets=nowhere"], "The assets folder nowhere does not exist"),
     ],
     ids=lambda value: value if isinstance(value, str) else value[-1],

@@ -93,8 +93,8 @@ def arkit_expression(names: Sequence[str], weights: np.ndarray, model: FlameMode
     """
     if not model.expression_names:
         raise ValueError(
-            f"the head model {model.version} has no ARKit-named expressions; give livelink_motion a "
-            "`matrix`, or drive the embedded head"
+            f"the head model {model.version} has no ARKit-named expressions; give livelink_motion the "
+            "`matrix` of arkit_matrix, or drive the embedded head"
         )
     column = {name.lower(): i for i, name in enumerate(names)}
     out = np.zeros((len(weights), np.shape(model.expression_basis)[2]), np.float32)
@@ -124,7 +124,8 @@ def livelink_motion(
     Args:
       recording: what `read_livelink` returned.
       model: whose expressions are driven; its shape coefficients are left at 0.
-      matrix: [K, E], recorded weights to expression coefficients, for models without ARKit names.
+      matrix: [K, E], recorded weights to expression coefficients, for models without ARKit names; or
+        [K, E + 3] with the jaw's rotation behind them, as `arkit_matrix` makes it.
       signs: factors of yaw, pitch and roll.
       gain: factor of all weights.
 
@@ -136,17 +137,20 @@ def livelink_motion(
     weights = gain * _resampled(grid, recording.seconds, recording.weights)
     angles = _resampled(grid, recording.seconds, recording.rotations).reshape(count, 3, 3) * np.asarray(signs)
     expressions = np.shape(model.expression_basis)[2]
+    jaw = np.zeros((count, 0), np.float32)
     if matrix is None:
         expression = arkit_expression(recording.names, weights, model)
-    elif np.shape(matrix) != (weights.shape[1], expressions):
+    elif np.shape(matrix) not in ((weights.shape[1], expressions), (weights.shape[1], expressions + 3)):
         raise ValueError(f"matrix has shape {np.shape(matrix)}; expected {(weights.shape[1], expressions)}")
     else:
-        expression = np.asarray(weights @ matrix, np.float32)
+        driven = np.asarray(weights @ matrix, np.float32)
+        expression, jaw = driven[:, :expressions], driven[:, expressions:]
     turned = Rotation.from_euler("YXZ", angles.reshape(-1, 3)).as_rotvec()
     turned = turned.reshape(count, 3, 3).astype(np.float32)
     zeros = np.zeros((count, 3), np.float32)
+    jaw = jaw if jaw.size else zeros.copy()
     shape = np.zeros((count, np.shape(model.shape_basis)[2]), np.float32)
-    flame = FlameParams(shape, expression, zeros, turned[:, 0], zeros.copy(), turned[:, 1:], zeros.copy())
+    flame = FlameParams(shape, expression, zeros, turned[:, 0], jaw, turned[:, 1:], zeros.copy())
     return Motion(flame, None, recording.fps, model.version)
 
 

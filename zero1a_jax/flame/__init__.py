@@ -4,7 +4,7 @@ from zero1a_jax.flame.landmarks import contour_row, landmarks68, landmarks_drawn
 from zero1a_jax.flame.model import forward, frame_target, shaped_template, zero_params
 from zero1a_jax.flame.pncc import pncc
 from zero1a_jax.flame.procedural import procedural_head
-from zero1a_jax.flame.teeth import add_teeth
+from zero1a_jax.flame.teeth import add_teeth, lip_rings
 
 __all__ = [
     "add_teeth",
@@ -14,6 +14,7 @@ __all__ = [
     "landmarks68",
     "landmarks_drawn",
     "landmarks_mediapipe",
+    "lip_rings",
     "pncc",
     "procedural_head",
     "shaped_template",

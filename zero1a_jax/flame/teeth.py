@@ -16,6 +16,9 @@ _MIDDLE = (COUNT - 1) // 2  # diagonals of the strips turn around here
 # Blocks of 15 vertices, in order: upper root, lower root, upper edge, lower edge, then at the back
 # upper root, upper edge, lower root, lower edge.
 _IS_UPPER = (True, False, True, False, True, True, False, False)
+# Rows of the 51 landmarks along the outer lips, from the subject's left corner to the right.
+_UPPER_LIP = [37, 36, 35, 34, 33, 32, 31]
+_LOWER_LIP = [37, 38, 39, 40, 41, 42, 31]
 _UV_ROWS = (3, 2, 0, 1, 3, 4, 6, 5)
 # Strips between two blocks: (first, second, reversed winding, diagonals swapped).
 _STRIPS = ((0, 2, False, False), (4, 5, True, False), (5, 2, True, True), (3, 1, False, True),
@@ -57,6 +60,28 @@ def _texture() -> np.ndarray:
 
 def _append(array: np.ndarray | None, more: np.ndarray) -> np.ndarray | None:
     return None if array is None else np.concatenate([array, more]).astype(array.dtype)
+
+
+def lip_rings(model: FlameModel) -> tuple[np.ndarray, np.ndarray]:
+    """The upper and lower ring [15] of `add_teeth` for a head that has iBUG's landmarks.
+
+    The vertices nearest to equal steps along the outer lips' landmarks on the template, from the subject's
+    left corner of the mouth to the right; the corners belong to both. GaussianAvatars has hand-made lists
+    for FLAME instead. Host only. Raises ValueError where the model has no landmark embedding.
+    """
+    if model.landmark_faces is None or model.landmark_barycentrics is None:
+        raise ValueError("this FlameModel has no landmark_faces; load it with its landmark embedding files")
+    template = np.asarray(model.template)
+    corners = template[np.asarray(model.faces)[np.asarray(model.landmark_faces)]]
+    points = np.einsum("lk,lkc->lc", np.asarray(model.landmark_barycentrics), corners)
+    rings = []
+    for line in (points[_UPPER_LIP], points[_LOWER_LIP]):
+        reached = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
+        steps = np.linspace(0.0, reached[-1], COUNT)
+        along = np.stack([np.interp(steps, reached, axis) for axis in line.T], 1)
+        away = np.linalg.norm(template[None] - along[:, None], axis=-1)
+        rings.append(away.argmin(1))
+    return rings[0], rings[1]
 
 
 def add_teeth(model: FlameModel, upper_ring: np.ndarray, lower_ring: np.ndarray) -> FlameModel:
