@@ -75,12 +75,11 @@ def _with_absent(table: jax.Array) -> jax.Array:
 
 
 def _fetch(table, ids, block, step, unroll):
-    """Entries step..step+unroll-1 of every lane: FIELDS arrays [unroll, B] and their rows in the table."""
+    """Entries step..step+unroll-1 of every lane [FIELDS, unroll, B] and their rows in the table."""
     at = step + jnp.arange(unroll, dtype=jnp.int32)[:, None]
     owner = ids.at[jnp.minimum(block.starts + at, ids.shape[0] - 1)].get(mode="promise_in_bounds")
     owner = jnp.where(at < block.counts, owner, table.shape[0] - 1)
-    rows = table.at[owner].get(mode="promise_in_bounds")
-    return tuple(rows[..., i] for i in range(FIELDS)), owner
+    return jnp.moveaxis(table.at[owner].get(mode="promise_in_bounds"), -1, 0).reshape(-1), owner
 
 
 def _alpha(fields, block):
@@ -114,7 +113,7 @@ def _walk(table, ids, block, unroll, carry, advance):
 
     def step(state):
         at, _, carry, fetched = state
-        carry, transmittance = advance(carry, *fetched)
+        carry, transmittance = advance(carry, fetched[0].reshape(FIELDS, unroll, -1), fetched[1])
         going_on = jnp.max(jnp.where(at + unroll < block.counts, transmittance, 0.0)) > MIN_TRANSMITTANCE
         # The next parameters travel in the loop's state: fetched within the step, they would be fetched
         # again for every array that uses them.
@@ -187,13 +186,16 @@ def backward(
     lies behind, dL/dsigma = alpha / (1 - alpha) R - h. Sums over pixels are matrix products.
     """
     blocks, _ = _blocks(lists, origins, plan.lanes)
-    remaining = jnp.sum(output * cotangent, 1, keepdims=True)
-    pixels = jnp.concatenate([cotangent, remaining], 1).reshape(-1, (CHANNELS + 1) * PIXELS)
-    polynomials = jnp.asarray(_polynomials(), table.dtype)
+    pixels = cotangent.reshape(-1, CHANNELS * PIXELS)
+    remaining = jnp.sum(output * cotangent, 1)
+    polynomials, ones = jnp.asarray(_polynomials(), table.dtype), jnp.ones((1, TILE), table.dtype)
     padded, lanes, unroll = _with_absent(table), plan.lanes, plan.backward
 
+    def row(pixels, i):
+        return pixels[i * TILE : (i + 1) * TILE]
+
     def through(gradient, block):
-        *values, by_alpha, remaining = pixels[block.tile].T.reshape(CHANNELS + 1, PIXELS, lanes)
+        *values, by_alpha = pixels[block.tile].T.reshape(CHANNELS, PIXELS, lanes)
         by_value = jnp.stack(values, 1)  # [PIXELS, 4, B]
 
         def advance(carry, fields, owner):
@@ -209,14 +211,15 @@ def backward(
                 slope = alpha[u] / (1 - alpha[u]) * remaining - own[u]
                 slopes.append(jnp.where((weights[u] > 0) & (raw[u] <= MAX_ALPHA), slope, 0.0))
             moments = (polynomials @ jnp.concatenate(slopes, 1)).reshape(6, unroll, lanes)
-            shares = jnp.concatenate([w[:, None] * by_value for w in weights], 1)
-            shares = (polynomials[:1] @ shares.reshape(PIXELS, -1)).reshape(unroll, 4, lanes)
+            # Rows of the tile are added up as they are made, so that a dot sees an eighth of the products.
+            shares = [sum(row(w, i)[:, None] * row(by_value, i) for i in range(TILE)) for w in weights]
+            shares = (ones @ jnp.concatenate(shares, 1).reshape(TILE, -1)).reshape(unroll, -1, lanes)
             moments = _about(fields[0] - block.x - TILE / 2, fields[1] - block.y - TILE / 2, moments)
             rows = jnp.stack([*moments, *jnp.moveaxis(shares, 1, 0)], -1).reshape(-1, FIELDS)
             gradient = gradient.at[owner.reshape(-1)].add(rows, mode="promise_in_bounds")
             return (transmittance, remaining, gradient), transmittance
 
-        carry = (jnp.ones((PIXELS, lanes), table.dtype), remaining, gradient)
+        carry = (jnp.ones((PIXELS, lanes), table.dtype), remaining[block.tile].T, gradient)
         return _walk(padded, lists.ids, block, unroll, carry, advance)[2], None
 
     sums, _ = lax.scan(through, jnp.zeros_like(padded), blocks)

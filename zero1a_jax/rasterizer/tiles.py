@@ -103,25 +103,17 @@ def _bits(size: int) -> int:
 
 
 def depth_order(depth: jax.Array, visible: jax.Array) -> jax.Array:
-    """Indices from near to far, ties by index, the invisible last, [N] int32.
-
-    A radix sort whose digits and indices share one uint32: on a CPU a sort with a separate payload is
-    four times slower. Positive floats order like their bits.
-    """
-    size = depth.shape[0]
-    index_bits = _bits(size)
+    """Indices from near to far, ties by index, the invisible last, [N] int32."""
+    # Positive floats order like their bits.
     key = lax.bitcast_convert_type(jnp.where(visible, depth, jnp.inf), jnp.uint32)
-    index = jnp.arange(size, dtype=jnp.uint32)
-    mask = np.uint32((1 << index_bits) - 1)
-
-    def by_digit(key: jax.Array, shift: int) -> jax.Array:
-        packed = lax.sort(((key >> shift) << index_bits) | index, is_stable=False)
-        return (packed & mask).astype(jnp.int32)
-
-    order = by_digit(key, 0)
-    for shift in range(32 - index_bits, 31, 32 - index_bits):
-        order = order[by_digit(key[order], shift)]
-    return order
+    index = jnp.arange(depth.shape[0], dtype=jnp.uint32)
+    if jax.default_backend() != "cpu":
+        return lax.sort((key, index), num_keys=1, is_stable=True)[1].astype(jnp.int32)
+    # On a CPU a sort with a separate payload is four times slower: key and index share one integer.
+    with jax.enable_x64(True):
+        pair = lax.bitcast_convert_type(jnp.stack([index, key], 1), jnp.uint64)
+        pair = lax.bitcast_convert_type(lax.sort(pair, is_stable=False), jnp.uint32)
+    return pair[:, 0].astype(jnp.int32)
 
 
 def _cumsum(values: jax.Array, block: int = 512) -> jax.Array:
@@ -172,8 +164,9 @@ def tile_lists(splats: Splats, box: Boxes, grid: Grid, capacity: int) -> tuple[L
             return jnp.pad(ids, (0, capacity - size)), edges
 
         if on_cpu and capacity >= 4096:  # a generous capacity shall not cost more than it must
-            few = capacity // 4
-            ids, edges = lax.cond(total <= few, lambda: fill(few), lambda: fill(capacity))
+            sizes = [capacity * eighths // 8 for eighths in (2, 4, 5, 6, 8)]
+            wanted = jnp.sum(total > jnp.array(sizes[:-1]))
+            ids, edges = lax.switch(wanted, [lambda size=size: fill(size) for size in sizes])
         else:
             ids, edges = fill(capacity)
         return Lists(ids, edges[:-1], edges[1:] - edges[:-1]), jnp.maximum(total - capacity, 0)
