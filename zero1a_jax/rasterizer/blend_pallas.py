@@ -1,7 +1,7 @@
 """Front-to-back compositing and its gradient as Pallas kernels: NVIDIA from Hopper on, and TPU.
 
-Same contract as blend_xla, tiles of another size. The mathematics (`step_forward`, `step_backward`) and
-the walk along a tile's list are written once; a staging decides where pixels live and how parameters come:
+Same contract as blend_xla, tiles of another size. The mathematics (blend_steps) and the walk along a
+tile's list are written once; a staging decides where pixels live and how parameters come:
 
 - Mosaic GPU: 16x16 pixels a tile, one warpgroup of 128 threads, a sum over pixels is a warpgroup's.
 - Mosaic TPU: 32x32 pixels a tile, which as (8, 128) fill one vector register; sums over pixels of eight
@@ -19,7 +19,6 @@ only a device's own compiler can refuse.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -31,11 +30,11 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 from jax.experimental.pallas import tpu as pltpu
 
-from zero1a_jax.rasterizer.blend_xla import MAX_ALPHA, MIN_ALPHA, MIN_TRANSMITTANCE
+from zero1a_jax.rasterizer.blend_steps import SHAPE_FIELDS, row_gradient, step_backward, step_forward
+from zero1a_jax.rasterizer.blend_xla import MIN_TRANSMITTANCE
 from zero1a_jax.rasterizer.tiles import Lists
 
 LINE = 128  # floats a line of a chunk, which holds whole entries: a TPU register's lanes
-SHAPE_FIELDS = 6  # x, y, l00, l01, l11, log opacity; what follows in a table's row are values to composite
 _ABSENT = np.float32(-1e4)  # log opacity past a list's end
 
 
@@ -52,75 +51,6 @@ class Plan(NamedTuple):
 GPU = Plan("gpu", 16, (16, 16))
 TPU = Plan("tpu", 32, (8, 128))
 INTERPRETED = TPU._replace(interpret=True)
-
-
-def _alpha(entry, x, y):
-    """Alpha before it is clipped, and what its gradient needs: dx, dy, u, v."""
-    dx, dy = x - entry[0], y - entry[1]
-    u = entry[2] * dx + entry[3] * dy
-    v = entry[4] * dy
-    return jnp.exp(entry[5] - (u * u + v * v)), dx, dy, u, v
-
-
-def _weigh(raw, transmittance):
-    """Clipped alpha, weight, and the transmittance behind.
-
-    The transmittance goes on falling behind the last Gaussian that is drawn, so that nothing follows.
-    """
-    alpha = jnp.where(raw >= MIN_ALPHA, jnp.minimum(raw, MAX_ALPHA), 0.0)
-    after = transmittance * (1 - alpha)
-    return alpha, jnp.where(after > MIN_TRANSMITTANCE, alpha * transmittance, 0.0), after
-
-
-def step_forward(
-    entry: list[jax.Array], x: jax.Array, y: jax.Array, transmittance: jax.Array, sums: tuple[jax.Array, ...]
-) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    """Draws one Gaussian on the pixels of a tile.
-
-    Args: entry, 6 + C scalars of its row of the table; x, y pixel centres, transmittance so far and 1 + C
-    sums of weight times values and 1, all arrays of one shape. Returns transmittance and sums behind it.
-    """
-    raw, *_ = _alpha(entry, x, y)
-    _, weight, transmittance = _weigh(raw, transmittance)
-    *values, alpha = sums
-    drawn = (total + weight * value for total, value in zip(values, entry[SHAPE_FIELDS:], strict=True))
-    return transmittance, (*drawn, alpha + weight)
-
-
-def step_backward(
-    entry: list[jax.Array],
-    x: jax.Array,
-    y: jax.Array,
-    transmittance: jax.Array,
-    remaining: jax.Array,
-    cotangents: list[jax.Array],
-) -> tuple[jax.Array, jax.Array, tuple[jax.Array, ...]]:
-    """The gradient of `step_forward`, front to back as well.
-
-    Args: as there; remaining: what the pixel still receives, weight times (cotangent . values), summed from
-    this Gaussian on; cotangents of the C values and of alpha. Returns transmittance, remaining, and 6 + C
-    arrays whose sums over all pixels `_gradient` turns into the gradient of the row.
-    """
-    raw, dx, dy, u, v = _alpha(entry, x, y)
-    alpha, weight, transmittance = _weigh(raw, transmittance)
-    *by_value, gain = cotangents
-    for value, cotangent in zip(entry[SHAPE_FIELDS:], by_value, strict=True):
-        gain = gain + value * cotangent
-    own = weight * gain
-    remaining = remaining - own
-    drawn = (weight > 0) & (raw <= MAX_ALPHA)
-    slope = jnp.where(drawn, alpha / (1 - alpha) * remaining - own, 0.0)  # by the falloff u*u + v*v
-    by_u, by_v = slope * u, slope * v
-    shape = (by_u, by_v, by_u * dx, by_u * dy, by_v * dy, slope)
-    return transmittance, remaining, (*shape, *(weight * cotangent for cotangent in by_value))
-
-
-def _gradient(table: jax.Array, sums: jax.Array) -> jax.Array:
-    """The gradient of each row of the table from its sums over pixels and tiles, both [M, 6 + C]."""
-    l00, l01, l11 = table.T[2:5]
-    u, v, u_dx, u_dy, v_dy, slope = sums.T[:SHAPE_FIELDS]
-    mean = [-2 * l00 * u, -2 * (l01 * u + l11 * v)]
-    return jnp.stack([*mean, 2 * u_dx, 2 * u_dy, 2 * v_dy, -slope, *sums.T[SHAPE_FIELDS:]], 1)
 
 
 class _Chunks(NamedTuple):
@@ -350,8 +280,7 @@ def _forward_tpu(chunks: _Chunks, fields: int, plan: Plan) -> jax.Array:
 
 def _backward_tpu(chunks: _Chunks, pixels: jax.Array, fields: int, plan: Plan) -> tuple[jax.Array, jax.Array]:
     def body(first, rows, pixels, gradient, visited, slots, arrived, terms, chunk_rows, sent):
-        def put(_, line, column, term):
-            del line
+        def put(_chunk, _line, column, term):
             terms[pl.ds(column, 1)] = jnp.sum(term, 0, keepdims=True)
 
         def end_line(line):
@@ -418,4 +347,4 @@ def backward(
     # What was not visited holds anything: it goes to a row of its own, with the entries of no list.
     owner = jnp.where((chunks.place < visited[chunks.tile])[:, None], chunks.owner, size)
     sums = jnp.zeros((size + 1, fields), jnp.float32).at[owner].add(rows, mode="promise_in_bounds")
-    return _gradient(table, sums[:size].astype(table.dtype))
+    return row_gradient(table, sums[:size].astype(table.dtype))
