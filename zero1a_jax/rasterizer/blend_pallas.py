@@ -127,9 +127,9 @@ def _walk(stage: _Stage, advance: Callable, carry: tuple) -> tuple[jax.Array, tu
 
     # Whatever ends the loop, one more chunk is on its way than was used, and its arrival is awaited.
     stage.fetch(jnp.minimum(stage.first, stage.last), stage.first & 1)
-    at, _, *carry = lax.while_loop(unfinished, step, (stage.first, jnp.float32(1), *carry))
+    at, _, *final = lax.while_loop(unfinished, step, (stage.first, jnp.float32(1), *carry))
     stage.wait(at & 1)
-    return at - stage.first, tuple(carry)
+    return at - stage.first, tuple(final)
 
 
 def _entries(slots: Any, slot: jax.Array, line: jax.Array, fields: int) -> Iterator[list[jax.Array]]:
@@ -144,7 +144,7 @@ def _forward_tile(stage: _Stage, plan: Plan, fields: int) -> tuple[jax.Array, ..
 
     def advance(_, slot, carry):
         def draw(line, carry):
-            transmittance, *sums = carry
+            transmittance, sums = carry[0], carry[1:]
             for entry in _entries(stage.slots, slot, line, fields):
                 transmittance, sums = step_forward(entry, x, y, transmittance, sums)
             return (transmittance, *sums)
@@ -171,12 +171,15 @@ def _backward_tile(stage: _Stage, plan: Plan, fields: int, pixels: list[jax.Arra
 
     def advance(at, slot, carry):
         def pull(line, carry):
+            transmittance, remaining = carry
             for i, entry in enumerate(_entries(stage.slots, slot, line, fields)):
-                *carry, terms = step_backward(entry, x, y, *carry, cotangents)
+                transmittance, remaining, terms = step_backward(
+                    entry, x, y, transmittance, remaining, cotangents
+                )
                 for field, term in enumerate(terms):
                     out.put(at, line, i * _width(fields) + field, term)
             out.end_line(line)
-            return tuple(carry)
+            return transmittance, remaining
 
         carry = lax.fori_loop(0, plan.lines, pull, carry)
         out.end_chunk(at)
