@@ -1,5 +1,7 @@
 """Against float64 reference renderings and gradients (gsplat's semantics); any sizes."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,12 +11,18 @@ from zero1a_jax import rasterizer
 from zero1a_jax.types import Camera, Gaussians
 
 FIELDS = ("means", "log_scales", "quats", "sh", "opacity_logits")
+# Interpreted, Pallas takes its time to compile: one case of it belongs to the fast suite.
+CASES = [
+    pytest.param(
+        *case, marks=[] if case[0] == "xla" or case == ("pallas", "small", True) else pytest.mark.slow
+    )
+    for case in itertools.product(("xla", "pallas"), ("small", "head"), (False, True))
+]
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("antialiased", [False, True])
-@pytest.mark.parametrize("name", ["small", "head"])
-def test_images_and_gradients(reference, name, antialiased):
+@pytest.mark.parametrize(("implementation", "name", "antialiased"), CASES)
+def test_images_and_gradients(reference, name, antialiased, implementation):
     truth = reference(f"rasterizer_{name}.npz")
     matrix = truth["intrinsics"]
     focal = np.stack([matrix[:, 0, 0], matrix[:, 1, 1]], 1)
@@ -23,7 +31,8 @@ def test_images_and_gradients(reference, name, antialiased):
 
     def loss(gaussians, background, world_to_camera):
         camera = Camera(world_to_camera, jnp.asarray(focal), jnp.asarray(matrix[:, :2, 2]), height, width)
-        out = rasterizer.render(gaussians, camera, background=background, antialiased=antialiased)
+        options = {"antialiased": antialiased, "implementation": implementation}
+        out = rasterizer.render(gaussians, camera, background=background, **options)
         images = (out.rgb, out.alpha, out.depth)
         return sum(jnp.sum(c * v) for c, v in zip(cotangents, images, strict=True)), (images, out.overflow)
 

@@ -9,11 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zero1a_jax.rasterizer import blend_xla
 from zero1a_jax.rasterizer.harmonics import COEFFICIENTS
 from zero1a_jax.rasterizer.project import project
-from zero1a_jax.rasterizer.tiles import TILE, Grid, boxes, count, tile_lists
-from zero1a_jax.rasterizer.vjp import composite
+from zero1a_jax.rasterizer.tiles import Grid, boxes, count, tile_lists
+from zero1a_jax.rasterizer.vjp import composite, tile_size
 from zero1a_jax.types import Camera, Gaussians, Render
 
 NEAR = 0.01  # metres
@@ -41,9 +40,12 @@ def render(
         follows from its K of 1, 4, 9 or 16.
       camera: OpenCV cameras with leading axes *B (none, or any), one image size.
       background: [3], or [*B, 3] colours behind the Gaussians.
-      capacity: how many intersections of a Gaussian with an 8x8 tile each camera has room for; static.
-        None takes `default_capacity`. See `suggest_capacity`.
-      implementation: "auto" or "xla" (today the same).
+      capacity: how many intersections of a Gaussian with a tile (8x8 pixels; Pallas: 16x16 on a GPU,
+        32x32 on a TPU) each camera has room for; static. What suffices for small tiles suffices for
+        large ones. None takes `default_capacity`. See `suggest_capacity`.
+      implementation: "xla" runs anywhere; "pallas" on NVIDIA GPUs of compute capability 9.0 or newer and
+        on TPUs, and, interpreted and slow, on a CPU; "auto" takes Pallas where the default device
+        compiles it, and logs its choice.
       screen_offset: [*B, N, 2] pixels, added to the projected means. Zeros, whose gradient is the
         screen-space gradient that density control needs.
       antialiased: scales opacity by sqrt(det before / det after the 0.3 px^2 blur), as Mip-Splatting.
@@ -60,8 +62,7 @@ def render(
     Source: Kerbl et al. 2023, with gsplat's constants: alpha is at most 0.99, below 1/255 it is skipped,
     and the Gaussian that would bring the transmittance to 1e-4 or less ends the pixel.
     """
-    if implementation not in ("auto", "xla"):
-        raise ValueError(f"implementation {implementation!r} is unknown; use 'auto' or 'xla'.")
+    grid = Grid(camera.height, camera.width, tile_size(implementation))
     batch = _check(gaussians, camera)
     gaussians, camera = jax.tree.map(jnp.asarray, (gaussians, camera))
     size = gaussians.means.shape[0]
@@ -77,6 +78,7 @@ def render(
     if size == 0:
         return _empty(camera, background, batch)
     options = {"capacity": int(capacity), "antialiased": antialiased, "near": near}
+    options |= {"grid": grid, "implementation": implementation}
     function = functools.partial(_render_one, gaussians, **options)
     for _ in batch:
         function = jax.vmap(function)
@@ -100,20 +102,26 @@ def default_capacity(size: int, height: int, width: int) -> int:
 
 
 def count_intersections(
-    gaussians: Gaussians, camera: Camera, *, antialiased: bool = False, near: float = NEAR
+    gaussians: Gaussians,
+    camera: Camera,
+    *,
+    implementation: str = "xla",
+    antialiased: bool = False,
+    near: float = NEAR,
 ) -> jax.Array:
     """The capacity that `render` needs to draw everything, [*B] int32. Exact and jittable.
 
-    Arguments are those of `render`. Counts pairs of a Gaussian and a tile of 8x8 pixels within the box in
-    which its alpha reaches 1/255; saturates at 2^31 - 1.
+    Arguments are those of `render`. Counts pairs of a Gaussian and a tile within the box in which its alpha
+    reaches 1/255; saturates at 2^31 - 1. The 8x8 tiles of "xla", the default, need the most: what suffices
+    for them suffices for every implementation.
     """
+    grid = Grid(camera.height, camera.width, tile_size(implementation))
     batch = _check(gaussians, camera)
     gaussians, camera = jax.tree.map(jnp.asarray, (gaussians, camera))
     if gaussians.means.shape[0] == 0:
         return jnp.zeros(batch, jnp.int32)
 
     def one(camera: Camera) -> jax.Array:
-        grid = Grid(camera.height, camera.width)
         return count(boxes(*project(gaussians, camera, near=near, antialiased=antialiased), grid), grid)
 
     for _ in batch:
@@ -121,13 +129,14 @@ def count_intersections(
     return one(camera)
 
 
-_count = jax.jit(count_intersections, static_argnames=("antialiased", "near"))
+_count = jax.jit(count_intersections, static_argnames=("implementation", "antialiased", "near"))
 
 
 def suggest_capacity(
     gaussians: Gaussians,
     camera: Camera,
     *,
+    implementation: str = "xla",
     antialiased: bool = False,
     near: float = NEAR,
     margin: float = 1.25,
@@ -137,7 +146,7 @@ def suggest_capacity(
     For the host's loop, as it reads the count back from the device: not inside jit. Powers of two keep
     the number of compilations small while the scene grows.
     """
-    needed = _count(gaussians, camera, antialiased=antialiased, near=near)
+    needed = _count(gaussians, camera, implementation=implementation, antialiased=antialiased, near=near)
     return max(4096, 1 << math.ceil(math.log2(max(1.0, margin * int(needed.max(initial=1))))))
 
 
@@ -160,20 +169,28 @@ def _check(gaussians: Gaussians, camera: Camera) -> tuple[int, ...]:
 
 
 def _render_one(
-    gaussians: Gaussians, camera: Camera, offset: jax.Array, *, capacity: int, antialiased: bool, near: float
+    gaussians: Gaussians,
+    camera: Camera,
+    offset: jax.Array,
+    *,
+    capacity: int,
+    antialiased: bool,
+    near: float,
+    grid: Grid,
+    implementation: str,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """One camera: [CHANNELS, H, W] sums, radii [N] and overflow []."""
-    grid = Grid(camera.height, camera.width)
+    """One camera: [blend_xla.CHANNELS, H, W] sums, radii [N] and overflow []."""
     splats, extent = project(gaussians, camera, offset, near=near, antialiased=antialiased)
     # Which tile a Gaussian is on is not differentiable; say so, or its sorts would be traced twice.
     fixed = jax.tree.map(jax.lax.stop_gradient, splats)
     box = boxes(fixed, extent, grid)
     lists, overflow = tile_lists(fixed, box, grid, capacity)
-    sums = composite(jnp.stack(splats, 1), lists, jnp.asarray(grid.origins()), "xla")
-    image = sums.reshape(grid.rows, grid.columns, blend_xla.CHANNELS, TILE, TILE).transpose(2, 0, 3, 1, 4)
-    image = image.reshape(blend_xla.CHANNELS, grid.rows * TILE, grid.columns * TILE)
+    sums = composite(jnp.stack(splats, 1), lists, jnp.asarray(grid.origins()), implementation)
+    tile = grid.tile
+    image = sums.reshape(grid.rows, grid.columns, -1, tile, tile).transpose(2, 0, 3, 1, 4)
+    image = image.reshape(-1, grid.rows * tile, grid.columns * tile)
     radii = jnp.where(box.visible, extent.radius, 0.0)
-    return image[:, : camera.height, : camera.width], radii, overflow
+    return image[:, : grid.height, : grid.width], radii, overflow
 
 
 def _empty(camera: Camera, background: jax.Array, batch: tuple[int, ...]) -> Render:

@@ -16,7 +16,7 @@ from jax.custom_batching import sequential_vmap
 
 from zero1a_jax.rasterizer.project import Extent, Splats
 
-TILE = 8  # pixels; 16 evaluates 18 times as many pairs as contribute
+TILE = 8  # pixels, on a CPU; 16 evaluates 18 times as many pairs as contribute
 _EMPTY = np.uint32(0xFFFFFFFF)
 
 
@@ -25,16 +25,17 @@ class Grid(NamedTuple):
 
     height: int
     width: int
+    tile: int = TILE  # pixels; kernels for other devices want larger ones
 
     @property
     def rows(self) -> int:
         """How many tiles high."""
-        return -(-self.height // TILE)
+        return -(-self.height // self.tile)
 
     @property
     def columns(self) -> int:
         """How many tiles wide."""
-        return -(-self.width // TILE)
+        return -(-self.width // self.tile)
 
     @property
     def tiles(self) -> int:
@@ -44,7 +45,7 @@ class Grid(NamedTuple):
     def origins(self) -> np.ndarray:
         """[tiles, 2] float32, the pixel coordinates (x, y) of each tile's upper left corner."""
         index = np.arange(self.tiles)
-        return (np.stack([index % self.columns, index // self.columns], 1) * TILE).astype(np.float32)
+        return (np.stack([index % self.columns, index // self.columns], 1) * self.tile).astype(np.float32)
 
 
 class Boxes(NamedTuple):
@@ -80,8 +81,8 @@ def boxes(splats: Splats, extent: Extent, grid: Grid) -> Boxes:
         # Pixel centres lie at +0.5; clip before the cast, which is undefined beyond int32.
         low = jnp.clip(jnp.ceil(middle - half - 0.5), 0, size).astype(jnp.int32)
         high = jnp.clip(jnp.floor(middle + half + 0.5), 0, size).astype(jnp.int32)
-        first = low // TILE
-        return first, jnp.where(high > low, -(-high // TILE) - first, 0)
+        first = low // grid.tile
+        return first, jnp.where(high > low, -(-high // grid.tile) - first, 0)
 
     left, columns = span(splats.x, extent.variance_x, grid.width)
     top, rows = span(splats.y, extent.variance_y, grid.height)
@@ -132,11 +133,11 @@ def _starts(needed: jax.Array, capacity: int, tiles: int) -> jax.Array:
     return lax.scan(lambda c, n: (jnp.minimum(c + n, capacity), c), jnp.zeros((), jnp.int32), needed)[1]
 
 
-def _reaches(ellipse: jax.Array, left: jax.Array, top: jax.Array) -> jax.Array:
+def _reaches(ellipse: jax.Array, left: jax.Array, top: jax.Array, tile: int) -> jax.Array:
     """Whether the ellipse of alpha 1/255 meets the tile's rectangle of pixel centres, per slot."""
     x, y, l00, l01, l11, reach = ellipse.T
     near_x, near_y = left + 0.5 - x, top + 0.5 - y
-    far_x, far_y = near_x + (TILE - 1), near_y + (TILE - 1)
+    far_x, far_y = near_x + (tile - 1), near_y + (tile - 1)
     inside = (near_x <= 0) & (far_x >= 0) & (near_y <= 0) & (far_y >= 0)
     # Outside, the minimum lies on the nearer vertical or the nearer horizontal edge.
     edge_x = jnp.where(jnp.abs(near_x) < jnp.abs(far_x), near_x, far_x)
@@ -196,8 +197,8 @@ def _fill(
     column = left + slot - start - row * columns
     row = top + row
     ellipse = jnp.stack([*splats[:5], box.reach], 1).at[owner].get(mode="clip")
-    left, top = (column * TILE).astype(jnp.float32), (row * TILE).astype(jnp.float32)
-    keep = (slot < total) & _reaches(ellipse, left, top)
+    left, top = (column * grid.tile).astype(jnp.float32), (row * grid.tile).astype(jnp.float32)
+    keep = (slot < total) & _reaches(ellipse, left, top, grid.tile)
     tile = jnp.where(keep, row * grid.columns + column, grid.tiles)
     return _sort_by_tile(tile, rank, owner, order, grid.tiles)
 

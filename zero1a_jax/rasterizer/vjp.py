@@ -11,10 +11,13 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from absl import logging
 from jax.custom_batching import custom_vmap
 
-from zero1a_jax.rasterizer import blend_xla
-from zero1a_jax.rasterizer.tiles import Lists
+from zero1a_jax.rasterizer import blend_pallas, blend_xla
+from zero1a_jax.rasterizer.tiles import TILE, Lists
+
+IMPLEMENTATIONS = ("auto", "xla", "pallas")
 
 _MAX_FOLDED = 4096  # tiles; beyond, a CPU pays for fresh memory more than it gains, and batches are cut
 
@@ -53,12 +56,46 @@ def _foldable(kernel: Callable) -> Callable:
     return folded
 
 
+def _pallas_plan() -> blend_pallas.Plan | None:
+    """How this process's default device runs the Pallas kernels; None where it cannot."""
+    backend = jax.default_backend()
+    if backend in ("cpu", "tpu"):
+        return blend_pallas.INTERPRETED if backend == "cpu" else blend_pallas.TPU
+    # An AMD device's capability reads gfx942, and others have none.
+    major = str(getattr(jax.local_devices()[0], "compute_capability", "")).partition(".")[0]
+    return blend_pallas.GPU if major.isdigit() and int(major) >= 9 else None
+
+
+@functools.cache  # the choice is logged once
+def _choose(implementation: str) -> blend_pallas.Plan | None:
+    """The plan of the Pallas kernels, or None for blend_xla."""
+    if implementation not in IMPLEMENTATIONS:
+        raise ValueError(f"implementation {implementation!r} is unknown; use one of {IMPLEMENTATIONS}.")
+    chosen = None if implementation == "xla" else _pallas_plan()
+    if implementation == "pallas" and chosen is None:
+        raise ValueError(
+            "implementation 'pallas' needs a TPU, an NVIDIA GPU of compute capability 9.0 or newer, or a CPU "
+            f"(interpreted); the default device is {jax.local_devices()[0].device_kind}. Use 'auto' or 'xla'."
+        )
+    if implementation == "auto":
+        chosen = None if chosen == blend_pallas.INTERPRETED else chosen
+        name = f"Pallas kernels for {chosen.target.upper()}" if chosen else "jax.numpy (XLA)"
+        logging.info("Rasterizer on %s: %s.", jax.default_backend(), name)
+    return chosen
+
+
 @functools.cache
-def _xla() -> Callable:
+def _differentiable(implementation: str) -> Callable:
+    chosen = _choose(implementation)
+
     def forward_kernel(table, lists, origins):
+        if chosen:
+            return blend_pallas.forward(table, lists, origins, chosen)
         return blend_xla.forward(table, lists, origins, blend_xla.plan(origins.shape[0]))
 
     def backward_kernel(table, lists, origins, output, cotangent):
+        if chosen:
+            return blend_pallas.backward(table, lists, origins, output, cotangent, chosen)
         return blend_xla.backward(table, lists, origins, output, cotangent, blend_xla.plan(origins.shape[0]))
 
     forward, backward = _foldable(forward_kernel), _foldable(backward_kernel)
@@ -75,12 +112,17 @@ def _xla() -> Callable:
     return composite
 
 
+def tile_size(implementation: str) -> int:
+    """Pixels a side of the tiles that this implementation composites; raises where it cannot run."""
+    chosen = _choose(implementation)
+    return chosen.tile if chosen else TILE
+
+
 def composite(table: jax.Array, lists: Lists, origins: jax.Array, implementation: str) -> jax.Array:
     """Composites tiles; differentiable in the table.
 
-    Args: table [M, blend_xla.FIELDS]; lists of T tiles; origins [T, 2] pixels; implementation "xla".
-    Returns [T, blend_xla.CHANNELS, blend_xla.PIXELS].
+    Args: table [M, blend_xla.FIELDS]; lists of T tiles of `tile_size(implementation)`; origins [T, 2]
+    pixels; implementation "xla", "pallas" or "auto", which takes Pallas where the default device compiles
+    it. Returns [T, blend_xla.CHANNELS, pixels of a tile].
     """
-    if implementation != "xla":
-        raise ValueError(f"implementation {implementation!r} is unknown; use 'auto' or 'xla'.")
-    return _xla()(table, lists, origins)
+    return _differentiable(implementation)(table, lists, origins)
