@@ -48,8 +48,8 @@ def _basis(x: jax.Array, y: jax.Array, z: jax.Array, count: int) -> list[jax.Arr
 def columns(values: Array) -> tuple[jax.Array, ...]:
     """The columns of [N, C] as C vectors [N], with a gradient that a CPU computes column by column.
 
-    The gradient of indexing pads, that of lax.split concatenates, and XLA's CPU loops for these compute all that
-    leads to them once an element and without vector instructions. A dot they leave alone.
+    The gradient of indexing pads, that of lax.split concatenates, and XLA's CPU loops for these compute all
+    that leads to them once an element and without vector instructions. A dot they leave alone.
     """
     return tuple(row.reshape(-1) for row in jax.lax.split(values.T, (1,) * values.shape[1], axis=0))
 
