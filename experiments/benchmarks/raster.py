@@ -2,7 +2,7 @@
 
 On one core:       python -m experiments.benchmarks.raster --cores=1 --clock=cpu --peer=path/to/xla.py
 One core and two:  python -m experiments.benchmarks.raster --cores=1,2
-Plots and JSON:    add --out=FOLDER, and --growth=10000@256 for growth with Gaussians, pixels and cameras
+Plots and JSON:    add --report=FOLDER, and --growth=10000@256 for growth with Gaussians, pixels and cameras
 On a GPU:          SCIPY_ARRAY_API=1 python -m experiments.benchmarks.raster, with gsplat and splax installed
 
 Ratios come first: medians of calls that take turns in one process, on the same cores. A case is
@@ -37,14 +37,14 @@ _CLOCK = flags.DEFINE_enum(
 _CAMERAS = flags.DEFINE_integer("cameras", 4, "cameras of the batch that is compared with a loop; 0: none")
 _NAMES = flags.DEFINE_list("implementations", [], "xla, pallas; by default what the device compiles")
 _GROWTH = flags.DEFINE_string("growth", None, "a case that is varied in Gaussians, pixels and cameras")
-_OUT = flags.DEFINE_string("out", None, "a folder for report.html and results.json")
+_REPORT = flags.DEFINE_string("report", None, "a folder for report.html and results.json")
 _CORES = flags.DEFINE_list(
     "cores", [], "pin to so many cores; several numbers: a process for each, and a comparison with the first"
 )
 
 
 def main(argv: Sequence[str]) -> None:
-    """Prints the tables, and writes the report where --out is given."""
+    """Prints the tables, and writes the report where --report is given."""
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
     try:
@@ -61,14 +61,15 @@ def main(argv: Sequence[str]) -> None:
     if cores:
         pin(cores[0])
     memory.reuse_freed_memory()
-    jax.config.update("jax_enable_compilation_cache", False)  # or compile times would be those of a read
+    # Else compile times could be those of a read.
+    jax.config.update("jax_enable_compilation_cache", False)
     if _CLOCK.value == "cpu" and jax.default_backend() != "cpu":
         raise app.UsageError(f"--clock=cpu does not see the {jax.default_backend()} work; use --clock=wall.")
     clock = time.process_time if _CLOCK.value == "cpu" else time.perf_counter
     results = run(cases, growth, clock)
-    if _OUT.value:
-        raster_plots.write(_OUT.value, results)
-        print(f"written: {Path(_OUT.value) / 'report.html'} and results.json")
+    if _REPORT.value:
+        raster_plots.write(_REPORT.value, results)
+        print(f"written: {Path(_REPORT.value) / 'report.html'} and results.json")
 
 
 def run(cases: Sequence[Case], growth: Case | None, clock: Callable[[], float]) -> raster_report.Results:
@@ -140,9 +141,9 @@ def _compare_cores(cores: Sequence[int]) -> None:
     rows, first = [], {}
     for count in cores:
         with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(_OUT.value, f"cores{count}") if _OUT.value else Path(scratch)
+            folder = Path(_REPORT.value, f"cores{count}") if _REPORT.value else Path(scratch)
             command = [sys.executable, "-m", "experiments.benchmarks.raster", *sys.argv[1:]]
-            subprocess.run([*command, f"--cores={count}", f"--out={folder}"], check=True)
+            subprocess.run([*command, f"--cores={count}", f"--report={folder}"], check=True)
             records = json.loads((folder / "results.json").read_text())["records"]
         for record in records:
             case = Case(**record["case"])

@@ -30,6 +30,8 @@ def bars(groups: Mapping[str, Mapping[str, float]], unit: str, *, mark: float | 
         return _LABEL + value / longest * (_WIDTH - _LABEL - _ROOM)
 
     draw.text((_LABEL, 5), unit, fill=_SOFT, font=font)
+    if mark is not None:
+        draw.line((across(mark), _HEAD - 4, across(mark), height - 4), fill=_INK)
     y = _HEAD
     for name, group in groups.items():
         draw.text((8, y), name, fill=_INK, font=font)
@@ -41,9 +43,9 @@ def bars(groups: Mapping[str, Mapping[str, float]], unit: str, *, mark: float | 
                 draw.rectangle((_LABEL, y + 2, max(across(value), _LABEL + 1), y + _BAR - 3), fill=colour)
                 shown = f"{value:.3g}"
             start = across(value) if math.isfinite(value) else _LABEL
-            draw.text((start + 6, y), shown, fill=_INK, font=font)
+            place = (start + 6, y)
+            draw.rectangle(draw.textbbox(place, shown, font=font), fill="white")  # or the line crosses it
+            draw.text(place, shown, fill=_INK, font=font)
             y += _BAR
         y += _GAP
-    if mark is not None:
-        draw.line((across(mark), _HEAD - 4, across(mark), height - 4), fill=_INK)
     return np.asarray(image)

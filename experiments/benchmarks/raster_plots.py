@@ -105,7 +105,7 @@ def _growth(growth: Growth) -> list[report.Section]:
         blocks: list = [report.Table(*tables[axis], f"Scene {base.scene}, {fixed}; ratios to the first row.")]
         for title, unit, value, _ in _SUBJECTS:
             lines = _lines(records, axis, value)
-            blocks.append(report.Curves(lines, f"{title}: {unit.split(';')[0]}", axis))
+            blocks.append(report.Curves(lines, f"{title}: {unit.split(';')[0]}", axis, title))
         sections.append(report.Section(f"Growth with {axis}", blocks))
     if growth.cameras:
         lines = {}
@@ -115,7 +115,7 @@ def _growth(growth: Growth) -> list[report.Section]:
             lines[f"{name} batch"] = counts, [batch.batch_ms for batch in mine]
             lines[f"{name} loop"] = counts, [batch.loop_ms for batch in mine]
         caption = f"The gradient of {growth.cameras[0].case}, ms"
-        blocks = [report.Table(*tables["cameras"]), report.Curves(lines, caption, "cameras")]
+        blocks = [report.Table(*tables["cameras"]), report.Curves(lines, caption, "cameras", "ms")]
         sections.append(report.Section("Growth with cameras", blocks))
     return sections
 
