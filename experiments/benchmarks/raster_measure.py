@@ -113,7 +113,7 @@ def measure(
     peers: Sequence[raster_peers.Factory] = (),
 ) -> list[Record]:
     """A record for each case and implementation; all of them take turns, so that any two can be compared."""
-    prepared = [_prepare(case, name) for case in cases for name in names]
+    prepared = [_prepare(case, name, settings.clock) for case in cases for name in names]
     rivals = {case: [_rival(factory, p) for factory in peers] for case, p in _by_case(prepared).items()}
     calls: dict[Any, Callable] = {}
     for p in prepared:
@@ -136,10 +136,10 @@ def measure_batches(
     memory: dict[tuple[str, int], float] = {}
     for name in names:
         _, loss = _functions(camera, capacity, name)
-        single = compiled(jax.grad(loss), gaussians, camera)
+        single = compiled(jax.grad(loss), gaussians, camera, clock=settings.clock)
         for count in cameras:
             several = jax.tree.map(lambda x, count=count: jnp.stack([x] * count), camera)
-            batch = compiled(jax.grad(loss), gaussians, several)
+            batch = compiled(jax.grad(loss), gaussians, several, clock=settings.clock)
             calls[name, count, "batch"] = batch.call
             calls[name, count, "loop"] = lambda one=single.call, count=count: [one() for _ in range(count)]
             memory[name, count] = batch.temporaries_mb
@@ -168,7 +168,7 @@ def _functions(camera: Camera, capacity: int, implementation: str) -> tuple[Call
     return images, loss
 
 
-def _prepare(case: Case, implementation: str) -> _Prepared:
+def _prepare(case: Case, implementation: str, clock: Callable[[], float]) -> _Prepared:
     gaussians, camera = raster_scenes.build(case)
     capacity = rasterizer.suggest_capacity(gaussians, camera)
     images, loss = _functions(camera, capacity, implementation)
@@ -186,11 +186,13 @@ def _prepare(case: Case, implementation: str) -> _Prepared:
         return jnp.sum(blend(table, lists, origins) * weights)
 
     programs = {
-        "forward": compiled(images, gaussians, camera),
-        "gradient": compiled(jax.grad(loss), gaussians, camera),
-        "composite forward": compiled(blend, table, lists, origins),
+        "forward": compiled(images, gaussians, camera, clock=clock),
+        "gradient": compiled(jax.grad(loss), gaussians, camera, clock=clock),
+        "composite forward": compiled(blend, table, lists, origins, clock=clock),
         # The value keeps the forward pass alive, as in training.
-        "composite gradient": compiled(jax.value_and_grad(weighted), table, lists, origins, weights),
+        "composite gradient": compiled(
+            jax.value_and_grad(weighted), table, lists, origins, weights, clock=clock
+        ),
     }
     return _Prepared(case, implementation, capacity, gaussians, camera, programs)
 

@@ -52,7 +52,8 @@ def measure(clock: Callable[[], float], *, size: int | None = None, repeats: int
         size = 1 << (14 if jax.default_backend() == "cpu" else 22)
     factors = jnp.linspace(-1.0, -0.1, 2 * _CHAINS)
     start = jnp.linspace(0.0, 1.0, size)
-    programs = {f.__name__: raster_timing.compiled(f, start, factors).call for f in (_exps, _multiply_adds)}
+    kernels = (_exps, _multiply_adds)
+    programs = {f.__name__: raster_timing.compiled(f, start, factors, clock=clock).call for f in kernels}
     times = raster_timing.medians(programs, repeats=repeats, clock=clock)
     elements = 1e-6 * size * _ROUNDS
     multiply_add = times["_multiply_adds"] / (elements * _CHAINS * _DEPTH)
