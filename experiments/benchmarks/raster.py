@@ -12,6 +12,7 @@ figure is said in raster_measure.py and raster_roofline.py; what a peer's file m
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -92,25 +93,32 @@ def run(cases: Sequence[Case], growth: Case | None, clock: Callable[[], float]) 
     for record in records:
         for sentence in raster_report.agreement(record):
             print(sentence)
-    grown = raster_report.Growth()
-    if growth:
-        grown = grow(growth, names, settings)
-        for columns, rows in raster_report.grown(grown).values():
-            print(raster_report.text(columns, rows), flush=True)
+    grown = grow(growth, names, settings) if growth else raster_report.Growth()
     return raster_report.Results(machine(), settings.speed, records, batches, grown, notes)
 
 
 def grow(case: Case, names: Sequence[str], settings: raster_measure.Settings) -> raster_report.Growth:
-    """A quarter to four times the Gaussians, a quarter to twice the pixels a side, and 1 to 8 cameras."""
+    """A quarter to four times the Gaussians, a quarter to twice the pixels a side, and 1 to 8 cameras.
+
+    Prints a table for each axis as soon as it is measured.
+    """
     sizes = [max(1, int(case.size * factor)) for factor in (0.25, 0.5, 1, 2, 4)]
     sides = [max(1, int(case.pixels * factor)) for factor in (0.25, 0.5, 1, 2)]
-    return raster_report.Growth(
-        raster_measure.measure([case._replace(size=size) for size in dict.fromkeys(sizes)], names, settings),
-        raster_measure.measure(
+    axes: dict[str, Callable] = {
+        "gaussians": lambda: raster_measure.measure(
+            [case._replace(size=size) for size in dict.fromkeys(sizes)], names, settings
+        ),
+        "pixels": lambda: raster_measure.measure(
             [case._replace(pixels=side) for side in dict.fromkeys(sides)], names, settings
         ),
-        raster_measure.measure_batches(case, names, [1, 2, 4, 8], settings),
-    )
+        "cameras": lambda: raster_measure.measure_batches(case, names, [1, 2, 4, 8], settings),
+    }
+    growth = raster_report.Growth()
+    for axis, measure in axes.items():
+        growth = dataclasses.replace(growth, **{axis: measure()})
+        *_, (columns, rows) = raster_report.grown(growth).values()
+        print(raster_report.text(columns, rows), flush=True)
+    return growth
 
 
 def pin(cores: int) -> None:
