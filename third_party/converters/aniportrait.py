@@ -1,7 +1,8 @@
-"""AniPortrait's checkpoint folder to the parameters of zero1a_jax.diffusion. Reads .safetensors.
+"""AniPortrait's checkpoint folder to the parameters of zero1a_jax.diffusion.
 
 Every key of every file is used exactly once; a key that is missing, left over, or of the wrong size raises
-ValueError. PyTorch layouts: convolutions OIHW, linear [out, in]. Needs numpy and safetensors only.
+ValueError. PyTorch layouts: convolutions OIHW, linear [out, in]. Neither torch nor
+diffusers is needed: a .pth goes through the allow-list reader, which executes nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import re
 
 import numpy as np
 from safetensors.numpy import load_file
+
+from third_party.converters.unpickle import load_torch
 
 PARTS = {
     "reference": ("reference_unet",),
@@ -31,18 +34,26 @@ VAE_RENAMES = ((".to_q.", ".query."), (".to_k.", ".key."), (".to_v.", ".value.")
 
 
 def load(folder: str | pathlib.Path) -> dict:
-    """A folder with PART.safetensors for the six parts -> the parameter tree, float32 numpy arrays."""
+    """A folder with PART.safetensors or PART.pth for the six parts -> the parameter tree, float32 arrays.
+
+    Where a part has both, .safetensors is read. Raises ValueError for a part that is missing or damaged.
+    """
     folder = pathlib.Path(folder)
-    trees = {}
-    for part, names in PARTS.items():
-        tensors: dict[str, np.ndarray] = {}
-        for name in names:
-            file = folder / f"{name}.safetensors"
-            if not file.is_file():
-                raise ValueError(f"{file} is missing; an AniPortrait folder holds one .safetensors a part.")
-            tensors.update(load_file(file))
-        trees[part] = convert(part, tensors)
-    return trees
+    return {
+        part: convert(part, {key: value for name in names for key, value in _tensors(folder, name).items()})
+        for part, names in PARTS.items()
+    }
+
+
+def _tensors(folder: pathlib.Path, name: str) -> dict[str, np.ndarray]:
+    for suffix, read in ((".safetensors", load_file), (".pth", load_torch)):
+        file = folder / f"{name}{suffix}"
+        if file.is_file():
+            found = read(file)
+            if not isinstance(found, dict) or not all(isinstance(v, np.ndarray) for v in found.values()):
+                raise ValueError(f"{file} holds something else than named tensors.")
+            return found
+    raise ValueError(f"{folder / name} is missing; AniPortrait has a .safetensors or .pth for each part.")
 
 
 def convert(part: str, tensors: dict[str, np.ndarray]) -> dict:
