@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from zero1a_jax import rasterizer
-from zero1a_jax.rasterizer.project import project
+from zero1a_jax.rasterizer.project import Lens, project
 from zero1a_jax.types import Camera, Gaussians
 
 SIZE, HEIGHT, WIDTH, DEGREE, CAPACITY = 24, 28, 40, 1, 400
@@ -124,7 +124,7 @@ def test_antialiased_projection_of_degenerate_inputs_is_finite(make_scene):
     gaussians, camera, _, offset = _split(scene)
 
     def total(gaussians, camera):
-        splats, _ = project(gaussians, camera, offset, near=0.01, antialiased=True)
+        splats, _ = project(gaussians, camera, offset, lens=Lens(True, 0.01, np.inf, 0.0))
         return sum(jnp.sum(jnp.tanh(v)) for v in splats), splats
 
     gradients, splats = jax.jit(jax.grad(total, (0, 1), has_aux=True))(gaussians, camera)
