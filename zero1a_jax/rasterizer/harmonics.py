@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -42,18 +44,38 @@ def _basis(x: jax.Array, y: jax.Array, z: jax.Array, count: int) -> list[jax.Arr
     return values
 
 
+@jax.custom_vjp
+def columns(values: Array) -> tuple[jax.Array, ...]:
+    """The columns of [N, C] as C vectors [N], with a gradient that a CPU computes column by column.
+
+    The gradient of indexing pads, that of lax.split concatenates, and XLA's CPU loops for these compute all that
+    leads to them once an element and without vector instructions. A dot they leave alone.
+    """
+    return tuple(row.reshape(-1) for row in jax.lax.split(values.T, (1,) * values.shape[1], axis=0))
+
+
+def _from_columns(_: None, gradients: tuple[jax.Array, ...]) -> tuple[jax.Array]:
+    unit = jnp.eye(len(gradients), dtype=gradients[0].dtype)[:, None]
+    outer = functools.partial(jnp.matmul, precision="highest")
+    return (sum(outer(gradient[:, None], unit[i]) for i, gradient in enumerate(gradients)),)
+
+
+columns.defvjp(lambda values: (columns(values), None), _from_columns)
+
+
 def colours(sh: Array, means: Array, centre: Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Colours seen from a point: max(SH(direction) + 0.5, 0).
 
     Args: sh [N, K, 3] with K in 1, 4, 9, 16; means [N, 3] and centre [3] in one frame, the direction
     leads from the centre to the mean. Returns red, green and blue, [N] each.
     """
-    x, y, z = (means - centre).T
+    x, y, z = columns(means - centre)
     # A mean at the camera's centre has no direction; the floor keeps its gradient finite.
     inverse = jax.lax.rsqrt(jnp.maximum(x * x + y * y + z * z, 1e-24))
     basis = _basis(x * inverse, y * inverse, z * inverse, sh.shape[1])
+    weights = columns(sh.reshape(-1, 3 * len(basis)))  # of the first value red, green, blue, and so on
     red, green, blue = (
-        jnp.maximum(sum(value * sh[:, k, channel] for k, value in enumerate(basis)) + 0.5, 0.0)
-        for channel in range(3)
+        jnp.maximum(sum(value * w for value, w in zip(basis, weights[c::3], strict=True)) + 0.5, 0.0)
+        for c in range(3)
     )
     return red, green, blue

@@ -6,12 +6,13 @@ batches of 3x3 matrices.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from zero1a_jax.rasterizer.harmonics import colours
+from zero1a_jax.rasterizer.harmonics import colours, columns
 from zero1a_jax.types import Array, Camera, Gaussians
 
 BLUR = 0.3  # pixels squared, added to both variances (gsplat's eps2d)
@@ -58,7 +59,9 @@ class Extent(NamedTuple):
 
 
 def _rotation(quats: Array) -> list[list[jax.Array]]:
-    w, x, y, z = (quats * jax.lax.rsqrt(jnp.maximum(jnp.sum(quats * quats, -1, keepdims=True), 1e-24))).T
+    parts = columns(quats)
+    inverse = jax.lax.rsqrt(jnp.maximum(sum(part * part for part in parts), 1e-24))
+    w, x, y, z = (part * inverse for part in parts)
     return [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
         [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
@@ -91,7 +94,7 @@ def _deviation_rows(gaussians: Gaussians, camera: Camera, point: tuple) -> tuple
     row_x = [jx * (view[0, k] - slope_x * view[2, k]) for k in range(3)]
     row_y = [jy * (view[1, k] - slope_y * view[2, k]) for k in range(3)]
     rotation = _rotation(gaussians.quats)
-    scales = jnp.exp(jnp.minimum(gaussians.log_scales, _MAX_LOG_SCALE)).T
+    scales = columns(jnp.exp(jnp.minimum(gaussians.log_scales, _MAX_LOG_SCALE)))
 
     def times_axes(row: list) -> list:
         products = [_dot(row, [rotation[k][c] for k in range(3)]) * scales[c] for c in range(3)]
@@ -113,7 +116,8 @@ def project(
     get a harmless stand-in. Source: gsplat's documentation of its projection.
     """
     view = camera.world_to_camera
-    x, y, z = (gaussians.means @ view[:3, :3].T + view[:3, 3]).T
+    place = columns(gaussians.means)
+    x, y, z = (_dot(view[row, :3], place) + view[row, 3] for row in range(3))
     between = (z > lens.near) & (z < lens.far)
     # Values and gradients of what lies behind must stay finite, because 0 * inf is NaN.
     x, y, z = (jnp.where(between, value, other) for value, other in ((x, 0.0), (y, 0.0), (z, 1.0)))
@@ -130,7 +134,8 @@ def project(
     u = camera.focal[0] * x / z + camera.center[0]
     v = camera.focal[1] * y / z + camera.center[1]
     if screen_offset is not None:
-        u, v = u + screen_offset[:, 0], v + screen_offset[:, 1]
+        moved_x, moved_y = columns(screen_offset)
+        u, v = u + moved_x, v + moved_y
     rgb = colours(gaussians.sh, gaussians.means, _camera_centre(view))
     l01, l11 = -covariance / variance_y * l00, jnp.sqrt(0.5 / variance_y)
     splats = Splats(u, v, l00, l01, l11, log_opacity, *rgb, z)
@@ -141,7 +146,7 @@ def project(
     return splats, jax.tree.map(jax.lax.stop_gradient, extent)
 
 
-def _dot(a: list, b: list) -> jax.Array:
+def _dot(a: Sequence, b: Sequence) -> jax.Array:
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
