@@ -25,6 +25,7 @@ class Camera:
     center: Array  # [*B, 2], pixels (cx, cy)
     height: int = struct.field(pytree_node=False)
     width: int = struct.field(pytree_node=False)
+    whole: Array | None = None  # [*B, 4], pixels: left, top, right, bottom of what this is a crop of
 
 
 @struct.dataclass
@@ -109,6 +110,16 @@ class Render:
     depth: Array  # [*B, H, W], accumulated: sum of weight times camera z
     radii: Array  # [*B, N] pixels; 0 where not visible
     overflow: Array  # [*B] int32: intersections that did not fit the capacity
+    features: Array | None = None  # [*B, H, W, D], accumulated: sum of weight times feature
+
+
+@struct.dataclass
+class Inspection:
+    """What the rasterizer can tell of its pixels, without gradients."""
+
+    median_depth: Array  # [*B, H, W], camera z where the transmittance falls to 0.5 or less; 0 where never
+    counts: Array  # [*B, H, W] int32: Gaussians drawn on the pixel
+    overflow: Array  # [*B] int32, as in Render
 
 
 @struct.dataclass

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from zero1a_jax.geometry import look_at, orbit, portrait_camera, project, resize
+from zero1a_jax.geometry import crop, look_at, orbit, portrait_camera, project, resize
 from zero1a_jax.geometry.cameras import position
 from zero1a_jax.types import Camera
 
@@ -104,3 +104,16 @@ def test_points_in_the_camera_plane_stay_finite():
 def test_look_at_a_given_up():
     matrix = look_at(jnp.array([0.0, 3.0, 0.0]), jnp.zeros(3), jnp.array([0.0, 0.0, -1.0]))
     np.testing.assert_allclose(matrix @ np.array([0, 0, -1.0, 1]), [0, -1, 3, 1], atol=1e-6)
+
+
+def test_crops_move_the_centre_and_know_the_whole():
+    camera = portrait_camera(jnp.zeros(3), jnp.array([0.3, -0.2]), 0.1, 64)
+    points = 0.1 * np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
+    part = crop(camera, jnp.array([3, 4]), 10, 20, 30)
+    moved = project(camera, points)[0] - project(part, points)[0]
+    np.testing.assert_allclose(moved, np.broadcast_to([[[10, 3]], [[10, 4]]], moved.shape), atol=1e-4)
+    assert (part.height, part.width) == (20, 30)
+    again = crop(resize(part, 40, 60), 6, -2, 8, 8)
+    np.testing.assert_allclose(again.whole, [[-18, -12, 110, 116], [-18, -14, 110, 114]], atol=1e-4)
+    with pytest.raises(ValueError, match="at least 1 pixel"):
+        crop(camera, 0, 0, 0, 3)

@@ -1,8 +1,16 @@
 """An independent rasterizer: numpy, float64, every pixel against every Gaussian."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.special import sph_harm_y
+
+from zero1a_jax import rasterizer
+from zero1a_jax.types import Camera, Gaussians
+
+# What the programs below are compiled for.
+SIZE, HEIGHT, WIDTH, DEGREE, FEATURES, CAPACITY = 24, 28, 40, 1, 2, 480
 
 
 def harmonics(directions, degree):
@@ -28,6 +36,12 @@ def _rotations(quats):
 
 def brute_force(scene, height, width, antialiased=False):
     """rgb, alpha, depth of a dict of float64 arrays (the fields of Gaussians and Camera, and more)."""
+    everything = brute_force_all(scene, height, width, antialiased=antialiased)
+    return everything["rgb"], everything["alpha"], everything["depth"]
+
+
+def brute_force_all(scene, height, width, *, antialiased=False, near=0.01, far=np.inf, radius_clip=0.0):
+    """Every image that the rasterizer gives, by name; scene as above."""
     s = scene
     view, (fx, fy), (cx, cy) = s["world_to_camera"], s["focal"], s["center"]
     points = s["means"] @ view[:3, :3].T + view[:3, 3]
@@ -38,11 +52,13 @@ def brute_force(scene, height, width, antialiased=False):
     basis = harmonics(towards, round(np.sqrt(s["sh"].shape[1])) - 1)
     colours = np.maximum(np.einsum("nk,nkc->nc", basis, s["sh"]) + 0.5, 0)
     xs, ys = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-    rgb, alpha, depth = np.zeros((height, width, 3)), np.zeros((height, width)), np.zeros((height, width))
+    values = np.concatenate([colours, points[:, 2:], s["features"], np.ones((len(points), 1))], 1)
+    sums = np.zeros((height, width, values.shape[1]))
+    median, counts = np.zeros((height, width)), np.zeros((height, width), int)
     light, going = np.ones((height, width)), np.ones((height, width), bool)
     for i in order:
         px, py, pz = points[i]
-        if pz <= 0.01:
+        if pz <= near or pz >= far:
             continue
         low_x, high_x = -cx / fx - 0.15 * width / fx, (width - cx) / fx + 0.15 * width / fx
         low_y, high_y = -cy / fy - 0.15 * height / fy, (height - cy) / fy + 0.15 * height / fy
@@ -51,6 +67,8 @@ def brute_force(scene, height, width, antialiased=False):
         spread = jacobian @ view[:3, :3] @ half[i]
         before = spread @ spread.T
         after = before + 0.3 * np.eye(2)
+        if 3 * np.sqrt(np.linalg.eigvalsh(after)[1]) <= radius_clip:
+            continue
         opacity = 1 / (1 + np.exp(-s["opacity_logits"][i]))
         if antialiased:
             opacity *= np.sqrt(max(np.linalg.det(before) / np.linalg.det(after), 0))
@@ -62,11 +80,15 @@ def brute_force(scene, height, width, antialiased=False):
         a = np.where((a >= 1 / 255) & (sigma >= 0), a, 0)
         going &= light * (1 - a) > 1e-4
         weight = np.where(going, a * light, 0)
-        light = np.where(going, light * (1 - a), light)
-        rgb += weight[..., None] * colours[i]
-        alpha += weight
-        depth += weight * pz
-    return rgb + (1 - alpha)[..., None] * s["background"], alpha, depth
+        behind = np.where(going, light * (1 - a), light)
+        median = np.where((light > 0.5) & (behind <= 0.5), pz, median)
+        light = behind
+        sums += weight[..., None] * values[i]
+        counts += weight > 0
+    rgb, depth, features, alpha = sums[..., :3], sums[..., 3], sums[..., 4:-1], sums[..., -1]
+    rgb = rgb + (1 - alpha)[..., None] * s["background"]
+    images = {"rgb": rgb, "alpha": alpha, "depth": depth, "features": features}
+    return images | {"median_depth": median, "counts": counts}
 
 
 def random_scene(seed, size, degree, height, width, spread=0.3):
@@ -89,12 +111,18 @@ def random_scene(seed, size, degree, height, width, spread=0.3):
         "center": np.array([0.48 * width, 0.53 * height]),
         "background": r.uniform(size=3),
         "screen_offset": np.zeros((size, 2)),
+        "features": r.normal(size=(size, 2)),
     }
 
 
 @pytest.fixture(scope="session")
 def reference_render():
     return brute_force
+
+
+@pytest.fixture(scope="session")
+def reference_images():
+    return brute_force_all
 
 
 @pytest.fixture(scope="session")
@@ -105,3 +133,64 @@ def make_scene():
 @pytest.fixture(scope="session")
 def reference_harmonics():
     return harmonics
+
+
+class Program:
+    """One compiled program with everything that render and inspect offer, shared by the tests' files."""
+
+    shape = (HEIGHT, WIDTH)
+    cotangent = np.random.default_rng(9).normal(size=(HEIGHT, WIDTH, 5 + FEATURES)).astype(np.float32)
+
+    @staticmethod
+    def scene(seed):
+        return random_scene(seed, SIZE, DEGREE, HEIGHT, WIDTH)
+
+    @staticmethod
+    def split(scene):
+        """Gaussians, camera, background, screen offset and features of a scene, float32."""
+        scene = {k: jnp.asarray(v, jnp.float32) for k, v in scene.items()}
+        gaussians = Gaussians(*(scene[k] for k in Gaussians.__dataclass_fields__))
+        camera = Camera(*(scene[k] for k in ("world_to_camera", "focal", "center")), HEIGHT, WIDTH)
+        return gaussians, camera, *(scene[k] for k in ("background", "screen_offset", "features"))
+
+    @staticmethod
+    def stack(images):
+        """All images that have a gradient, [H, W, 5 + FEATURES]; of a Render or a dict."""
+        rgb, alpha, depth, features = (
+            images[k] if isinstance(images, dict) else getattr(images, k)
+            for k in ("rgb", "alpha", "depth", "features")
+        )
+        xp = np if isinstance(rgb, np.ndarray) else jnp
+        return xp.concatenate([rgb, alpha[..., None], depth[..., None], features], -1)
+
+    @classmethod
+    def _loss(cls, gaussians, camera, background, offset, features, culling):
+        out = rasterizer.render(
+            gaussians,
+            camera,
+            background=background,
+            screen_offset=offset,
+            absolute_gradient=True,
+            features=features,
+            capacity=CAPACITY,
+            **culling,
+        )
+        seen = rasterizer.inspect(gaussians, camera, capacity=CAPACITY, **culling)
+        return jnp.sum(cls.stack(out) * cls.cotangent), (out, seen)
+
+    def __init__(self):
+        self._step = jax.jit(jax.value_and_grad(self._loss, (0, 1, 2, 3, 4), has_aux=True))
+
+    def __call__(self, scene, *, near=0.01, far=np.inf, radius_clip=0.0):
+        """loss, Render, Inspection, and the gradients by the scene's names."""
+        culling = {"near": near, "far": far, "radius_clip": radius_clip}
+        (loss, (out, seen)), gradients = self._step(*self.split(scene), culling)
+        named = {k: getattr(gradients[0], k) for k in Gaussians.__dataclass_fields__}
+        named |= {k: getattr(gradients[1], k) for k in ("world_to_camera", "focal", "center")}
+        named |= dict(zip(("background", "screen_offset", "features"), gradients[2:], strict=True))
+        return loss, out, seen, named
+
+
+@pytest.fixture(scope="session")
+def program():
+    return Program()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from zero1a_jax import rasterizer
-from zero1a_jax.rasterizer.project import project
+from zero1a_jax.rasterizer.project import Lens, project
 from zero1a_jax.types import Camera, Gaussians
 
 SIZE, HEIGHT, WIDTH, DEGREE, CAPACITY = 24, 28, 40, 1, 400
@@ -124,7 +124,7 @@ def test_antialiased_projection_of_degenerate_inputs_is_finite(make_scene):
     gaussians, camera, _, offset = _split(scene)
 
     def total(gaussians, camera):
-        splats, _ = project(gaussians, camera, offset, near=0.01, antialiased=True)
+        splats, _ = project(gaussians, camera, offset, lens=Lens(True, 0.01, np.inf, 0.0))
         return sum(jnp.sum(jnp.tanh(v)) for v in splats), splats
 
     gradients, splats = jax.jit(jax.grad(total, (0, 1), has_aux=True))(gaussians, camera)
@@ -135,12 +135,16 @@ def test_nothing_recompiles_within_the_capacity(make_scene):
     counts = []
     _STEP(*_split(make_scene(10, SIZE, DEGREE, HEIGHT, WIDTH)))
     compiled = _STEP._cache_size()
-    for scale in (-4.0, -3.0, -1.5):
+    for hidden, scale in ((18, -3.0), (9, -3.0), (0, -3.0), (0, -1.5)):
         gaussians, *rest = _split(make_scene(10, SIZE, DEGREE, HEIGHT, WIDTH))
-        gaussians = gaussians.replace(log_scales=gaussians.log_scales * 0 + scale)
-        counts.append(int(_COUNT(gaussians, rest[0])))
-        _STEP(gaussians, *rest)
-    assert counts[-1] > 4 * counts[0]
+        gaussians = gaussians.replace(
+            log_scales=gaussians.log_scales * 0 + scale,
+            opacity_logits=gaussians.opacity_logits.at[:hidden].set(-30.0),
+        )
+        intersections = int(_COUNT(gaussians, rest[0]))
+        (_, out), _ = _STEP(gaussians, *rest)
+        counts.append((int((out.radii > 0).sum()), intersections))
+    assert all(last >= 4 * first for first, last in zip(counts[0], counts[-1], strict=True))
     assert _STEP._cache_size() == compiled
 
 
@@ -193,6 +197,13 @@ def test_no_gaussians():
     assert out.rgb.shape == (1, 16, 16, 3) and out.radii.shape == (1, 0) and out.overflow.shape == (1,)
     np.testing.assert_allclose(out.rgb[0, 3, 4], [0.1, 0.2, 0.3])
     assert not out.alpha.any()
+    features = rasterizer.render(
+        gaussians, camera, background=jnp.zeros(3), features=jnp.zeros((0, 7))
+    ).features
+    assert features.shape == (1, 16, 16, 7) and not features.any()
+    seen = rasterizer.inspect(gaussians, camera)
+    assert seen.median_depth.shape == (1, 16, 16) and not seen.counts.any()
+    assert rasterizer.normals(gaussians, camera).shape == (1, 0, 3)
 
 
 @pytest.mark.parametrize(

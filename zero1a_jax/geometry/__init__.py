@@ -1,6 +1,6 @@
 """Rotations, cameras and meshes: the geometry below everything else."""
 
-from zero1a_jax.geometry.cameras import look_at, orbit, portrait_camera, project, resize
+from zero1a_jax.geometry.cameras import crop, look_at, orbit, portrait_camera, project, resize
 from zero1a_jax.geometry.meshes import face_normals, triangle_frames, vertex_normals
 from zero1a_jax.geometry.rotations import (
     axis_angle_to_matrix,
@@ -19,6 +19,7 @@ from zero1a_jax.geometry.zbuffer import zbuffer
 __all__ = [
     "axis_angle_to_matrix",
     "axis_angle_to_quat",
+    "crop",
     "euler_xyz_to_matrix",
     "face_normals",
     "look_at",

@@ -87,6 +87,25 @@ def position(camera: Camera) -> Array:
 def resize(camera: Camera, height: int, width: int) -> Camera:
     """The same view at another image size: focal lengths and centre scale along."""
     scale = jnp.array([width / camera.width, height / camera.height], camera.focal.dtype)
+    whole = None if camera.whole is None else camera.whole * jnp.tile(scale, 2)
     return camera.replace(
-        focal=camera.focal * scale, center=camera.center * scale, height=height, width=width
+        focal=camera.focal * scale, center=camera.center * scale, height=height, width=width, whole=whole
+    )
+
+
+def crop(camera: Camera, top: Array | int, left: Array | int, height: int, width: int) -> Camera:
+    """The camera of a part of the image: rows top..top + height, columns left..left + width.
+
+    Top and left are pixels, numbers or [*B], and may be traced and reach outside of the image. `whole` keeps
+    where the border of the whole image is, which the rasterizer's projection depends on.
+    """
+    if height < 1 or width < 1:
+        raise ValueError(f"a crop must be at least 1 pixel high and wide, got {height} x {width}")
+    corner = jnp.broadcast_to(jnp.stack(jnp.broadcast_arrays(left, top), -1), camera.center.shape)
+    corner = corner.astype(camera.center.dtype)
+    whole = camera.whole
+    if whole is None:
+        whole = jnp.array([0, 0, camera.width, camera.height], corner.dtype)
+    return camera.replace(
+        center=camera.center - corner, height=height, width=width, whole=whole - jnp.tile(corner, 2)
     )

@@ -1,5 +1,20 @@
 """3D Gaussian splatting: Gaussians and cameras to images, differentiable in both."""
 
-from zero1a_jax.rasterizer.api import count_intersections, default_capacity, render, suggest_capacity
+from zero1a_jax.rasterizer.api import (
+    count_intersections,
+    default_capacity,
+    inspect,
+    render,
+    suggest_capacity,
+)
+from zero1a_jax.rasterizer.derived import expected_depth, normals
 
-__all__ = ["count_intersections", "default_capacity", "render", "suggest_capacity"]
+__all__ = [
+    "count_intersections",
+    "default_capacity",
+    "expected_depth",
+    "inspect",
+    "normals",
+    "render",
+    "suggest_capacity",
+]

@@ -1,19 +1,21 @@
-"""render(): the rasterizer's public face."""
+"""render() and inspect(): the rasterizer's public face."""
 
 from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zero1a_jax.rasterizer.harmonics import COEFFICIENTS
-from zero1a_jax.rasterizer.project import project
+from zero1a_jax.rasterizer import checks
+from zero1a_jax.rasterizer.project import Lens, project
 from zero1a_jax.rasterizer.tiles import Grid, boxes, count, tile_lists
-from zero1a_jax.rasterizer.vjp import composite, tile_size
-from zero1a_jax.types import Camera, Gaussians, Render
+from zero1a_jax.rasterizer.vjp import composite, inspect_tiles, tile_size
+from zero1a_jax.types import Camera, Gaussians, Inspection, Render
 
 NEAR = 0.01  # metres
 
@@ -23,71 +25,100 @@ def render(
     camera: Camera,
     *,
     background: jax.Array,
+    features: jax.Array | None = None,
     capacity: int | None = None,
     implementation: str = "auto",
     screen_offset: jax.Array | None = None,
+    absolute_gradient: bool = False,
     antialiased: bool = False,
     near: float = NEAR,
+    far: float = math.inf,
+    radius_clip: float = 0.0,
 ) -> Render:
     """Renders 3D Gaussians with one camera or a batch of cameras.
 
     Everything has static shapes and runs inside jit, scan, vmap and pmap; a batch's gradient costs what
     a loop's costs. Differentiable in all five fields of `gaussians`, the camera's three arrays
-    (world_to_camera as a free 4x4 matrix), `background` and `screen_offset`, through rgb, alpha and depth.
+    (world_to_camera as a free 4x4 matrix), `background`, `features` and `screen_offset`, through rgb, alpha,
+    depth and features.
 
     Args:
       gaussians: [N] unconstrained values in the world's frame; N may be 0. The degree of `sh`, 0 to 3,
         follows from its K of 1, 4, 9 or 16.
-      camera: OpenCV cameras with leading axes *B (none, or any), one image size.
+      camera: OpenCV cameras with leading axes *B (none, or any), one image size. `geometry.crop` gives the
+        camera of a part of the image.
       background: [3], or [*B, 3] colours behind the Gaussians.
+      features: [N, D] or [*B, N, D] values to composite like colours, over zeros, in the same pass.
       capacity: how many intersections of a Gaussian with a tile (8x8 pixels; Pallas: 16x16 on a GPU,
         32x32 on a TPU) each camera has room for; static. What suffices for small tiles suffices for
         large ones. None takes `default_capacity`. See `suggest_capacity`.
       implementation: "xla" runs anywhere; "pallas" on NVIDIA GPUs of compute capability 9.0 or newer and
-        on TPUs, and, interpreted and slow, on a CPU; "auto" takes Pallas where the default device
-        compiles it, and logs its choice.
+        on TPUs, with at most 118 features, and, interpreted and slow, on a CPU; "auto" takes Pallas where
+        the default device compiles it, and logs its choice.
       screen_offset: [*B, N, 2] pixels, added to the projected means. Zeros, whose gradient is the
         screen-space gradient that density control needs.
+      absolute_gradient: the gradient of screen_offset, and of nothing else, is the sum over pixels of
+        absolute values instead (Ye et al. 2024, AbsGS; gsplat's absgrad). "xla" only.
       antialiased: scales opacity by sqrt(det before / det after the 0.3 px^2 blur), as Mip-Splatting.
-      near: metres; what lies nearer is not drawn.
+      near, far: metres; only what lies between is drawn.
+      radius_clip: pixels; Gaussians whose `radii` would be at most this are not drawn.
 
-    Returns:
-      Render: rgb [*B, H, W, 3], alpha and depth [*B, H, W] (depth accumulated: the sum of weight times
-      camera z; divide by alpha for the expected one), radii [*B, N] (three standard deviations of the
-      longer axis in pixels, 0 where no pixel can be touched; no gradient) and overflow [*B] int32: how
-      many intersections did not fit the capacity. Those are the farthest ones, and the picture lacks
-      them wherever overflow is not 0.
+    Returns: Render. Of radii [*B, N], three standard deviations of the longer axis in pixels, 0 where no
+    pixel can be touched, there is no gradient. overflow [*B] int32 is how many intersections did not fit the
+    capacity: they are the farthest ones, and the picture lacks them wherever overflow is not 0.
 
     Raises: ValueError where shapes or options do not fit.
     Source: Kerbl et al. 2023, with gsplat's constants: alpha is at most 0.99, below 1/255 it is skipped,
     and the Gaussian that would bring the transmittance to 1e-4 or less ends the pixel.
     """
     grid = Grid(camera.height, camera.width, tile_size(implementation))
-    batch = _check(gaussians, camera)
+    batch = checks.scene(gaussians, camera)
     gaussians, camera = jax.tree.map(jnp.asarray, (gaussians, camera))
-    size = gaussians.means.shape[0]
-    if capacity is None:
-        capacity = default_capacity(size, camera.height, camera.width)
-    if not isinstance(capacity, int | np.integer) or capacity < 1:
-        raise ValueError(f"capacity must be a positive Python integer (it is static); got {capacity!r}.")
-    background = jnp.asarray(background, gaussians.means.dtype)
-    if background.shape not in ((3,), (*batch, 3)):
-        raise ValueError(f"background must be [3] or {[*batch, 3]}; got {list(background.shape)}.")
-    if screen_offset is not None and screen_offset.shape != (*batch, size, 2):
-        raise ValueError(f"screen_offset must be {[*batch, size, 2]}; got {list(screen_offset.shape)}.")
-    if size == 0:
-        return _empty(camera, background, batch)
-    options = {"capacity": int(capacity), "antialiased": antialiased, "near": near}
-    options |= {"grid": grid, "implementation": implementation}
-    function = functools.partial(_render_one, gaussians, **options)
-    for _ in batch:
-        function = jax.vmap(function)
-    offset = jnp.zeros((*batch, size, 2), gaussians.means.dtype) if screen_offset is None else screen_offset
-    sums, radii, overflow = function(camera, offset)
-    alpha = sums[..., 4, :, :]
+    size, dtype = gaussians.means.shape[0], gaussians.means.dtype
+    background, features = jax.tree.map(lambda value: jnp.asarray(value, dtype), (background, features))
+    checks.inputs(size, batch, background, features, screen_offset)
+    if absolute_gradient and screen_offset is None:
+        raise ValueError("absolute_gradient needs screen_offset, zeros [*B, N, 2], to be the gradient of.")
+    shift = jnp.zeros((*batch, size, 2), dtype) if screen_offset is None else screen_offset
+    absolute, shift = (shift, jax.lax.stop_gradient(shift)) if absolute_gradient else (None, shift)
+    lens = Lens(antialiased, near, far, radius_clip)
+    channels = 5 + (0 if features is None else features.shape[-1])
+    scene = _Scene(gaussians, lens, grid, _room(capacity, size, grid), channels)
+    kernel = functools.partial(composite, implementation=implementation)
+    sums, radii, overflow = _each_camera(kernel, scene, camera, shift, absolute, features)
+    alpha = sums[..., -1, :, :]
     rgb = jnp.moveaxis(sums[..., :3, :, :], -3, -1)
     rgb = rgb + (1 - alpha)[..., None] * background[..., None, None, :]
-    return Render(rgb, alpha, sums[..., 3, :, :], radii, overflow)
+    features = None if features is None else jnp.moveaxis(sums[..., 4:-1, :, :], -3, -1)
+    return Render(rgb, alpha, sums[..., 3, :, :], radii, overflow, features)
+
+
+def inspect(
+    gaussians: Gaussians,
+    camera: Camera,
+    *,
+    capacity: int | None = None,
+    antialiased: bool = False,
+    near: float = NEAR,
+    far: float = math.inf,
+    radius_clip: float = 0.0,
+) -> Inspection:
+    """What is no weighted sum: median depth and how many Gaussians a pixel consists of. No gradient.
+
+    A pass of its own, in jax.numpy on every device, for about the time of `render` forward. Arguments,
+    batches and overflow are those of `render`.
+
+    Returns: Inspection. The median depth is the camera z, in metres, of the Gaussian behind which the
+    transmittance is 0.5 or less, 0 where it stays above; a Gaussian counts where it is drawn.
+    Raises: ValueError where shapes or options do not fit.
+    """
+    checks.scene(gaussians, camera)
+    gaussians, camera = jax.tree.map(jnp.asarray, (gaussians, camera))
+    grid = Grid(camera.height, camera.width)
+    room = _room(capacity, gaussians.means.shape[0], grid)
+    scene = _Scene(gaussians, Lens(antialiased, near, far, radius_clip), grid, room, 2)
+    found, _, overflow = _each_camera(inspect_tiles, scene, camera)
+    return Inspection(found[..., 0, :, :], found[..., 1, :, :].astype(jnp.int32), overflow)
 
 
 def default_capacity(size: int, height: int, width: int) -> int:
@@ -108,6 +139,8 @@ def count_intersections(
     implementation: str = "xla",
     antialiased: bool = False,
     near: float = NEAR,
+    far: float = math.inf,
+    radius_clip: float = 0.0,
 ) -> jax.Array:
     """The capacity that `render` needs to draw everything, [*B] int32. Exact and jittable.
 
@@ -116,85 +149,103 @@ def count_intersections(
     for them suffices for every implementation.
     """
     grid = Grid(camera.height, camera.width, tile_size(implementation))
-    batch = _check(gaussians, camera)
+    lens = Lens(antialiased, near, far, radius_clip)
+    batch = checks.scene(gaussians, camera)
     gaussians, camera = jax.tree.map(jnp.asarray, (gaussians, camera))
     if gaussians.means.shape[0] == 0:
         return jnp.zeros(batch, jnp.int32)
 
     def one(camera: Camera) -> jax.Array:
-        return count(boxes(*project(gaussians, camera, near=near, antialiased=antialiased), grid), grid)
+        return count(boxes(*project(gaussians, camera, lens=lens), grid), grid)
 
     for _ in batch:
         one = jax.vmap(one)
     return one(camera)
 
 
-_count = jax.jit(count_intersections, static_argnames=("implementation", "antialiased", "near"))
+_count = jax.jit(
+    count_intersections, static_argnames=("implementation", "antialiased", "near", "far", "radius_clip")
+)
 
 
 def suggest_capacity(
     gaussians: Gaussians,
     camera: Camera,
     *,
-    implementation: str = "xla",
-    antialiased: bool = False,
-    near: float = NEAR,
     margin: float = 1.25,
+    **options: Any,
 ) -> int:
     """A capacity with room for `margin` times what these cameras need: a power of two, at least 4096.
 
-    For the host's loop, as it reads the count back from the device: not inside jit. Powers of two keep
-    the number of compilations small while the scene grows.
+    `options` are those of `count_intersections`. For the host's loop, as it reads the count back from the
+    device: not inside jit. Powers of two keep the number of compilations small while the scene grows.
     """
-    needed = _count(gaussians, camera, implementation=implementation, antialiased=antialiased, near=near)
+    needed = _count(gaussians, camera, **options)
     return max(4096, 1 << math.ceil(math.log2(max(1.0, margin * int(needed.max(initial=1))))))
 
 
-def _check(gaussians: Gaussians, camera: Camera) -> tuple[int, ...]:
-    """Checks shapes; returns the camera's leading axes."""
-    size = gaussians.means.shape[0]
-    wanted = {"means": (size, 3), "log_scales": (size, 3), "quats": (size, 4), "opacity_logits": (size,)}
-    for name, shape in wanted.items():
-        given = getattr(gaussians, name).shape
-        if given != shape:
-            raise ValueError(f"gaussians.{name} must be {list(shape)}; got {list(given)}.")
-    sh = gaussians.sh.shape
-    if len(sh) != 3 or sh[0] != size or sh[1] not in COEFFICIENTS or sh[2] != 3:
-        raise ValueError(f"gaussians.sh must be [{size}, K, 3] with K in {COEFFICIENTS}; got {list(sh)}.")
-    batch = camera.world_to_camera.shape[:-2]
-    shapes = (camera.world_to_camera.shape, camera.focal.shape, camera.center.shape)
-    if shapes != ((*batch, 4, 4), (*batch, 2), (*batch, 2)):
-        raise ValueError(f"camera must hold [*B, 4, 4], [*B, 2] and [*B, 2] with one *B; got {shapes}.")
-    return batch
+class _Scene(NamedTuple):
+    """What all cameras share."""
+
+    gaussians: Gaussians
+    lens: Lens
+    grid: Grid
+    capacity: int
+    channels: int  # of the kernel's images
 
 
-def _render_one(
-    gaussians: Gaussians,
+def _room(capacity: int | None, size: int, grid: Grid) -> int:
+    if capacity is None:
+        return default_capacity(size, grid.height, grid.width)
+    if not isinstance(capacity, int | np.integer) or capacity < 1:
+        raise ValueError(f"capacity must be a positive Python integer (it is static); got {capacity!r}.")
+    return int(capacity)
+
+
+def _each_camera(
+    kernel: Callable,
+    scene: _Scene,
     camera: Camera,
-    offset: jax.Array,
-    *,
-    capacity: int,
-    antialiased: bool,
-    near: float,
-    grid: Grid,
-    implementation: str,
+    shift: jax.Array | None = None,
+    absolute: jax.Array | None = None,
+    features: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """One camera: [blend_xla.CHANNELS, H, W] sums, radii [N] and overflow []."""
-    splats, extent = project(gaussians, camera, offset, near=near, antialiased=antialiased)
+    """The kernel's images [*B, C, H, W] of the cameras [*B], radii [*B, N] and overflow [*B].
+
+    kernel(table, lists, origins, absolute) returns [T, C, pixels of a tile]. shift and absolute are
+    [*B, N, 2], features [N, D] or [*B, N, D].
+    """
+    means, batch = scene.gaussians.means, camera.focal.shape[:-1]
+    if means.shape[0] == 0:
+        images = jnp.zeros((*batch, scene.channels, scene.grid.height, scene.grid.width), means.dtype)
+        return images, jnp.zeros((*batch, 0), means.dtype), jnp.zeros(batch, jnp.int32)
+    function = functools.partial(_one_camera, kernel, scene)
+    by_features = 0 if features is not None and features.ndim > 2 else None
+    for _ in batch:
+        function = jax.vmap(function, in_axes=(0, 0, 0, by_features))
+    return function(camera, shift, absolute, features)
+
+
+def _one_camera(
+    kernel: Callable,
+    scene: _Scene,
+    camera: Camera,
+    shift: jax.Array | None,
+    absolute: jax.Array | None,
+    features: jax.Array | None,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    grid = scene.grid
+    splats, extent = project(scene.gaussians, camera, shift, lens=scene.lens)
     # Which tile a Gaussian is on is not differentiable; say so, or its sorts would be traced twice.
     fixed = jax.tree.map(jax.lax.stop_gradient, splats)
     box = boxes(fixed, extent, grid)
-    lists, overflow = tile_lists(fixed, box, grid, capacity)
-    sums = composite(jnp.stack(splats, 1), lists, jnp.asarray(grid.origins()), implementation)
+    lists, overflow = tile_lists(fixed, box, grid, scene.capacity)
+    table = jnp.stack(splats, 1)
+    if features is not None:
+        table = jnp.concatenate([table, features], 1)
+    sums = kernel(table, lists, jnp.asarray(grid.origins()), absolute)
     tile = grid.tile
     image = sums.reshape(grid.rows, grid.columns, -1, tile, tile).transpose(2, 0, 3, 1, 4)
     image = image.reshape(-1, grid.rows * tile, grid.columns * tile)
     radii = jnp.where(box.visible, extent.radius, 0.0)
     return image[:, : grid.height, : grid.width], radii, overflow
-
-
-def _empty(camera: Camera, background: jax.Array, batch: tuple[int, ...]) -> Render:
-    shape = (*batch, camera.height, camera.width)
-    zero = jnp.zeros(shape, background.dtype)
-    rgb = jnp.broadcast_to(background[..., None, None, :], (*shape, 3))
-    return Render(rgb, zero, zero, jnp.zeros((*batch, 0), background.dtype), jnp.zeros(batch, jnp.int32))

@@ -31,8 +31,8 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 from jax.experimental.pallas import tpu as pltpu
 
-from zero1a_jax.rasterizer.blend_steps import SHAPE_FIELDS, row_gradient, step_backward, step_forward
-from zero1a_jax.rasterizer.blend_xla import MIN_TRANSMITTANCE
+from zero1a_jax.rasterizer.blend_steps import row_gradient, step_backward, step_forward
+from zero1a_jax.rasterizer.blend_xla import MIN_TRANSMITTANCE, SHAPE_FIELDS
 from zero1a_jax.rasterizer.tiles import Lists
 
 LINE = 128  # floats a line of a chunk, which holds whole entries: a TPU register's lanes
@@ -67,7 +67,10 @@ class _Chunks(NamedTuple):
 def _width(fields: int) -> int:
     """Floats an entry: a power of two, so that lines and 16-byte copies hold whole ones."""
     if not SHAPE_FIELDS < fields <= LINE:
-        raise ValueError(f"The table has {fields} columns; it needs 7 to {LINE}, {SHAPE_FIELDS} and values.")
+        raise ValueError(
+            f"The table has {fields} columns; Pallas takes 7 to {LINE}, {SHAPE_FIELDS} and values. Colour "
+            f"and depth leave room for {LINE - SHAPE_FIELDS - 4} features; 'xla' has no limit."
+        )
     return max(8, 1 << (fields - 1).bit_length())
 
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from zero1a_jax.rasterizer.blend_xla import MAX_ALPHA, MIN_ALPHA, MIN_TRANSMITTANCE
-
-SHAPE_FIELDS = 6  # x, y, l00, l01, l11, log opacity; what follows in a table's row are values to composite
+from zero1a_jax.rasterizer.blend_xla import MAX_ALPHA, MIN_ALPHA, MIN_TRANSMITTANCE, SHAPE_FIELDS
 
 
 def _alpha(entry, x, y):

@@ -21,8 +21,7 @@ MIN_ALPHA = 1 / 255  # fainter contributions are skipped
 MAX_ALPHA = 0.99
 MIN_TRANSMITTANCE = 1e-4  # the Gaussian that would reach it is not drawn
 PIXELS = TILE * TILE
-FIELDS = 10  # x, y, l00, l01, l11, log opacity, red, green, blue, depth
-CHANNELS = 5  # red, green, blue, depth, alpha
+SHAPE_FIELDS = 6  # x, y, l00, l01, l11, log opacity; what follows in a table's row are values to composite
 _X = (np.arange(PIXELS) % TILE + 0.5).astype(np.float32)[:, None]
 _Y = (np.arange(PIXELS) // TILE + 0.5).astype(np.float32)[:, None]
 _ABSENT = np.float32(-1e4)  # log opacity past a list's end
@@ -71,23 +70,29 @@ def _blocks(lists: Lists, origins: jax.Array, lanes: int) -> tuple[_Blocks, jax.
 
 def _with_absent(table: jax.Array) -> jax.Array:
     """The table with one more row, invisible, for the entries past a list's end."""
-    return jnp.concatenate([table, jnp.zeros((1, FIELDS), table.dtype).at[0, 5].set(_ABSENT)])
+    return jnp.concatenate([table, jnp.zeros((1, table.shape[1]), table.dtype).at[0, 5].set(_ABSENT)])
 
 
 def _fetch(table, ids, block, step, unroll):
-    """Entries step..step+unroll-1 of every lane [FIELDS, unroll, B] and their rows in the table."""
+    """Entries step..step+unroll-1 of every lane, [6 + C, unroll, B] but flat, and their rows in the table."""
     at = step + jnp.arange(unroll, dtype=jnp.int32)[:, None]
     owner = ids.at[jnp.minimum(block.starts + at, ids.shape[0] - 1)].get(mode="promise_in_bounds")
     owner = jnp.where(at < block.counts, owner, table.shape[0] - 1)
     return jnp.moveaxis(table.at[owner].get(mode="promise_in_bounds"), -1, 0).reshape(-1), owner
 
 
-def _alpha(fields, block):
-    """The alpha of entries [U, B] on the block's pixels before it is clipped, [U, PIXELS, B]."""
-    x, y, l00, l01, l11, log_opacity = (field[:, None] for field in fields[:6])
+def _uv(fields, block):
+    """u and v of entries [U, B] on the block's pixels, [U, PIXELS, B], and their log opacity."""
+    x, y, l00, l01, l11, log_opacity = (field[:, None] for field in fields[:SHAPE_FIELDS])
     dy = _Y - (y - block.y)
     u = l00 * (_X - (x - block.x)) + l01 * dy
     v = l11 * dy
+    return u, v, log_opacity
+
+
+def _alpha(fields, block):
+    """The alpha of entries [U, B] on the block's pixels before it is clipped, [U, PIXELS, B]."""
+    u, v, log_opacity = _uv(fields, block)
     return jnp.exp(log_opacity - (u * u + v * v))
 
 
@@ -113,7 +118,7 @@ def _walk(table, ids, block, unroll, carry, advance):
 
     def step(state):
         at, _, carry, fetched = state
-        carry, transmittance = advance(carry, fetched[0].reshape(FIELDS, unroll, -1), fetched[1])
+        carry, transmittance = advance(carry, fetched[0].reshape(table.shape[1], unroll, -1), fetched[1])
         going_on = jnp.max(jnp.where(at + unroll < block.counts, transmittance, 0.0)) > MIN_TRANSMITTANCE
         # The next parameters travel in the loop's state: fetched within the step, they would be fetched
         # again for every array that uses them.
@@ -127,26 +132,26 @@ def _walk(table, ids, block, unroll, carry, advance):
 def forward(table: jax.Array, lists: Lists, origins: jax.Array, plan: Plan) -> jax.Array:
     """Composites tiles.
 
-    Args: table [M, FIELDS]; lists over T tiles, ids index the table; origins [T, 2] pixels.
-    Returns [T, CHANNELS, PIXELS]: sums of weight times red, green, blue, depth and 1.
+    Args: table [M, 6 + C], x, y, l00, l01, l11, log opacity and C values; lists over T tiles, ids index the
+    table; origins [T, 2] pixels. Returns [T, C + 1, PIXELS]: sums of weight times each value and 1.
     """
     blocks, place = _blocks(lists, origins, plan.lanes)
     table = _with_absent(table)
-    shape = (PIXELS, plan.lanes)
+    shape, channels = (PIXELS, plan.lanes), table.shape[1] - SHAPE_FIELDS + 1
 
     def through(_, block):
         def advance(carry, fields, owner):
             transmittance, sums = carry
             _, weights, transmittance = _weights(_alpha(fields, block), transmittance)
-            channels = [sum(w * v for w, v in zip(weights, value, strict=True)) for value in fields[6:]]
+            drawn = [sum(w * v for w, v in zip(weights, value, strict=True)) for value in fields[6:]]
             # One array for all channels: every separate one would cost a pass over the tiles.
-            return (transmittance, sums + jnp.stack([*channels, sum(weights)])), transmittance
+            return (transmittance, sums + jnp.stack([*drawn, sum(weights)])), transmittance
 
-        carry = (jnp.ones(shape, table.dtype), jnp.zeros((CHANNELS, *shape), table.dtype))
+        carry = (jnp.ones(shape, table.dtype), jnp.zeros((channels, *shape), table.dtype))
         return None, _walk(table, lists.ids, block, plan.forward, carry, advance)[1]
 
-    _, sums = lax.scan(through, None, blocks)  # [G, CHANNELS, PIXELS, B]
-    return jnp.moveaxis(sums, 3, 1).reshape(-1, CHANNELS, PIXELS)[place]
+    _, sums = lax.scan(through, None, blocks)  # [G, C + 1, PIXELS, B]
+    return jnp.moveaxis(sums, 3, 1).reshape(-1, channels, PIXELS)[place]
 
 
 def _polynomials() -> np.ndarray:
@@ -169,24 +174,44 @@ def _about(x, y, moments):
 
 
 def _from_moments(table: jax.Array, sums: jax.Array) -> jax.Array:
-    """Gradients of the fields from moments of dL/dsigma about each mean and sums of weights, [M, FIELDS]."""
+    """Gradients of the fields from moments of dL/dsigma about each mean and sums of weights, [M, 6 + C]."""
     l00, l01, l11 = table.T[2:5]
-    s, sx, sy, sxx, sxy, syy = sums.T[:6]
+    s, sx, sy, sxx, sxy, syy = sums.T[:SHAPE_FIELDS]
     su, sv = l00 * sx + l01 * sy, l11 * sy
     shape = [2 * (l00 * sxx + l01 * sxy), 2 * (l00 * sxy + l01 * syy), 2 * l11 * syy]
-    return jnp.stack([-2 * l00 * su, -2 * (l01 * su + l11 * sv), *shape, -s, *sums.T[6:]], 1)
+    return jnp.stack([-2 * l00 * su, -2 * (l01 * su + l11 * sv), *shape, -s, *sums.T[SHAPE_FIELDS:]], 1)
+
+
+def _absolute(fields, block, slopes):
+    """Sums over pixels of |dL/dx| and |dL/dy| of each entry, [U, B] each."""
+    l00, l01, l11 = (field[:, None] for field in fields[2:5])
+    u, v, _ = _uv(fields, block)
+    slope = 2 * jnp.stack(slopes)
+    by_x, by_y = slope * l00 * u, slope * (l01 * u + l11 * v)
+    return [jnp.einsum("p,upb->ub", jnp.ones(PIXELS), jnp.abs(value)) for value in (by_x, by_y)]
 
 
 def backward(
-    table: jax.Array, lists: Lists, origins: jax.Array, output: jax.Array, cotangent: jax.Array, plan: Plan
+    table: jax.Array,
+    lists: Lists,
+    origins: jax.Array,
+    output: jax.Array,
+    cotangent: jax.Array,
+    plan: Plan,
+    *,
+    absolute: bool = False,
 ) -> jax.Array:
-    """The gradient of `forward` with respect to the table, [M, FIELDS].
+    """The gradient of `forward` with respect to the table, [M, 6 + C].
+
+    With `absolute`, [M, 6 + C + 2]: then the sums over pixels of |dL/dx| and |dL/dy| follow.
 
     Front to back: with sigma the exponent, h = weight * (cotangent . values) and R the sum of h over what
     lies behind, dL/dsigma = alpha / (1 - alpha) R - h. Sums over pixels are matrix products.
     """
     blocks, _ = _blocks(lists, origins, plan.lanes)
-    pixels = cotangent.reshape(-1, CHANNELS * PIXELS)
+    channels = cotangent.shape[1]
+    drawn = range(channels - 1)
+    pixels = cotangent.reshape(-1, channels * PIXELS)
     remaining = jnp.sum(output * cotangent, 1)
     polynomials, ones = jnp.asarray(_polynomials(), table.dtype), jnp.ones((1, TILE), table.dtype)
     padded, lanes, unroll = _with_absent(table), plan.lanes, plan.backward
@@ -195,14 +220,14 @@ def backward(
         return pixels[i * TILE : (i + 1) * TILE]
 
     def through(gradient, block):
-        *values, by_alpha = pixels[block.tile].T.reshape(CHANNELS, PIXELS, lanes)
-        by_value = jnp.stack(values, 1)  # [PIXELS, 4, B]
+        *values, by_alpha = pixels[block.tile].T.reshape(channels, PIXELS, lanes)
+        by_value = jnp.stack(values, 1)  # [PIXELS, C, B]
 
         def advance(carry, fields, owner):
             transmittance, remaining, gradient = carry
             raw = _alpha(fields, block)
             alpha, weights, transmittance = _weights(raw, transmittance)
-            gains = [by_alpha + sum(fields[6 + c][u] * values[c] for c in range(4)) for u in range(unroll)]
+            gains = [by_alpha + sum(fields[6 + c][u] * values[c] for c in drawn) for u in range(unroll)]
             own = [w * gain for w, gain in zip(weights, gains, strict=True)]
             own = jnp.stack(own)
             slopes = []
@@ -215,12 +240,43 @@ def backward(
             shares = [sum(row(w, i)[:, None] * row(by_value, i) for i in range(TILE)) for w in weights]
             shares = (ones @ jnp.concatenate(shares, 1).reshape(TILE, -1)).reshape(unroll, -1, lanes)
             moments = _about(fields[0] - block.x - TILE / 2, fields[1] - block.y - TILE / 2, moments)
-            rows = jnp.stack([*moments, *jnp.moveaxis(shares, 1, 0)], -1).reshape(-1, FIELDS)
+            sums = [*moments, *jnp.moveaxis(shares, 1, 0)]
+            if absolute:
+                sums += _absolute(fields, block, slopes)
+            rows = jnp.stack(sums, -1).reshape(-1, gradient.shape[1])
             gradient = gradient.at[owner.reshape(-1)].add(rows, mode="promise_in_bounds")
             return (transmittance, remaining, gradient), transmittance
 
         carry = (jnp.ones((PIXELS, lanes), table.dtype), remaining[block.tile].T, gradient)
         return _walk(padded, lists.ids, block, unroll, carry, advance)[2], None
 
-    sums, _ = lax.scan(through, jnp.zeros_like(padded), blocks)
+    zero = jnp.zeros((padded.shape[0], padded.shape[1] + 2 * absolute), table.dtype)
+    sums, _ = lax.scan(through, zero, blocks)
     return _from_moments(table, sums[:-1])
+
+
+def inspect(table: jax.Array, lists: Lists, origins: jax.Array, plan: Plan) -> jax.Array:
+    """What is no sum of weights: the median depth and how many Gaussians were drawn, [T, 2, PIXELS].
+
+    Arguments are those of `forward`; depth is column 9. The median depth is that of the Gaussian behind which
+    the transmittance is 0.5 or less, 0 where it stays above.
+    """
+    blocks, place = _blocks(lists, origins, plan.lanes)
+    table = _with_absent(table)
+    shape = (PIXELS, plan.lanes)
+
+    def through(_, block):
+        def advance(carry, fields, owner):
+            transmittance, median, number = carry
+            alpha, weights, behind = _weights(_alpha(fields, block), transmittance)
+            for entry, weight, depth in zip(alpha, weights, fields[9], strict=True):
+                after = transmittance * (1 - entry)
+                median = jnp.where((transmittance > 0.5) & (after <= 0.5), depth, median)
+                number, transmittance = number + (weight > 0), after
+            return (behind, median, number), behind
+
+        carry = (jnp.ones(shape, table.dtype), *jnp.zeros((2, *shape), table.dtype))
+        return None, jnp.stack(_walk(table, lists.ids, block, plan.forward, carry, advance)[1:])
+
+    _, found = lax.scan(through, None, blocks)  # [G, 2, PIXELS, B]
+    return jnp.moveaxis(found, 3, 1).reshape(-1, 2, PIXELS)[place]

@@ -20,6 +20,15 @@ _MAX_LOG_SCALE = 30.0  # beyond: float32 would overflow
 _MAX_DEVIATION = 1e5  # pixels; a splat this wide is constant over any image
 
 
+class Lens(NamedTuple):
+    """What is drawn, and how it is projected. Static; see api.render."""
+
+    antialiased: bool
+    near: float  # metres
+    far: float
+    radius_clip: float  # pixels
+
+
 class Splats(NamedTuple):
     """Projected Gaussians.
 
@@ -46,7 +55,7 @@ class Extent(NamedTuple):
     variance_x: jax.Array  # [N] pixels squared, blurred
     variance_y: jax.Array
     radius: jax.Array  # [N] pixels, three standard deviations of the longer axis
-    in_front: jax.Array  # [N] bool, beyond the near plane
+    drawn: jax.Array  # [N] bool, between the planes and not too small
 
 
 def _rotation(quats: Array) -> list[list[jax.Array]]:
@@ -74,10 +83,12 @@ def _deviation_rows(gaussians: Gaussians, camera: Camera, point: tuple) -> tuple
     x, y, z = point
     (fx, fy), (cx, cy) = camera.focal, camera.center
     inverse_z = 1 / z
-    # gsplat's guard: J is taken at most 15 % of the image beyond its border.
-    margin_x, margin_y = 0.15 * camera.width / fx, 0.15 * camera.height / fy
-    slope_x = jnp.clip(x * inverse_z, -(cx / fx + margin_x), (camera.width - cx) / fx + margin_x)
-    slope_y = jnp.clip(y * inverse_z, -(cy / fy + margin_y), (camera.height - cy) / fy + margin_y)
+    # gsplat's guard: J is taken at most 15 % of the image beyond its border; a crop has its whole's border.
+    whole = (0, 0, camera.width, camera.height) if camera.whole is None else camera.whole
+    left, top, right, bottom = whole
+    margin_x, margin_y = 0.15 * (right - left) / fx, 0.15 * (bottom - top) / fy
+    slope_x = jnp.clip(x * inverse_z, (left - cx) / fx - margin_x, (right - cx) / fx + margin_x)
+    slope_y = jnp.clip(y * inverse_z, (top - cy) / fy - margin_y, (bottom - cy) / fy + margin_y)
     jx, jy = fx * inverse_z, fy * inverse_z
     view = camera.world_to_camera
     row_x = [jx * (view[0, k] - slope_x * view[2, k]) for k in range(3)]
@@ -97,20 +108,19 @@ def project(
     camera: Camera,
     screen_offset: jax.Array | None = None,
     *,
-    near: float,
-    antialiased: bool,
+    lens: Lens,
 ) -> tuple[Splats, Extent]:
     """Projects Gaussians [N] with one camera (no leading axes).
 
-    screen_offset [N, 2], pixels, is added to the projected means. Gaussians nearer than `near` (metres)
-    get a harmless stand-in and in_front False. Source: gsplat's documentation of its projection.
+    screen_offset [N, 2], pixels, is added to the projected means. Gaussians that are not between the planes
+    get a harmless stand-in. Source: gsplat's documentation of its projection.
     """
     view = camera.world_to_camera
     place = columns(gaussians.means)
     x, y, z = (_dot(view[row, :3], place) + view[row, 3] for row in range(3))
-    in_front = z > near
+    between = (z > lens.near) & (z < lens.far)
     # Values and gradients of what lies behind must stay finite, because 0 * inf is NaN.
-    x, y, z = (jnp.where(in_front, value, other) for value, other in ((x, 0.0), (y, 0.0), (z, 1.0)))
+    x, y, z = (jnp.where(between, value, other) for value, other in ((x, 0.0), (y, 0.0), (z, 1.0)))
     row_x, row_y = _deviation_rows(gaussians, camera, (x, y, z))
     area = _determinant(row_x, row_y)
     raw_x, raw_y, covariance = _dot(row_x, row_x), _dot(row_y, row_y), _dot(row_x, row_y)
@@ -118,7 +128,7 @@ def project(
     determinant = area + BLUR * (raw_x + raw_y) + BLUR * BLUR
     l00 = jnp.sqrt(0.5 * variance_y / determinant)
     log_opacity = jax.nn.log_sigmoid(jnp.maximum(gaussians.opacity_logits, -80.0))
-    if antialiased:
+    if lens.antialiased:
         ratio = jnp.maximum(area / determinant, 1e-12)
         log_opacity = log_opacity + 0.5 * jnp.log(ratio)
     u = camera.focal[0] * x / z + camera.center[0]
@@ -131,7 +141,8 @@ def project(
     splats = Splats(u, v, l00, l01, l11, log_opacity, *rgb, z)
     middle = 0.5 * (variance_x + variance_y)
     longest = middle + jnp.sqrt(jnp.maximum(middle * middle - determinant, 0.0))
-    extent = Extent(variance_x, variance_y, 3 * jnp.sqrt(longest), in_front)
+    radius = 3 * jnp.sqrt(longest)
+    extent = Extent(variance_x, variance_y, radius, between & (radius > lens.radius_clip))
     return splats, jax.tree.map(jax.lax.stop_gradient, extent)
 
 

@@ -86,7 +86,7 @@ def boxes(splats: Splats, extent: Extent, grid: Grid) -> Boxes:
 
     left, columns = span(splats.x, extent.variance_x, grid.width)
     top, rows = span(splats.y, extent.variance_y, grid.height)
-    visible = extent.in_front & (reach > 0) & (columns > 0) & (rows > 0)
+    visible = extent.drawn & (reach > 0) & (columns > 0) & (rows > 0)
     return Boxes(left, top, jnp.where(visible, columns, 0), jnp.where(visible, rows, 0), reach)
 
 

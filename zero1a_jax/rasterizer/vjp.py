@@ -85,8 +85,10 @@ def _choose(implementation: str) -> blend_pallas.Plan | None:
 
 
 @functools.cache
-def _differentiable(implementation: str) -> Callable:
+def _differentiable(implementation: str, absolute: bool) -> Callable:
     chosen = _choose(implementation)
+    if chosen and absolute:
+        raise ValueError("absolute_gradient needs implementation 'xla': the Pallas kernels do not sum it.")
 
     def forward_kernel(table, lists, origins):
         if chosen:
@@ -96,17 +98,21 @@ def _differentiable(implementation: str) -> Callable:
     def backward_kernel(table, lists, origins, output, cotangent):
         if chosen:
             return blend_pallas.backward(table, lists, origins, output, cotangent, chosen)
-        return blend_xla.backward(table, lists, origins, output, cotangent, blend_xla.plan(origins.shape[0]))
+        plan = blend_xla.plan(origins.shape[0])
+        return blend_xla.backward(table, lists, origins, output, cotangent, plan, absolute=absolute)
 
     forward, backward = _foldable(forward_kernel), _foldable(backward_kernel)
-    composite = jax.custom_vjp(forward)
+    composite = jax.custom_vjp(lambda table, absolute, lists, origins: forward(table, lists, origins))
 
-    def save(table, lists, origins):
+    def save(table, _, lists, origins):
         output = forward(table, lists, origins)
         return output, (table, lists, origins, output)
 
     def pull(saved, cotangent):
-        return backward(*saved, cotangent), None, None
+        gradient = backward(*saved, cotangent)
+        if absolute:
+            return gradient[:, :-2], gradient[:, -2:], None, None
+        return gradient, None, None, None
 
     composite.defvjp(save, pull)
     return composite
@@ -118,11 +124,30 @@ def tile_size(implementation: str) -> int:
     return chosen.tile if chosen else TILE
 
 
-def composite(table: jax.Array, lists: Lists, origins: jax.Array, implementation: str) -> jax.Array:
+def composite(
+    table: jax.Array,
+    lists: Lists,
+    origins: jax.Array,
+    absolute: jax.Array | None = None,
+    *,
+    implementation: str,
+) -> jax.Array:
     """Composites tiles; differentiable in the table.
 
-    Args: table [M, blend_xla.FIELDS]; lists of T tiles of `tile_size(implementation)`; origins [T, 2]
-    pixels; implementation "xla", "pallas" or "auto", which takes Pallas where the default device compiles
-    it. Returns [T, blend_xla.CHANNELS, pixels of a tile].
+    Args: table [M, 6 + C], see blend_xla.forward; lists of T tiles of `tile_size(implementation)`; origins
+    [T, 2] pixels; absolute [M, 2], whose value is not used, and whose gradient is the sum over pixels of
+    the absolute gradient of the table's x and y (it costs only where it is given); implementation "xla",
+    "pallas" or "auto", which takes Pallas where the default device compiles it.
+    Returns [T, C + 1, pixels of a tile].
     """
-    return _differentiable(implementation)(table, lists, origins)
+    return _differentiable(implementation, absolute is not None)(table, absolute, lists, origins)
+
+
+def inspect_tiles(table: jax.Array, lists: Lists, origins: jax.Array, _absolute: None = None) -> jax.Array:
+    """See blend_xla.inspect, [T, 2, pixels of a small tile]. Runs anywhere; no gradient."""
+    return _inspect(*jax.tree.map(jax.lax.stop_gradient, (table, lists, origins)))
+
+
+_inspect = _foldable(
+    lambda table, lists, origins: blend_xla.inspect(table, lists, origins, blend_xla.plan(origins.shape[0]))
+)
