@@ -12,12 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from zero1a_jax.rasterizer import checks
-from zero1a_jax.rasterizer.project import Lens, project
+from zero1a_jax.rasterizer.project import NEAR, Lens, project
 from zero1a_jax.rasterizer.tiles import Grid, boxes, count, tile_lists
 from zero1a_jax.rasterizer.vjp import composite, inspect_tiles, tile_size
 from zero1a_jax.types import Camera, Gaussians, Inspection, Render
-
-NEAR = 0.01  # metres
 
 
 def render(
@@ -48,7 +46,8 @@ def render(
       camera: OpenCV cameras with leading axes *B (none, or any), one image size. `geometry.crop` gives the
         camera of a part of the image.
       background: [3], or [*B, 3] colours behind the Gaussians.
-      features: [N, D] or [*B, N, D] values to composite like colours, over zeros, in the same pass.
+      features: [N, D] or [*B, N, D] values to composite like colours, over zeros, in the same pass. On a
+        CPU 16 cost about 2.5 times what none do, 64 about 8 times (gradient: 11): see RESULTS.md.
       capacity: how many intersections of a Gaussian with a tile (8x8 pixels; Pallas: 16x16 on a GPU,
         32x32 on a TPU) each camera has room for; static. What suffices for small tiles suffices for
         large ones. None takes `default_capacity`. See `suggest_capacity`.
@@ -212,7 +211,7 @@ def _each_camera(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The kernel's images [*B, C, H, W] of the cameras [*B], radii [*B, N] and overflow [*B].
 
-    kernel(table, lists, origins, absolute) returns [T, C, pixels of a tile]. shift and absolute are
+    kernel(table, lists, origins, absolute=) returns [T, C, pixels of a tile]. shift and absolute are
     [*B, N, 2], features [N, D] or [*B, N, D].
     """
     means, batch = scene.gaussians.means, camera.focal.shape[:-1]
@@ -243,7 +242,7 @@ def _one_camera(
     table = jnp.stack(splats, 1)
     if features is not None:
         table = jnp.concatenate([table, features], 1)
-    sums = kernel(table, lists, jnp.asarray(grid.origins()), absolute)
+    sums = kernel(table, lists, jnp.asarray(grid.origins()), absolute=absolute)
     tile = grid.tile
     image = sums.reshape(grid.rows, grid.columns, -1, tile, tile).transpose(2, 0, 3, 1, 4)
     image = image.reshape(-1, grid.rows * tile, grid.columns * tile)
