@@ -146,7 +146,7 @@ def project(
     return splats, jax.tree.map(jax.lax.stop_gradient, extent)
 
 
-def _dot(a: Sequence, b: Sequence) -> jax.Array:
+def _dot(a: Sequence | Array, b: Sequence | Array) -> jax.Array:
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
