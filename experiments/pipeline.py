@@ -136,6 +136,8 @@ def load_parts(config: Config, model: FlameModel, portrait: Portrait, detector: 
     sizes, params = diffusion.load_miniature()
     if sizes.frame_size != config.input.size:
         raise ValueError(f"--size={config.input.size} does not fit the diffusion: use {sizes.frame_size}.")
+    # Without the compensation small Gaussians grow by the 0.3 px blur, and larger frames show gaps.
+    drawing: dict[str, Any] = {"antialiased": True, "implementation": config.optimisation.rasterizer}
     return Parts(
         model=model,
         portrait=portrait,
@@ -143,9 +145,8 @@ def load_parts(config: Config, model: FlameModel, portrait: Portrait, detector: 
         diffusion_params=params,
         condition_size=sizes.condition_size,
         condition_kind=sizes.condition,
-        # Without the compensation small Gaussians grow by the 0.3 px blur, and larger frames show gaps.
-        render=functools.partial(rasterizer.render, antialiased=True),
-        suggest_capacity=functools.partial(rasterizer.suggest_capacity, antialiased=True),
+        render=functools.partial(rasterizer.render, **drawing),
+        suggest_capacity=functools.partial(rasterizer.suggest_capacity, **drawing),
         perceptual=perceptual(config),
         detector=detector,
         motions=[load_motion(path, model, portrait) for path in config.input.motions],

@@ -90,8 +90,7 @@ class Programs:
         return (self._compiled_density or self._density)(key, state, self._setup.parts.model)
 
     def _renderer(self, capacity: int) -> Callable:
-        implementation = self._setup.config.optimisation.rasterizer
-        return functools.partial(self._setup.parts.render, capacity=capacity, implementation=implementation)
+        return functools.partial(self._setup.parts.render, capacity=capacity)
 
     def _cached(self, name: str, capacity: int, make: Callable[[], Callable]) -> Callable:
         if (name, capacity) not in self._by_capacity:

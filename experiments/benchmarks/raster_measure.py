@@ -177,7 +177,7 @@ def _prepare(case: Case, implementation: str, clock: Callable[[], float]) -> _Pr
     table, lists, origins = make(gaussians, camera)
 
     def blend(table, lists, origins):
-        return composite(table, lists, origins, implementation)
+        return composite(table, lists, origins, implementation=implementation)
 
     shape = jax.eval_shape(blend, table, lists, origins).shape
     weights = jnp.asarray(np.random.default_rng(1).normal(size=shape), jnp.float32)

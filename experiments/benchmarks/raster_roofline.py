@@ -8,6 +8,7 @@ measured here, on arrays that stay in the cache.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import jax
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from experiments.benchmarks import raster_timing
-from zero1a_jax.rasterizer import project, tiles
+from zero1a_jax.rasterizer import api, project, tiles
 from zero1a_jax.rasterizer.blend_steps import SHAPE_FIELDS, step_forward
 from zero1a_jax.rasterizer.blend_xla import MIN_TRANSMITTANCE, PIXELS
 from zero1a_jax.types import Camera, Gaussians
@@ -82,9 +83,10 @@ def _multiply_adds(start: jax.Array, factors: jax.Array) -> jax.Array:
 def lists(
     gaussians: Gaussians, camera: Camera, *, capacity: int, tile: int
 ) -> tuple[jax.Array, tiles.Lists, jax.Array]:
-    """The table [N, 6 + C], the tiles' lists and origins [T, 2] that `render` composites. Jittable."""
+    """The table [N, 6 + 4], the tiles' lists and origins [T, 2] that `render` composites. Jittable."""
     grid = tiles.Grid(camera.height, camera.width, tile)
-    splats, extent = project.project(gaussians, camera)
+    lens = project.Lens(antialiased=False, near=api.NEAR, far=math.inf, radius_clip=0.0)
+    splats, extent = project.project(gaussians, camera, lens=lens)
     found, _ = tiles.tile_lists(splats, tiles.boxes(splats, extent, grid), grid, capacity)
     return jnp.stack(splats, 1), found, jnp.asarray(grid.origins())
 
@@ -112,7 +114,6 @@ def pairs(gaussians: Gaussians, camera: Camera, *, capacity: int) -> Pairs:
     """Counts the pairs that the image needs, in the lists of 8x8 tiles whatever composites."""
     make = jax.jit(lambda g, c: lists(g, c, capacity=capacity, tile=tiles.TILE))
     table, found, origins = make(gaussians, camera)
-    assert table.shape[1] > SHAPE_FIELDS
     # A pixel's count fits 32 bits, the sum need not.
     evaluated, drawn = (int(x.sum(dtype="int64")) for x in map(jax.device_get, _walk(table, found, origins)))
     return Pairs(evaluated, drawn)

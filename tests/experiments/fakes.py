@@ -95,7 +95,7 @@ def disc_portrait(model: FlameModel) -> Portrait:
 
 
 def blob_render(
-    gaussians, camera, *, background, capacity=None, implementation="auto", screen_offset=None
+    gaussians, camera, *, background, capacity=None, screen_offset=None
 ):
     """Every Gaussian as a round blob, blended without order: smooth, and compiled in a blink.
 

@@ -96,7 +96,8 @@ def test_pairs_are_those_that_a_dense_renderer_draws():
     gaussians, camera = raster_scenes.build(Case("shell", 60, 16))
     gaussians = gaussians.replace(opacity_logits=gaussians.opacity_logits + 4)  # pixels become opaque
     pairs = raster_roofline.pairs(gaussians, camera, capacity=600)
-    splats, _ = project.project(gaussians, camera)
+    lens = project.Lens(antialiased=False, near=0.01, far=np.inf, radius_clip=0.0)
+    splats, _ = project.project(gaussians, camera, lens=lens)
     table = np.stack([np.asarray(x, np.float64) for x in splats], 1)
     y, x = np.mgrid[:16, :16] + 0.5
     transmittance, drawn, reached = np.ones((16, 16)), 0, 0

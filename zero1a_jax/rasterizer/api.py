@@ -12,10 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from zero1a_jax.rasterizer import checks
-from zero1a_jax.rasterizer.project import NEAR, Lens, project
+from zero1a_jax.rasterizer.project import Lens, project
 from zero1a_jax.rasterizer.tiles import Grid, boxes, count, tile_lists
 from zero1a_jax.rasterizer.vjp import composite, inspect_tiles, tile_size
 from zero1a_jax.types import Camera, Gaussians, Inspection, Render
+
+NEAR = 0.01  # metres
 
 
 def render(
@@ -211,7 +213,7 @@ def _each_camera(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The kernel's images [*B, C, H, W] of the cameras [*B], radii [*B, N] and overflow [*B].
 
-    kernel(table, lists, origins, absolute=) returns [T, C, pixels of a tile]. shift and absolute are
+    kernel(table, lists, origins, absolute) returns [T, C, pixels of a tile]. shift and absolute are
     [*B, N, 2], features [N, D] or [*B, N, D].
     """
     means, batch = scene.gaussians.means, camera.focal.shape[:-1]
@@ -242,7 +244,7 @@ def _one_camera(
     table = jnp.stack(splats, 1)
     if features is not None:
         table = jnp.concatenate([table, features], 1)
-    sums = kernel(table, lists, jnp.asarray(grid.origins()), absolute=absolute)
+    sums = kernel(table, lists, jnp.asarray(grid.origins()), absolute)
     tile = grid.tile
     image = sums.reshape(grid.rows, grid.columns, -1, tile, tile).transpose(2, 0, 3, 1, 4)
     image = image.reshape(-1, grid.rows * tile, grid.columns * tile)

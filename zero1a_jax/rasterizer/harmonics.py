@@ -57,7 +57,8 @@ def columns(values: Array) -> tuple[jax.Array, ...]:
 def _from_columns(_: None, gradients: tuple[jax.Array, ...]) -> tuple[jax.Array]:
     unit = jnp.eye(len(gradients), dtype=gradients[0].dtype)[:, None]
     outer = functools.partial(jnp.matmul, precision="highest")
-    return (sum(outer(gradient[:, None], unit[i]) for i, gradient in enumerate(gradients)),)
+    parts = [outer(gradient[:, None], unit[i]) for i, gradient in enumerate(gradients)]
+    return (functools.reduce(jnp.add, parts),)
 
 
 columns.defvjp(lambda values: (columns(values), None), _from_columns)

@@ -6,7 +6,6 @@ batches of 3x3 matrices.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,7 +15,6 @@ import jax.numpy as jnp
 from zero1a_jax.rasterizer.harmonics import colours, columns
 from zero1a_jax.types import Array, Camera, Gaussians
 
-NEAR = 0.01  # metres
 BLUR = 0.3  # pixels squared, added to both variances (gsplat's eps2d)
 _MAX_LOG_SCALE = 30.0  # beyond: float32 would overflow
 _MAX_DEVIATION = 1e5  # pixels; a splat this wide is constant over any image
@@ -25,13 +23,10 @@ _MAX_DEVIATION = 1e5  # pixels; a splat this wide is constant over any image
 class Lens(NamedTuple):
     """What is drawn, and how it is projected. Static; see api.render."""
 
-    antialiased: bool = False
-    near: float = NEAR  # metres
-    far: float = math.inf
-    radius_clip: float = 0.0  # pixels
-
-
-PLAIN = Lens()
+    antialiased: bool
+    near: float  # metres
+    far: float
+    radius_clip: float  # pixels
 
 
 class Splats(NamedTuple):
@@ -113,7 +108,7 @@ def project(
     camera: Camera,
     screen_offset: jax.Array | None = None,
     *,
-    lens: Lens = PLAIN,
+    lens: Lens,
 ) -> tuple[Splats, Extent]:
     """Projects Gaussians [N] with one camera (no leading axes).
 
@@ -151,7 +146,7 @@ def project(
     return splats, jax.tree.map(jax.lax.stop_gradient, extent)
 
 
-def _dot(a: Sequence, b: Sequence) -> jax.Array:
+def _dot(a: Sequence | Array, b: Sequence | Array) -> jax.Array:
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 

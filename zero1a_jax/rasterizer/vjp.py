@@ -128,9 +128,9 @@ def composite(
     table: jax.Array,
     lists: Lists,
     origins: jax.Array,
-    implementation: str,
-    *,
     absolute: jax.Array | None = None,
+    *,
+    implementation: str,
 ) -> jax.Array:
     """Composites tiles; differentiable in the table.
 
@@ -143,7 +143,7 @@ def composite(
     return _differentiable(implementation, absolute is not None)(table, absolute, lists, origins)
 
 
-def inspect_tiles(table: jax.Array, lists: Lists, origins: jax.Array, *, absolute: None = None) -> jax.Array:
+def inspect_tiles(table: jax.Array, lists: Lists, origins: jax.Array, _absolute: None = None) -> jax.Array:
     """See blend_xla.inspect, [T, 2, pixels of a small tile]. Runs anywhere; no gradient."""
     return _inspect(*jax.tree.map(jax.lax.stop_gradient, (table, lists, origins)))
 
