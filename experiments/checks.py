@@ -25,6 +25,8 @@ def problems(config: Config) -> list[str]:
         found += image_problems(config.input.image)
     if config.input.flame:
         found += flame_problems(Path(config.input.flame))
+    if config.input.arkit:
+        found += arkit_problems(config)
     for path in config.input.motions:
         if not Path(path).exists():
             found.append(f"There is no motion at {path}: check --motions.")
@@ -75,6 +77,15 @@ def flame_problems(folder: Path) -> list[str]:
     missing = flame_files.unfit(folder)
     if missing:
         return [f"{folder} lacks {' and '.join(missing)}, which fitting a portrait needs: check --flame."]
+    return []
+
+
+def arkit_problems(config: Config) -> list[str]:
+    """Whether --arkit is there and has a head to drive; the table is not read yet."""
+    if not Path(config.input.arkit).exists():
+        return [f"There is no ARKit table at {config.input.arkit}: check --arkit."]
+    if not config.input.flame:
+        return ["--arkit is for a FLAME head: give --flame too, or leave it out."]
     return []
 
 

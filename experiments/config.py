@@ -33,6 +33,11 @@ class Input:
     flame: str = option(
         "", "Folder with a FLAME model and its landmark files (see BUILD.md); else the embedded head."
     )
+    arkit: str = option(
+        "",
+        "Your own table of what ARKit's shapes ask of FLAME (see BUILD.md); else by least squares from the "
+        "embedded head.",
+    )
     motions: tuple[str, ...] = option((), "Driving files for the real samples; else seeded sequences. [D]")
     size: int = option(128, "Side of the working frames in pixels; the miniature was trained at 128.", low=32)
     background: str = option("white", "Background of the dataset: white, black or #rrggbb. [D]")

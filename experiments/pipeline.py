@@ -23,7 +23,7 @@ from experiments.config import Config
 from experiments.programs import Programs
 from zero1a_jax import diffusion, preprocess, rasterizer
 from zero1a_jax.image import losses
-from zero1a_jax.types import FlameModel, FlameParams, Portrait
+from zero1a_jax.types import ArkitMap, FlameModel, FlameParams, Portrait
 
 
 def run(config: Config) -> int:
@@ -136,6 +136,7 @@ def load_parts(config: Config, model: FlameModel, portrait: Portrait, detector: 
     sizes, params = diffusion.load_miniature()
     if sizes.frame_size != config.input.size:
         raise ValueError(f"--size={config.input.size} does not fit the diffusion: use {sizes.frame_size}.")
+    arkit = heads.arkit(model, config.input.arkit)
     # Without the compensation small Gaussians grow by the 0.3 px blur, and larger frames show gaps.
     drawing: dict[str, Any] = {"antialiased": True, "implementation": config.optimisation.rasterizer}
     return Parts(
@@ -149,7 +150,8 @@ def load_parts(config: Config, model: FlameModel, portrait: Portrait, detector: 
         suggest_capacity=functools.partial(rasterizer.suggest_capacity, **drawing),
         perceptual=perceptual(config),
         detector=detector,
-        motions=[load_motion(path, model, portrait) for path in config.input.motions],
+        motions=[load_motion(path, model, portrait, arkit) for path in config.input.motions],
+        arkit=arkit,
     )
 
 
@@ -164,9 +166,9 @@ def perceptual(config: Config) -> Callable:
     return functools.partial(losses.lpips, weights)
 
 
-def load_motion(path: str, model: FlameModel, portrait: Portrait) -> FlameParams:
+def load_motion(path: str, model: FlameModel, portrait: Portrait, arkit: ArkitMap | None) -> FlameParams:
     """A driving file for the portrait's identity, without its camera and its place in the world."""
-    motion = heads.load_motion(path, model, shape=portrait.flame.shape, root="drop")
+    motion = heads.load_motion(path, model, shape=portrait.flame.shape, root="drop", arkit=arkit)
     return motion.flame
 
 

@@ -140,7 +140,7 @@ def _renumbered(mesh: Mesh, count: int) -> np.ndarray:
 
 
 def directions(head: FlameModel, matrix: np.ndarray, seed: int = 0) -> np.ndarray:
-    """shapedirs [5023, 3, 400], a standard deviation each: the embedded ones, then ever smaller smooth ones."""
+    """shapedirs [5023, 3, 400], a standard deviation each: the embedded, then ever smaller smooth ones."""
     template = matrix @ np.asarray(head.template, np.float64)
     shape = np.einsum("nv,vck->nck", matrix, np.asarray(head.shape_basis, np.float64))
     free = [k for k, name in enumerate(head.expression_names) if not name.startswith(JOINTED)]
