@@ -15,6 +15,7 @@ from zero1a_jax import drive
 from zero1a_jax import flame as flame_room
 from zero1a_jax.types import ArkitMap, Array, FlameModel, Motion
 
+TEETH = 120  # vertices that flame.add_teeth adds at the end
 NEEDED = ("eyeBlinkLeft", "eyeBlinkRight", "jawOpen")  # a table without these would drive a mask
 
 
@@ -58,12 +59,9 @@ def arkit(model: FlameModel, path: str | os.PathLike = "") -> ArkitMap | None:
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)}: a face is not driven without.")
     if table.deltas is not None:
-        vertices = len(model.template)
-        teeth = np.sum(np.asarray((model.masks or {}).get("teeth", np.zeros(vertices, bool))))
-        if vertices - teeth != table.deltas.shape[1]:
-            raise ValueError(
-                f"{path} is for {table.deltas.shape[1]} vertices, the head has {vertices - teeth}."
-            )
+        vertices, meant = len(model.template), table.deltas.shape[1]
+        if vertices not in (meant, meant + TEETH):
+            raise ValueError(f"{path} is for {meant} vertices and teeth, the head has {vertices} in all.")
         return drive.arkit_from_deltas(table.names, table.deltas, model)
     return _coefficients(table, model, path)
 

@@ -158,7 +158,7 @@ def test_a_table_of_ones_own(folder, tmp_path):
         with pytest.raises(ValueError, match=words):
             heads.arkit(model, table(**changes))
     np.save(tmp_path / "a.npy", np.zeros((52, 5023, 3)))
-    with pytest.raises(ValueError, match="is for 5023 vertices, the head has 5188"):
+    with pytest.raises(ValueError, match="is for 5023 vertices and teeth, the head has 5308"):
         heads.arkit(head, tmp_path / "a.npy")
     (found,) = checks.problems(config(arkit=str(tmp_path / "a.npy"), workdir=str(tmp_path / "w")))
     assert "give --flame too" in found
