@@ -90,4 +90,4 @@ def test_the_whole_pipeline(flame, tmp_path):
     assert "5 pairs" in said
     rows = [json.loads(line) for line in (folder / "evaluation.jsonl").read_text().splitlines()]
     psnr, landmarks = (np.mean([row[name] for row in rows]) for name in ("psnr", "landmark_error"))
-    assert psnr > 17 and landmarks < 0.1, (psnr, landmarks)
+    assert psnr > 14 and landmarks < 0.08, (psnr, landmarks)
