@@ -173,10 +173,12 @@ def load_motion(path: str, model: FlameModel, portrait: Portrait, arkit: ArkitMa
 
 
 def hashes(config: Config) -> dict[str, str]:
-    """SHA-256 of the shipped files that the run depends on, and of a head model that the user gave."""
+    """SHA-256 of the shipped files that the run depends on, and of the head and table that the user gave."""
     folder = Path(str(_assets()))
     files = [path for path in sorted(folder.iterdir()) if path.is_file()]
     files += [heads.file(config.input.flame)] if config.input.flame else []
+    table = Path(config.input.arkit)
+    files += sorted(table.glob("bs2*.npy")) if table.is_dir() else [table] if config.input.arkit else []
     return {path.name: workdir.digest(path) for path in files}
 
 
