@@ -200,6 +200,7 @@ def _gpu_kernel(body: Callable, out: Any, chunks: _Chunks, plan: Plan) -> Callab
         tile = lax.axis_index("tile")
 
         def fetch(chunk, slot):
+            plgpu.commit_smem()  # every warp has read what lay in the slot before the copy overwrites it
             plgpu.copy_gmem_to_smem(rows.at[chunk], slots.at[slot], arrived.at[slot])
 
         def wait(slot):
