@@ -1,6 +1,8 @@
 """Portrait video diffusion with AniPortrait's structure: a portrait and condition images to a video."""
 
 from zero1a_jax.diffusion.config import DiffusionConfig as DiffusionConfig
+from zero1a_jax.diffusion.config import emoji_config as emoji_config
+from zero1a_jax.diffusion.config import official as official
 from zero1a_jax.diffusion.miniature import load_miniature as load_miniature
 from zero1a_jax.diffusion.miniature import miniature_config as miniature_config
 from zero1a_jax.diffusion.model import Reference as Reference

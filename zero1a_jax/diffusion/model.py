@@ -68,7 +68,7 @@ def build(config: DiffusionConfig) -> VideoDiffusion:
         invert=functools.partial(invert, config),
         denoise=functools.partial(denoise, config),
         velocity=functools.partial(velocity, config),
-        bars=schedule.alpha_bars(config.train_steps, config.beta_start, config.beta_end),
+        bars=schedule.bars_of(config),
     )
 
 
@@ -153,7 +153,16 @@ def predict(
     velocity: Any = DenoisingUNet(config).apply(
         {"params": params["denoiser"]}, inner, timesteps, context, given.bank, read, pose, motion
     )
-    return velocity * out + latents * skip
+    velocity = velocity * out + latents * skip
+    if config.prediction == "noise":
+        return schedule.velocity_of(latents, velocity, _bar(config, timesteps))
+    return velocity
+
+
+def _bar(config: DiffusionConfig, timesteps: Array) -> Array:
+    """Signal power of timesteps [B] or [B, F], to be broadcast over latents [B, F, h, h, C]."""
+    bar = jnp.asarray(schedule.bars_of(config), jnp.float32)[timesteps]
+    return (bar[:, None] if bar.ndim == 1 else bar)[..., None, None, None]
 
 
 def _preconditioning(config: DiffusionConfig, power: Array, timesteps: Array) -> tuple[Array, Array, Array]:
@@ -162,11 +171,7 @@ def _preconditioning(config: DiffusionConfig, power: Array, timesteps: Array) ->
     x_t has variance s = a power + 1 - a; the best linear estimate of v from x_t is
     sqrt(a (1-a)) (1 - power) / s x_t and leaves the variance power / s (as in Karras et al. 2022, table 1).
     """
-    bars = jnp.asarray(
-        schedule.alpha_bars(config.train_steps, config.beta_start, config.beta_end), jnp.float32
-    )
-    bar = bars[timesteps]
-    bar = (bar[:, None] if bar.ndim == 1 else bar)[..., None, None, None]
+    bar = _bar(config, timesteps)
     spread = bar * power + 1 - bar
     return spread**-0.5, jnp.sqrt(bar * (1 - bar)) * (1 - power) / spread, jnp.sqrt(power / spread)
 
@@ -212,7 +217,7 @@ def _solver(
 
 
 def _tables(config: DiffusionConfig, steps: int, strength: float) -> schedule.Steps:
-    bars = schedule.alpha_bars(config.train_steps, config.beta_start, config.beta_end)
+    bars = schedule.bars_of(config)
     return schedule.sampler_steps(bars, steps, strength)
 
 
