@@ -149,8 +149,8 @@ def inversion(
         noisy = run.invert(latents, given, condition, steps=25, iterations=count, guidance=1.0)
         back = run.denoise(noisy, given, condition, steps=25, guidance=1.0)
         error = jnp.sqrt(jnp.sum((back - latents) ** 2, (1, 2, 3))) / size
-        rise = psnr(run.decode(back), start, jnp.ones(start.shape[:-1]))
-        out[str(count)] = {"relative_error": _median(error), "psnr": _median(rise)}
+        kept = psnr(run.decode(back), start)
+        out[str(count)] = {"relative_error": _median(error), "psnr": _median(kept)}
     return out
 
 

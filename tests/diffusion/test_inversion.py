@@ -1,5 +1,6 @@
 """Inversion by the library's own loops: a toy network with known answers, and the trained miniature."""
 
+import functools
 from pathlib import Path
 
 import jax
@@ -25,7 +26,7 @@ def test_the_toy_network_of_the_fixtures(reference):
         def velocity(x, timestep):
             return jnp.tanh(x @ inner.T + bias + jnp.sin(timestep / 200.0)) @ outer.T
 
-        @jax.jit
+        @functools.partial(jax.jit, static_argnums=0)
         def round_trip(iterations):
             noisy = sample.invert(velocity, clean, tables, iterations)
             return noisy, sample.denoise(velocity, noisy, tables)
