@@ -27,10 +27,8 @@ class Parts:
 
     model: FlameModel
     portrait: Portrait
-    diffusion: Any  # see symgen.generate.Diffusion, and its `reference`
+    diffusion: symgen.Diffusion
     diffusion_params: Any
-    condition_size: int
-    condition_kind: str
     render: Callable[..., Any]  # rasterizer.render
     suggest_capacity: Callable[..., int]  # rasterizer.suggest_capacity
     perceptual: Callable[..., Any]  # (image, target) [H, W, 3] to a scalar
@@ -85,10 +83,9 @@ def setup(config: Config, parts: Parts, devices: Sequence[parallel.Device]) -> S
         parallel.key(config.runner.seed, "samples"), parts.model, parts.portrait, curriculum,
         motions=parts.motions,
     )  # fmt: skip
-    reference = jax.jit(functools.partial(condition_on_portrait, parts.diffusion, parts.condition_size,
-                                          parts.condition_kind))(
+    reference = jax.jit(functools.partial(condition_on_portrait, parts.diffusion))(
         parts.diffusion_params, parts.model, parts.portrait
-    )  # fmt: skip
+    )
     return Setup(
         config=config,
         parts=parts,
@@ -102,10 +99,12 @@ def setup(config: Config, parts: Parts, devices: Sequence[parallel.Device]) -> S
 
 
 def condition_on_portrait(
-    diffusion: Any, size: int, kind: str, params: Any, model: FlameModel, portrait: Portrait
+    diffusion: symgen.Diffusion, params: Any, model: FlameModel, portrait: Portrait
 ) -> Any:
     """The diffusion's reference: the portrait, and its own condition image."""
-    own = symgen.condition_images(model, portrait.flame, portrait.camera, size=size, kind=kind)
+    own = symgen.condition_images(
+        model, portrait.flame, portrait.camera, size=diffusion.condition_size, kind=diffusion.condition
+    )
     return diffusion.reference(params, jnp.asarray(portrait.rgb), own)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from experiments import config as config_module
-from experiments import workdir
+from experiments import models, workdir
 from experiments.config import Config
 from third_party.converters import flame_files
 
@@ -25,6 +25,7 @@ def problems(config: Config) -> list[str]:
         found += image_problems(config.input.image)
     if config.input.flame:
         found += flame_problems(Path(config.input.flame))
+    found += models.problems(config.input.diffusion)
     for path in config.input.motions:
         if not Path(path).exists():
             found.append(f"There is no motion at {path}: check --motions.")

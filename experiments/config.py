@@ -33,6 +33,9 @@ class Input:
     flame: str = option(
         "", "Folder with a FLAME model and its landmark files (see BUILD.md); else the embedded head."
     )
+    diffusion: str = option(
+        "", "The video diffusion, as module:function of your own code (see README); else the miniature."
+    )
     motions: tuple[str, ...] = option((), "Driving files for the real samples; else seeded sequences. [D]")
     size: int = option(128, "Side of the working frames in pixels; the miniature was trained at 128.", low=32)
     background: str = option("white", "Background of the dataset: white, black or #rrggbb. [D]")

@@ -15,13 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import load_file
 
-from experiments import assemble, checkpoint, checks, dry, example, heads, logs, parallel, train, workdir
+from experiments import assemble, checkpoint, checks, dry, example, heads, logs, models, parallel, train, workdir
 from experiments import config as config_module
 from experiments import finish as finish_module
 from experiments.assemble import Parts, Progress
 from experiments.config import Config
 from experiments.programs import Programs
-from zero1a_jax import diffusion, preprocess, rasterizer
+from zero1a_jax import preprocess, rasterizer
 from zero1a_jax.image import losses
 from zero1a_jax.types import FlameModel, FlameParams, Portrait
 
@@ -133,18 +133,14 @@ def is_synthetic(image: str) -> bool:
 
 def load_parts(config: Config, model: FlameModel, portrait: Portrait, detector: Callable) -> Parts:
     """The rooms' contributions for the embedded default. Raises ValueError where sizes do not fit."""
-    sizes, params = diffusion.load_miniature()
-    if sizes.frame_size != config.input.size:
-        raise ValueError(f"--size={config.input.size} does not fit the diffusion: use {sizes.frame_size}.")
+    diffusion, params = models.load(config.input.diffusion, config.input.size, config.curriculum.frames)
     # Without the compensation small Gaussians grow by the 0.3 px blur, and larger frames show gaps.
     drawing: dict[str, Any] = {"antialiased": True, "implementation": config.optimisation.rasterizer}
     return Parts(
         model=model,
         portrait=portrait,
-        diffusion=diffusion.build(sizes),
+        diffusion=diffusion,
         diffusion_params=params,
-        condition_size=sizes.condition_size,
-        condition_kind=sizes.condition,
         render=functools.partial(rasterizer.render, **drawing),
         suggest_capacity=functools.partial(rasterizer.suggest_capacity, **drawing),
         perceptual=perceptual(config),
@@ -171,10 +167,12 @@ def load_motion(path: str, model: FlameModel, portrait: Portrait) -> FlameParams
 
 
 def hashes(config: Config) -> dict[str, str]:
-    """SHA-256 of the shipped files that the run depends on, and of a head model that the user gave."""
+    """SHA-256 of the shipped files that the run depends on, and of what the user gave."""
     folder = Path(str(_assets()))
     files = [path for path in sorted(folder.iterdir()) if path.is_file()]
     files += [heads.file(config.input.flame)] if config.input.flame else []
+    own = models.file(config.input.diffusion)
+    files += [own] if own else []
     return {path.name: workdir.digest(path) for path in files}
 
 

@@ -29,14 +29,12 @@ class Programs:
         self.plan = jax.jit(functools.partial(symgen.plan, config=config.curriculum))
         self.refresh = self._refresh(refresh, from_noise=False)
         self.fill = self._refresh(refresh, from_noise=True)
-        size = parts.condition_size
-        points = functools.partial(symgen.condition_points, size=size)
-        self.points = parallel.mapped(points, setup.devices)  # (model, flame [T], camera [T]) to [T, 119, 2]
+        size, kind = parts.diffusion.condition_size, parts.diffusion.condition
+        points = functools.partial(symgen.condition_points, size=size, kind=kind)
+        self.points = parallel.mapped(points, setup.devices)  # (model, flame [T], camera [T]) to [T, P, 2]
 
         def images(model, flame, camera, points):
-            return symgen.condition_images(
-                model, flame, camera, size=size, kind=parts.condition_kind, points=points
-            )
+            return symgen.condition_images(model, flame, camera, size=size, kind=kind, points=points)
 
         self.conditions = parallel.mapped(images, setup.devices)  # to [T, S, S, 3]
         thresholds = avatar_room.DensityConfig(

@@ -1,5 +1,7 @@
 """Portrait video diffusion with AniPortrait's structure: a portrait and condition images to a video."""
 
+from zero1a_jax.diffusion import schedule as schedule
+from zero1a_jax.diffusion.adapt import adapt as adapt
 from zero1a_jax.diffusion.config import DiffusionConfig as DiffusionConfig
 from zero1a_jax.diffusion.config import emoji_config as emoji_config
 from zero1a_jax.diffusion.config import official as official

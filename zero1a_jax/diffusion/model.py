@@ -56,6 +56,21 @@ class VideoDiffusion(NamedTuple):
     velocity: Callable[..., Array]
     bars: Any
 
+    @property
+    def frame_size(self) -> int:
+        """H, pixels."""
+        return self.config.frame_size
+
+    @property
+    def condition_size(self) -> int:
+        """S, pixels."""
+        return self.config.condition_size
+
+    @property
+    def condition(self) -> str:
+        """What the condition images show."""
+        return self.config.condition
+
 
 def build(config: DiffusionConfig) -> VideoDiffusion:
     """The functions of a model of these sizes. Raises ValueError at once where arguments do not fit."""
