@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from experiments import config as config_module
-from experiments import models, workdir
+from experiments import own_model, workdir
 from experiments.config import Config
 from third_party.converters import flame_files
 
@@ -25,7 +25,12 @@ def problems(config: Config) -> list[str]:
         found += image_problems(config.input.image)
     if config.input.flame:
         found += flame_problems(Path(config.input.flame))
-    found += models.problems(config.input.diffusion)
+    if own_model.named(config.input.diffusion):
+        found += own_model.problems(config.input.diffusion)
+        if config.runner.dry_run:
+            found.append("--dry_run cannot judge a model of your own: leave out --diffusion.")
+    elif config.input.diffusion:
+        found.append(f"--diffusion={config.input.diffusion} must be module:function, such as mine:load.")
     for path in config.input.motions:
         if not Path(path).exists():
             found.append(f"There is no motion at {path}: check --motions.")

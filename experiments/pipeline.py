@@ -15,13 +15,25 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import load_file
 
-from experiments import assemble, checkpoint, checks, dry, example, heads, logs, models, parallel, train, workdir
+from experiments import (
+    assemble,
+    checkpoint,
+    checks,
+    dry,
+    example,
+    heads,
+    logs,
+    own_model,
+    parallel,
+    train,
+    workdir,
+)
 from experiments import config as config_module
 from experiments import finish as finish_module
 from experiments.assemble import Parts, Progress
 from experiments.config import Config
 from experiments.programs import Programs
-from zero1a_jax import preprocess, rasterizer
+from zero1a_jax import diffusion, preprocess, rasterizer, symgen
 from zero1a_jax.image import losses
 from zero1a_jax.types import FlameModel, FlameParams, Portrait
 
@@ -132,14 +144,14 @@ def is_synthetic(image: str) -> bool:
 
 
 def load_parts(config: Config, model: FlameModel, portrait: Portrait, detector: Callable) -> Parts:
-    """The rooms' contributions for the embedded default. Raises ValueError where sizes do not fit."""
-    diffusion, params = models.load(config.input.diffusion, config.input.size, config.curriculum.frames)
+    """The rooms' contributions. Raises ValueError where the diffusion and sizes do not fit."""
+    video_model, params = load_diffusion(config)
     # Without the compensation small Gaussians grow by the 0.3 px blur, and larger frames show gaps.
     drawing: dict[str, Any] = {"antialiased": True, "implementation": config.optimisation.rasterizer}
     return Parts(
         model=model,
         portrait=portrait,
-        diffusion=diffusion,
+        diffusion=video_model,
         diffusion_params=params,
         render=functools.partial(rasterizer.render, **drawing),
         suggest_capacity=functools.partial(rasterizer.suggest_capacity, **drawing),
@@ -147,6 +159,17 @@ def load_parts(config: Config, model: FlameModel, portrait: Portrait, detector: 
         detector=detector,
         motions=[load_motion(path, model, portrait) for path in config.input.motions],
     )
+
+
+def load_diffusion(config: Config) -> tuple[symgen.Diffusion, Any]:
+    """The video diffusion and its parameters: the user's own, or the miniature. Raises as `load_parts`."""
+    text, size = config.input.diffusion, config.input.size
+    if own_model.named(text):
+        return own_model.load(text, size, config.curriculum.frames)
+    sizes, params = diffusion.load_miniature()
+    if sizes.frame_size != size:
+        raise ValueError(f"--size={size} does not fit the diffusion: use {sizes.frame_size}.")
+    return diffusion.build(sizes), params
 
 
 def perceptual(config: Config) -> Callable:
@@ -171,7 +194,7 @@ def hashes(config: Config) -> dict[str, str]:
     folder = Path(str(_assets()))
     files = [path for path in sorted(folder.iterdir()) if path.is_file()]
     files += [heads.file(config.input.flame)] if config.input.flame else []
-    own = models.file(config.input.diffusion)
+    own = own_model.file(config.input.diffusion) if own_model.named(config.input.diffusion) else None
     files += [own] if own else []
     return {path.name: workdir.digest(path) for path in files}
 

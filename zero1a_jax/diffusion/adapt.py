@@ -37,7 +37,7 @@ def adapt(
     condition: str = "landmarks",
     bars: np.ndarray | None = None,
 ) -> Adapted:
-    """A video diffusion from the functions that a model is made of; DDIM, inversion and guidance come from here.
+    """A video diffusion from the functions that a model is made of; sampler, inversion and guidance are ours.
 
     Args:
       velocity: velocity(params, latents [T, ...], timestep [], reference, conditions [T, S, S, 3]) -> v like
@@ -47,7 +47,7 @@ def adapt(
       reference: reference(params, rgb [H, W, 3], condition [S, S, 3]) -> any pytree.
       encode: encode(params, frames [T, H, H, 3]) -> latents. decode: its inverse, in 0..1.
       frame_size: H. condition_size: S. condition: what condition images show, one of symgen.KINDS.
-      bars: signal power a of every timestep, numpy [train_steps]; None: AniPortrait's (`schedule.alpha_bars`).
+      bars: signal power a of every timestep, numpy [train_steps]; None: `schedule.alpha_bars()`.
     """
     signal = schedule.alpha_bars() if bars is None else bars
 

@@ -136,9 +136,10 @@ def landmarks_drawn(
 
 
 def pupils(model: FlameModel, vertices: Array) -> Array:
-    """The subject's right and left pupil [*B, 2, 3] of posed vertices [*B, V, 3], metres: MediaPipe's 468, 473.
+    """The subject's right and left pupil [*B, 2, 3] of posed vertices [*B, V, 3], metres.
 
-    Each is the vertex that lies foremost in the template among those that follow the eye's joint.
+    They stand for MediaPipe's points 468 and 473. Each is the vertex that lies foremost in the template
+    among those that follow the eye's joint.
     """
     weights, depth = jnp.asarray(model.skinning)[:, (4, 3)], jnp.asarray(model.template)[:, 2:]
     foremost = jnp.argmax(jnp.where(weights > 0.5, depth, -jnp.inf), 0)

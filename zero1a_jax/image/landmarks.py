@@ -3,8 +3,8 @@
 AniPortrait's face is 114 coloured lines between 119 points of MediaPipe's face mesh (468 or 478 points), on a
 black 512 x 512 canvas, each as OpenCV draws a line of thickness 2 without anti-aliasing. Chains,
 colours and their order are facts of AniPortrait (Wei et al. 2024, its inference code).
-Follow-Your-Emoji's expression-aware landmarks (Ma et al. 2024, its inference code) are the same eyes, brows and
-inner lips by lines of thickness 1, without outline and outer lips, and the pupils as red squares of 6 pixels.
+Follow-Your-Emoji's expression-aware landmarks (Ma et al. 2024, its inference code) are the same eyes, brows
+and inner lips by lines of thickness 1, without outline and outer lips, and the pupils as red squares.
 """
 
 from __future__ import annotations
@@ -112,8 +112,8 @@ def draw(points: Array, height: int, width: int, *, style: str = "aniportrait") 
 
     Returns:
       [*B, height, width, 3] in 0..1; the three channels are the model's, in the network's order.
-      At 512 x 512 these are OpenCV's lines, of thickness 2 but for single pixels at line edges. Other sizes are that
-      canvas resized: the mean of blocks where the size divides 512 (at 256 this is AniPortrait's
+      At 512 x 512 these are OpenCV's lines, of thickness 2 but for single pixels at line edges. Other sizes
+      are that canvas resized: the mean of blocks where the size divides 512 (at 256 this is AniPortrait's
       bilinear resize, below it keeps thin lines whole), bilinear elsewhere. No gradient passes.
 
     Raises:
@@ -215,8 +215,7 @@ def _stamp_thin(
     steep = size[..., 1] > size[..., 0]
     long, short = jnp.max(size, -1), jnp.min(size, -1)
     across = (2 * short * along + long - 1) // jnp.maximum(2 * long, 1)
-    along, across = along[..., None], across[..., None]
-    moved = jnp.where(steep[..., None], jnp.concatenate([across, along], -1), jnp.concatenate([along, across], -1))
+    moved = jnp.stack([jnp.where(steep, across, along), jnp.where(steep, along, across)], -1)
     pixel = start + jnp.sign(delta) * moved
     return pixel[..., :1], pixel[..., 1:], jnp.ones((*pixel.shape[:-1], 1), bool)
 

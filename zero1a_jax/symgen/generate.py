@@ -75,8 +75,8 @@ def condition_images(
       camera: [*B], any image size; the same view is drawn at `size`.
       size: pixels; 8 times the latent side for AniPortrait's pose guider.
       kind: "landmarks": AniPortrait's landmark image of the mesh's own points; "emoji":
-        Follow-Your-Emoji's; "dense": the mesh coloured by its template's coordinates (PNCC), with AniPortrait's
-        lines on top.
+        Follow-Your-Emoji's; "dense": the mesh coloured by its template's coordinates (PNCC), with
+        AniPortrait's lines on top.
       points: [*B, P, 2] pixels of the condition image to draw instead of the mesh's own, such as
         detected ones, in the order of image.landmarks.points_of(kind).
 

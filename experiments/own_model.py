@@ -1,4 +1,4 @@
-"""The video diffusion behind --diffusion: the embedded miniature, or a model of the user's own."""
+"""A video diffusion of the user's own behind --diffusion=module:function."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ NAME = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
 NEEDED = ("frame_size", "condition_size", "condition", "reference", "encode", "decode", "invert", "denoise")
 
 
+def named(text: str) -> bool:
+    """Whether a value of --diffusion names a function."""
+    return NAME.fullmatch(text) is not None
+
+
 def problems(text: str) -> list[str]:
-    """What is wrong with --diffusion, one sentence each. Imports nothing: jax must not come in yet."""
-    if not text:
-        return []
-    match = NAME.fullmatch(text)
-    if not match:
-        return [f"--diffusion={text} must be module:function, such as mine:load."]
-    top = match[1].split(".")[0]
+    """What is wrong with module:function, one sentence each. Imports nothing: jax must not come in yet."""
+    top = text.split(":")[0].split(".")[0]
     if importlib.util.find_spec(top) is None:
         return [f"--diffusion={text}: there is no module {top} here; start where {top}.py lies."]
     return []
 
 
 def load(text: str, size: int, frames: int) -> tuple[Any, Any]:
-    """The model (see zero1a_jax.symgen.protocol) and its parameters; the miniature where `text` is empty.
+    """The model (see zero1a_jax.symgen.protocol) and its parameters.
 
     Args:
       text: module:function; the function takes nothing and returns (model, parameters). It is called as it
@@ -37,39 +37,30 @@ def load(text: str, size: int, frames: int) -> tuple[Any, Any]:
     Raises:
       ValueError: one sentence, where the model cannot be had, lacks something, or does not fit.
     """
-    if text:
-        model, params = _own(text)
-    else:
-        from zero1a_jax import diffusion
-
-        config, params = diffusion.load_miniature()
-        model = diffusion.build(config)
+    model, params = _made(text)
     if model.frame_size != size:
         raise ValueError(f"--size={size} does not fit the diffusion: use {model.frame_size}.")
-    if text:
-        _try(text, model, params, frames)
+    _try(text, model, params, frames)
     return model, params
 
 
 def file(text: str) -> Path | None:
-    """The file of a model of the user's own, on whose content a run depends."""
-    if not text:
-        return None
+    """The file of the module, on whose content a run depends; None where it is a folder."""
     spec = importlib.util.find_spec(text.split(":")[0])
     return Path(spec.origin) if spec and spec.origin else None
 
 
-def _own(text: str) -> tuple[Any, Any]:
+def _made(text: str) -> tuple[Any, Any]:
     module, function = text.split(":")
     try:
         made = getattr(importlib.import_module(module), function)()
-    except (ImportError, AttributeError, TypeError) as error:
-        raise ValueError(f"--diffusion={text}: {error}.") from error
+    except Exception as error:  # the user's code: whatever it raises is told in one sentence
+        raise ValueError(f"--diffusion={text}: {type(error).__name__}: {error}") from error
     if not isinstance(made, tuple) or len(made) != 2:
         raise ValueError(f"--diffusion={text} must return a model and its parameters, as a tuple of two.")
     missing = [name for name in NEEDED if not hasattr(made[0], name)]
     if missing:
-        raise ValueError(f"--diffusion={text}: the model has no {missing[0]}; see zero1a_jax/symgen/protocol.py.")
+        raise ValueError(f"--diffusion={text}: the model has no {missing[0]}; see symgen/protocol.py.")
     return made
 
 
@@ -87,7 +78,7 @@ def _try(text: str, model: Any, params: Any, frames: int) -> None:
     def call(name: str, function: Callable, *arguments: Any) -> Any:
         try:
             return jax.eval_shape(function, params, *arguments)
-        except Exception as error:  # the user's code: whatever it raises is told in one sentence
+        except Exception as error:  # as above
             raise ValueError(f"--diffusion={text}: {name} fails: {error}") from error
 
     def same(name: str, given: Any, wanted: Any) -> None:
