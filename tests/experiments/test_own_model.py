@@ -41,7 +41,8 @@ def test_the_ten_lines_run_the_loop(mine, fakes, monkeypatch, tmp_path):
     name = mine(example())
     config = fakes.small_config(
         workdir=str(tmp_path / "run"), diffusion=name, size=128, frames=2, steps=3, update_every=2,
-        spatial_samples=1, synthetic_samples=0, real_samples=0, samples_per_update=1, batch=1, density_every=0,
+        spatial_samples=1, synthetic_samples=0, real_samples=0, samples_per_update=1, batch=1,
+        density_every=0,
     )  # fmt: skip
     video_model, params = pipeline.load_diffusion(config)
     parts = fakes.fake_parts(diffusion=video_model, diffusion_params=params)
@@ -58,7 +59,7 @@ def test_the_ten_lines_run_the_loop(mine, fakes, monkeypatch, tmp_path):
     portrait = np.asarray(parts.portrait.rgb) * 255
     noise = filled[1].astype(float) - portrait
     assert progress.rejected == 0 and 15 < noise.std() < 50 and abs(noise.mean()) < 25
-    assert (progress.dataset.rgb[1] != filled[1]).any() and progress.dataset.round[1] == 1
+    assert (progress.dataset.rgb[1] != filled[1]).any() and progress.dataset.round[1] == 2
     assert np.isfinite(np.asarray(jax.tree.leaves(progress.state.avatar.gaussians)[0])).all()
 
 
