@@ -89,6 +89,12 @@ class Generation:
     denoise_steps: int = option(25, "DDIM steps. [C]", low=1, high=1000)
     guidance: float = option(3.5, "Classifier-free guidance; 1 = none, at half the cost. [C]", low=0, high=30)
     noise_guidance: float = option(3.5, "The same where a sample starts from noise. [C]", low=0, high=30)
+    pose_guider: str = option(
+        "clean",
+        "How AniPortrait's pose guider runs. clean: as it was trained; official: as the published scripts run "
+        "it, on statistics of the window's own frames and another range of input. [D]",
+        choices=("clean", "official"),
+    )
     landmarks: str = option(
         "mesh",
         "Condition from the mesh's own landmarks, or from those detected in the rendered frames ([S]; "

@@ -169,6 +169,8 @@ def load_diffusion(config: Config) -> tuple[symgen.Diffusion, Any]:
     sizes, params = diffusion.load_miniature()
     if sizes.frame_size != size:
         raise ValueError(f"--size={size} does not fit the diffusion: use {sizes.frame_size}.")
+    if config.generation.pose_guider == "official":
+        sizes = diffusion.official(sizes)
     return diffusion.build(sizes), params
 
 

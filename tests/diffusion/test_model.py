@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from zero1a_jax.diffusion import build, model, schedule, vae
+from zero1a_jax.diffusion import build, model, official, schedule, vae
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +159,13 @@ def test_shared_body_and_linear_encoder(make_config, make_params):
 def test_bad_configs(make_config, change, message):
     with pytest.raises(ValueError, match=message):
         make_config(**change)
+
+
+def test_the_official_mode_is_for_batch_norm(make_config):
+    c = official(make_config(pose_norm="running"))
+    assert (c.pose_norm, c.pose_range, c.bank_float16) == ("batch", (-1.0, 509.0), True)
+    with pytest.raises(ValueError, match="no batch norm"):
+        official(make_config(pose_norm="none"))
 
 
 def test_bad_arguments(setting):

@@ -139,8 +139,11 @@ def official(config: DiffusionConfig) -> DiffusionConfig:
 
     They leave the pose guider in training mode (statistics of the window's own frames), feed it landmark
     images in [-1, 509] instead of [-1, 1], and round the reference features to float16. A frame then depends
-    on the other frames of its window. The running statistics belong to [-1, 1] alone.
+    on the other frames of its window. The running statistics belong to [-1, 1] alone. Raises ValueError for a
+    pose guider without batch norm.
     """
+    if config.pose_norm == "none":
+        raise ValueError("this model's pose guider has no batch norm, so there is no official mode of it.")
     return dataclasses.replace(config, pose_norm="batch", pose_range=(-1.0, 509.0), bank_float16=True)
 
 
