@@ -1,5 +1,7 @@
 """The README's ten lines: a model of one's own runs through the whole loop, and mistakes are one sentence."""
 
+import dataclasses
+import functools
 import json
 import os
 import re
@@ -8,11 +10,13 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import assemble, checks, own_model, pipeline, train
+from experiments import assemble, checks, own_model, pipeline
 from experiments import config as config_module
+from zero1a_jax import symgen
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -37,27 +41,37 @@ def mine(tmp_path, monkeypatch):
     sys.modules.pop("mine", None)
 
 
-def test_the_ten_lines_fill_and_refresh_a_dataset(mine, fakes, monkeypatch, tmp_path):
-    """Real samples, condition images and refreshes, with a blob renderer so that it costs seconds."""
+def test_the_ten_lines_fill_and_refresh_a_sample(mine, fakes, monkeypatch):
+    """SymGEN's own steps: render, condition, fill from noise, refresh; with and without guidance."""
     assert len(example().strip().splitlines()) == 10
     monkeypatch.setattr(fakes, "SIZE", 128)
-    config = fakes.small_config(
-        workdir=str(tmp_path / "run"), diffusion=mine(example()), size=128, frames=2, spatial_samples=1,
-        synthetic_samples=0, real_samples=0,
-    )  # fmt: skip
-    video_model, params = pipeline.load_diffusion(config)
-    parts = fakes.fake_parts(diffusion=video_model, diffusion_params=params)
-    setup = assemble.setup(config, parts, jax.local_devices()[:1])
-    programs, progress = pipeline.Programs(setup), assemble.start(setup)
-    train.first_fill(setup, programs, progress)
-    filled = progress.dataset.rgb[1].astype(float)
-    train.refresh(setup, programs, progress, [1], 0, from_noise=False)
-    refreshed = progress.dataset.rgb[1].astype(float)
-    # From noise comes a draw of the prior: the portrait with noise of its deviation (0.17), cut at white.
-    noise = filled - parts.portrait.rgb * 255
-    assert progress.rejected == 0 and 15 < noise.std() < 50 and abs(noise.mean()) < 25
-    # Guidance 3.5 overshoots: a refresh goes from the avatar's frames toward the portrait and beyond.
-    assert np.abs(refreshed - filled).mean() > 5 and progress.dataset.round[1] == 2
+    video_model, params = own_model.load(mine(example()), 128, 2)
+    head = fakes.sphere_head()
+    portrait = fakes.disc_portrait(head)
+    flame, camera = jax.tree.map(lambda x: jnp.stack([x, x]), (portrait.flame, portrait.camera))
+    rgb, alpha = 0.7 * jnp.stack([portrait.rgb, portrait.rgb]), jnp.stack([portrait.alpha] * 2)
+    generation = dataclasses.replace(
+        config_module.Generation(), denoise_steps=10, inversion_steps=10, inversion_iterations=10
+    )
+
+    @jax.jit
+    def run(params, guidance):
+        conditions = symgen.condition_images(head, flame, camera, size=128, kind=video_model.condition)
+        reference = assemble.condition_on_portrait(video_model, params, head, portrait)
+        config = dataclasses.replace(generation, guidance=guidance)
+        refresh = functools.partial(
+            symgen.refresh, video_model, params, reference, rgb, alpha, conditions,
+            key=jax.random.key(0), background=jnp.ones(3), config=config,
+        )  # fmt: skip
+        return refresh(from_noise=True), refresh()
+
+    (filled, matte, reason), (kept, _, _) = run(params, jnp.float32(1.0))
+    assert matte.shape == (2, 128, 128) and reason == symgen.ACCEPTED
+    noise = np.asarray(filled - portrait.rgb)  # guidance 3.5 pulls toward the portrait, cut at white
+    assert 0.03 < noise.std() < 0.3 and np.abs(noise.mean()) < 0.1
+    assert np.abs(kept - rgb).max() < 0.02  # latents are frames: an update without guidance keeps them
+    moved = run(params, jnp.float32(3.5))[1][0]
+    assert np.abs(moved - portrait.rgb).mean() < 0.8 * np.abs(rgb - portrait.rgb).mean()
 
 
 @pytest.mark.slow

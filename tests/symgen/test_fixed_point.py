@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from zero1a_jax import diffusion, symgen
 from zero1a_jax.image.ops import psnr
@@ -28,6 +29,7 @@ class Refresh:
     noise_guidance: float = 1.0
 
 
+@pytest.mark.slow
 def test_an_update_keeps_the_frames_without_guidance_and_changes_them_with_it():
     """At guidance 1 and 6 fixed-point iterations: to 50 dB what the autoencoder alone makes of them."""
     with np.load(PEOPLE) as arrays:
