@@ -91,7 +91,7 @@ class Generation:
     noise_guidance: float = option(3.5, "The same where a sample starts from noise. [C]", low=0, high=30)
     pose_guider: str = option(
         "clean",
-        "How AniPortrait's pose guider runs. clean: as it was trained; official: as the published scripts do, "
+        "How AniPortrait's pose guider runs. clean: as trained; official: as the published scripts run it, "
         "on statistics of the window's own frames and another range of input. [D]",
         choices=("clean", "official"),
     )

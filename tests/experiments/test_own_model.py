@@ -51,11 +51,11 @@ def test_the_ten_lines_fill_and_refresh_a_sample(mine, fakes, monkeypatch):
     flame, camera = jax.tree.map(lambda x: jnp.stack([x, x]), (portrait.flame, portrait.camera))
     rgb, alpha = 0.7 * jnp.stack([portrait.rgb, portrait.rgb]), jnp.stack([portrait.alpha] * 2)
     generation = dataclasses.replace(
-        config_module.Generation(), denoise_steps=10, inversion_steps=10, inversion_iterations=10
+        config_module.Generation(), denoise_steps=50, inversion_steps=50, inversion_iterations=10
     )
 
     @jax.jit
-    def run(params, guidance):
+    def run(params, rgb, alpha, guidance):
         conditions = symgen.condition_images(head, flame, camera, size=128, kind=video_model.condition)
         reference = assemble.condition_on_portrait(video_model, params, head, portrait)
         config = dataclasses.replace(generation, guidance=guidance)
@@ -65,12 +65,12 @@ def test_the_ten_lines_fill_and_refresh_a_sample(mine, fakes, monkeypatch):
         )  # fmt: skip
         return refresh(from_noise=True), refresh()
 
-    (filled, matte, reason), (kept, _, _) = run(params, jnp.float32(1.0))
+    (filled, matte, reason), (kept, _, _) = run(params, rgb, alpha, jnp.float32(1.0))
     assert matte.shape == (2, 128, 128) and reason == symgen.ACCEPTED
     noise = np.asarray(filled - portrait.rgb)  # guidance 3.5 pulls toward the portrait, cut at white
-    assert 0.03 < noise.std() < 0.3 and np.abs(noise.mean()) < 0.1
+    assert 0.01 < noise.std() < 0.4 and np.abs(noise.mean()) < 0.15
     assert np.abs(kept - rgb).max() < 0.02  # latents are frames: an update without guidance keeps them
-    moved = run(params, jnp.float32(3.5))[1][0]
+    moved = run(params, rgb, alpha, jnp.float32(3.5))[1][0]
     assert np.abs(moved - portrait.rgb).mean() < 0.8 * np.abs(rgb - portrait.rgb).mean()
 
 
