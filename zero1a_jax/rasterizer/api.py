@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from zero1a_jax.rasterizer.channels import over
 from zero1a_jax.rasterizer.project import Lens, project
 from zero1a_jax.rasterizer.tiles import Grid, boxes, count, tile_lists
 from zero1a_jax.rasterizer import checks, vjp
@@ -87,7 +88,7 @@ def render(
     kernel = functools.partial(vjp.composite, grid=grid, widths=widths, implementation=implementation)
     images, radii, overflow = _each_camera(kernel, scene, camera, shift, absolute, features)
     rgb, depth, *composited, alpha = images
-    rgb = rgb + (1 - alpha) * background[..., None, None, :]
+    rgb = over(rgb, alpha, jnp.broadcast_to(background, (*batch, 3))[..., None, None, :])
     return Render(rgb, alpha[..., 0], depth[..., 0], radii, overflow, composited[0] if composited else None)
 
 

@@ -17,6 +17,7 @@ from jax.custom_batching import custom_vmap
 
 from zero1a_jax.rasterizer import blend_pallas, blend_xla
 from zero1a_jax.rasterizer.blend_xla import Images
+from zero1a_jax.rasterizer.channels import sum_of_products
 from zero1a_jax.rasterizer.tiles import TILE, Grid, Lists
 
 IMPLEMENTATIONS = ("auto", "xla", "pallas")
@@ -102,8 +103,8 @@ def _differentiable(implementation: str, grid: Grid, widths: tuple[int, ...], ab
 
     def pull(saved, cotangents):
         table, lists, images = saved
-        products = [jnp.sum(i * c, -1, keepdims=True) for i, c in zip(images, cotangents, strict=True)]
-        gradient = backward(table, lists, (sum(products), cotangents))
+        remaining = sum(sum_of_products(i, c) for i, c in zip(images, cotangents, strict=True))
+        gradient = backward(table, lists, (remaining, cotangents))
         if absolute:
             return gradient[:, :-2], gradient[:, -2:], None
         return gradient, None, None
