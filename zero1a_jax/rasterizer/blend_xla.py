@@ -45,7 +45,7 @@ def plan(tiles: int) -> Plan:
     """Blocks for this many tiles: narrow enough for a CPU's cache, everything at once elsewhere."""
     if jax.default_backend() != "cpu":
         return Plan(lanes=tiles, forward=16, backward=4)
-    return Plan(lanes=min(64, tiles), forward=4, backward=2)
+    return Plan(lanes=min(64, tiles), forward=4, backward=4)
 
 
 class _Blocks(NamedTuple):
@@ -285,7 +285,7 @@ def backward(
             alpha, weights, transmittance = _weights(raw, transmittance)
             gains = [by_alpha + sum(fields[6 + c][u] * values[c] for c in drawn) for u in range(unroll)]
             own = [w * gain for w, gain in zip(weights, gains, strict=True)]
-            own = jnp.stack(own)
+            own = lax.optimization_barrier(jnp.stack(own))  # kept, as the weights are
             slopes = []
             for u in range(unroll):
                 remaining = remaining - own[u]
@@ -299,7 +299,8 @@ def backward(
             sums = [*moments, *jnp.moveaxis(shares, 1, 0)]
             if absolute:
                 sums += _absolute(fields, block, slopes)
-            rows = jnp.stack(sums, -1).reshape(-1, gradient.shape[1])
+            # Side by side before they are turned: one by one they would be turned number by number.
+            rows = lax.optimization_barrier(jnp.stack(sums)).reshape(gradient.shape[1], -1).T
             gradient = gradient.at[owner.reshape(-1)].add(rows, mode="promise_in_bounds")
             return (transmittance, remaining, gradient), transmittance
 
