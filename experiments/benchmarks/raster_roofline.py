@@ -115,5 +115,6 @@ def pairs(gaussians: Gaussians, camera: Camera, *, capacity: int) -> Pairs:
     make = jax.jit(lambda g, c: lists(g, c, capacity=capacity, grid=grid))
     table, found = make(gaussians, camera)
     # A pixel's count fits 32 bits, the sum need not.
-    evaluated, drawn = (int(x.sum(dtype="int64")) for x in map(jax.device_get, _walk(table, found, grid.origins())))
+    walked = jax.device_get(_walk(table, found, grid.origins()))
+    evaluated, drawn = (int(x.sum(dtype="int64")) for x in walked)
     return Pairs(evaluated, drawn)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from zero1a_jax.rasterizer import checks, vjp
 from zero1a_jax.rasterizer.channels import over
 from zero1a_jax.rasterizer.project import Lens, project
-from zero1a_jax.rasterizer.tiles import Grid, boxes, count, tile_lists
-from zero1a_jax.rasterizer import checks, vjp
+from zero1a_jax.rasterizer.tiles import Grid, Lists, boxes, count, tile_lists
 from zero1a_jax.types import Camera, Gaussians, Inspection, Render
 
 NEAR = 0.01  # metres
@@ -220,30 +220,42 @@ def _each_camera(
         size = (*batch, scene.grid.height, scene.grid.width)
         images = tuple(jnp.zeros((*size, width), means.dtype) for width in scene.widths)
         return images, jnp.zeros((*batch, 0), means.dtype), jnp.zeros(batch, jnp.int32)
-    function = functools.partial(_one_camera, kernel, scene)
-    by_features = 0 if features is not None and features.ndim > 2 else None
-    for _ in batch:
-        function = jax.vmap(function, in_axes=(0, 0, 0, by_features))
-    return function(camera, shift, absolute, features)
+    project_one = functools.partial(project, lens=scene.lens)
+    if not batch:
+        table, lists, radii, overflow = _one_camera(project_one, scene, camera, shift, features)
+        return _cut(kernel(table, lists, absolute), scene.grid), radii, overflow
+    if features is not None:
+        features = jnp.broadcast_to(features, (*batch, *features.shape[-2:]))
+    members = (camera, shift, features)
+    members, absolute = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(batch) :]), (members, absolute))
+    if jax.default_backend() == "cpu":
+        # One camera after the other: its arrays stay in the cache, and its gradient is added to the scene's
+        # at once. Computing the projection again costs less than keeping what its gradient needs.
+        again = jax.checkpoint(project_one, prevent_cse=False)
+        prepared = jax.lax.map(lambda member: _one_camera(again, scene, *member), members)
+    else:
+        prepared = jax.vmap(lambda *member: _one_camera(project_one, scene, *member))(*members)
+    table, lists, *found = prepared
+    images = jax.vmap(kernel)(table, lists, absolute)
+    images, found = jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), (images, found))
+    return _cut(images, scene.grid), *found
+
+
+def _cut(images: Sequence[jax.Array], grid: Grid) -> tuple[jax.Array, ...]:
+    """Off with what whole tiles have beyond the image, [*B, H, W, width]."""
+    return tuple(image[..., : grid.height, : grid.width, :] for image in images)
 
 
 def _one_camera(
-    kernel: Callable,
-    scene: _Scene,
-    camera: Camera,
-    shift: jax.Array | None,
-    absolute: jax.Array | None,
-    features: jax.Array | None,
-) -> tuple[tuple[jax.Array, ...], jax.Array, jax.Array]:
-    grid = scene.grid
-    splats, extent = project(scene.gaussians, camera, shift, lens=scene.lens)
+    project_one: Callable, scene: _Scene, camera: Camera, shift: jax.Array | None, features: jax.Array | None
+) -> tuple[jax.Array, Lists, jax.Array, jax.Array]:
+    """The table [N, 6 + C], the tiles' lists, radii [N] and overflow of one camera."""
+    splats, extent = project_one(scene.gaussians, camera, shift)
     # Which tile a Gaussian is on is not differentiable; say so, or its sorts would be traced twice.
     fixed = jax.tree.map(jax.lax.stop_gradient, splats)
-    box = boxes(fixed, extent, grid)
-    lists, overflow = tile_lists(fixed, box, grid, scene.capacity)
+    box = boxes(fixed, extent, scene.grid)
+    lists, overflow = tile_lists(fixed, box, scene.grid, scene.capacity)
     table = jnp.stack(splats, 1)
     if features is not None:
         table = jnp.concatenate([table, features], 1)
-    images = kernel(table, lists, absolute)
-    radii = jnp.where(box.visible, extent.radius, 0.0)
-    return tuple(image[: grid.height, : grid.width] for image in images), radii, overflow
+    return table, lists, jnp.where(box.visible, extent.radius, 0.0), overflow

@@ -223,7 +223,8 @@ def _sort_by_tile(
     rank_bits = _bits(order.shape[0])
     if rank_bits + _bits(tiles + 1) > 32:  # one integer cannot hold both: a stable sort with a payload
         tile, rank = lax.sort((tile, rank), num_keys=1, is_stable=True)
-        return order.at[rank].get(mode="clip"), jnp.searchsorted(tile, jnp.arange(tiles + 1, dtype=jnp.int32)).astype(jnp.int32)
+        edges = jnp.searchsorted(tile, jnp.arange(tiles + 1, dtype=jnp.int32)).astype(jnp.int32)
+        return order.at[rank].get(mode="clip"), edges
     key = (tile.astype(jnp.uint32) << rank_bits) | rank.astype(jnp.uint32)
     key = lax.sort(jnp.where(tile == tiles, _EMPTY, key), is_stable=False)
     ids = order.at[(key & np.uint32((1 << rank_bits) - 1)).astype(jnp.int32)].get(mode="clip")

@@ -78,6 +78,10 @@ def _choose(implementation: str) -> blend_pallas.Plan | None:
     return chosen
 
 
+def _xla_plan(lists: Lists) -> blend_xla.Plan:
+    return blend_xla.plan(lists.counts.shape[0])
+
+
 @functools.cache
 def _differentiable(implementation: str, grid: Grid, widths: tuple[int, ...], absolute: bool) -> Callable:
     chosen = _choose(implementation)
@@ -87,12 +91,12 @@ def _differentiable(implementation: str, grid: Grid, widths: tuple[int, ...], ab
     def forward_kernel(table, lists, _):
         if chosen:
             return blend_pallas.forward(table, lists, grid, widths, chosen)
-        return blend_xla.forward(table, lists, grid, widths, blend_xla.plan(lists.counts.shape[0]))
+        return blend_xla.forward(table, lists, grid, widths, _xla_plan(lists))
 
     def backward_kernel(table, lists, images):
         if chosen:
             return blend_pallas.backward(table, lists, grid, *images, chosen)
-        return blend_xla.backward(table, lists, grid, *images, blend_xla.plan(lists.counts.shape[0]), absolute=absolute)
+        return blend_xla.backward(table, lists, grid, *images, _xla_plan(lists), absolute=absolute)
 
     forward, backward = _foldable(forward_kernel), _foldable(backward_kernel)
     composite = jax.custom_vjp(lambda table, absolute, lists: forward(table, lists, ()))
@@ -146,6 +150,4 @@ def inspect(table: jax.Array, lists: Lists, _absolute: None = None, *, grid: Gri
 
 @functools.cache
 def _inspect(grid: Grid) -> Callable:
-    return _foldable(
-        lambda table, lists, _: blend_xla.inspect(table, lists, grid, blend_xla.plan(lists.counts.shape[0]))
-    )
+    return _foldable(lambda table, lists, _: blend_xla.inspect(table, lists, grid, _xla_plan(lists)))
