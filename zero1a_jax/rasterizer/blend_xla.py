@@ -67,7 +67,7 @@ def _blocks(lists: Lists, grid: Grid, lanes: int) -> _Blocks:
     index = np.arange(tiles, dtype=np.uint32)
     camera = (index // grid.tiles) * (rest + 1)
     key = (camera + rest - jnp.minimum(lists.counts.astype(jnp.uint32), rest)) << bits
-    order = lax.sort(key | index, is_stable=False)
+    order = lax.sort(jnp.asarray(key | index), is_stable=False)
     order = (order & np.uint32((1 << bits) - 1)).astype(jnp.int32)
     padding = -tiles % lanes
     column, row = order % grid.columns, order % grid.tiles // grid.columns

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -11,7 +13,8 @@ def sum_of_products(a: jax.Array, b: jax.Array) -> jax.Array:
     channels = a.shape[-1]
     if channels > 4:
         return jnp.sum(a * b, -1, keepdims=True)
-    return sum(a[..., c : c + 1] * b[..., c : c + 1] for c in range(channels))
+    products = (a[..., c : c + 1] * b[..., c : c + 1] for c in range(channels))
+    return functools.reduce(jnp.add, products)
 
 
 @jax.custom_vjp

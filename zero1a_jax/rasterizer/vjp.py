@@ -94,9 +94,11 @@ def _differentiable(implementation: str, grid: Grid, widths: tuple[int, ...], ab
         return blend_xla.forward(table, lists, grid, widths, _xla_plan(lists))
 
     def backward_kernel(table, lists, images):
+        remaining, cotangents = images
         if chosen:
-            return blend_pallas.backward(table, lists, grid, *images, chosen)
-        return blend_xla.backward(table, lists, grid, *images, _xla_plan(lists), absolute=absolute)
+            return blend_pallas.backward(table, lists, grid, remaining, cotangents, chosen)
+        plan = _xla_plan(lists)
+        return blend_xla.backward(table, lists, grid, remaining, cotangents, plan, absolute=absolute)
 
     forward, backward = _foldable(forward_kernel), _foldable(backward_kernel)
     composite = jax.custom_vjp(lambda table, absolute, lists: forward(table, lists, ()))
