@@ -77,7 +77,7 @@ def prepare_all(
     if size < 32:
         raise ValueError(f"The portrait's size must be at least 32 pixels, not {size}.")
     colour = background_colour(background)
-    picture, own_alpha = load_image(image)
+    picture, own_alpha, notes = load_image(image)
     seen = picture if own_alpha is None else _over_grey(picture, own_alpha)
     transform, detection, fitted = _frame(model, detector, seen)
 
