@@ -114,7 +114,8 @@ head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
 jp2 = bytearray(patched("JPEG2000", b"ihdr", 4, ">II"))
 jp2[jp2.index(b"\\xff\\x51") + 6 :][:8] = struct.pack(">II", side, side)
 files = {
-    "whole.png": b"\\x89PNG\\r\\n\\x1a\\n" + head + chunk(b"IDAT", rows + squeeze.flush()) + chunk(b"IEND", b""),
+    "whole.png": b"\\x89PNG\\r\\n\\x1a\\n" + head + chunk(b"IDAT", rows + squeeze.flush())
+    + chunk(b"IEND", b""),
     "a.gif": patched("GIF", b"GIF8", 6, "<HH"),
     "a.bmp": patched("BMP", b"BM", 18, "<ii"),
     "a.jpg": patched("JPEG", b"\\xff\\xc0", 5, ">HH"),

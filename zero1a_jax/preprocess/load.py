@@ -102,7 +102,7 @@ def _decode(path: Path, notes: list[str]) -> Image.Image:
     if path.stat().st_size > MAX_BYTES:
         raise Refused(f"{path.name} has more than {MAX_BYTES >> 20} MiB: reduce it first.")
     formats = [name for name in FORMATS if name in _known_formats()]
-    # Opened by ourselves: given a path, Pillow maps plain TIFFs into memory and garbles those that EXIF turns.
+    # Opened by ourselves: given a path, Pillow maps plain TIFFs and garbles those that EXIF turns.
     with open(path, "rb") as file, Image.open(file, formats=formats) as image:
         _check_size(image, path.name)
         image.verify()  # PNG's checksums, which decoding does not look at; ends the use of `image`
