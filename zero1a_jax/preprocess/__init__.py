@@ -7,6 +7,7 @@ from zero1a_jax.preprocess.fit import Fit, fit
 from zero1a_jax.preprocess.load import Picture, load_image, load_mask
 from zero1a_jax.preprocess.look import pictures
 from zero1a_jax.preprocess.matte import matte
+from zero1a_jax.preprocess.pose import place
 from zero1a_jax.preprocess.prepare import Prepared, compose, prepare, prepare_all, silhouette
 from zero1a_jax.preprocess.segment import Segmenter, find_segmenter, mediapipe_segmenter
 
@@ -28,6 +29,7 @@ __all__ = [
     "mediapipe_detector",
     "mediapipe_segmenter",
     "pictures",
+    "place",
     "prepare",
     "prepare_all",
     "silhouette",
