@@ -2,8 +2,10 @@
 
 import dataclasses
 import shutil
+import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -40,6 +42,22 @@ def scene(tmp_path_factory):
     rotation = FLIP @ np.asarray(camera.world_to_camera)[:3, :3]
     known = Detection(points, np.asarray(head.mediapipe_indices), rotation, 1.0, {}, 1, "truth", 0.0005)
     return head, path, params, lambda shown: known
+
+
+@pytest.fixture(scope="module", autouse=True)
+def known_fit(scene):
+    """The fit knows the parameters and solves for the camera alone: nothing has to be compiled."""
+    head, _, params, _ = scene
+
+    def fit(model, detection, camera):
+        placed, error = preprocess.place(model, params, detection.points, camera)
+        vertices, _ = flame.forward(model, params)
+        points, _ = geometry.project(placed, flame.landmarks_mediapipe(model, vertices))
+        return preprocess.Fit(flame=params, camera=placed, points=points, error=jnp.float32(error))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules["zero1a_jax.preprocess.prepare"], "fit", fit)
+        yield
 
 
 @pytest.fixture(scope="module")
