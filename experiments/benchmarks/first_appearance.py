@@ -72,7 +72,7 @@ def measure(seed: int, size: int) -> tuple[list[tuple[float, float]], Any]:
     cameras = [portrait_camera(target, np.radians(yaw), 0.0, size) for yaw in YAWS + SHOWN]
     true = [_draw()(model, look, params, camera) for camera in cameras]
     true = [(ops.composite(rgb, alpha, jnp.ones(3)), alpha) for rgb, alpha in true]
-    points = jnp.zeros((len(model.mediapipe_indices), 2))
+    points = jnp.zeros((105, 2))  # not looked at
     portrait = Portrait(*true[0], points, cameras[0], params)
     avatar = assemble.first_avatar(config_module.from_values({}), model, portrait)
     mask = (true[0][1] > 0.9)[..., None]
@@ -91,7 +91,7 @@ def measure(seed: int, size: int) -> tuple[list[tuple[float, float]], Any]:
         if k < len(YAWS):
             own, base = (float(ops.psnr(one.rgb, image, alpha > 0.5)) for one in drawn)
             rows.append((own, base))
-        pictures.append(np.concatenate([as_uint8(image), as_uint8(drawn[0].rgb)], 0))
+        pictures.append(np.concatenate([as_uint8(np.asarray(x)) for x in (image, drawn[0].rgb)], 0))
     return rows, np.concatenate(pictures, 1)
 
 
