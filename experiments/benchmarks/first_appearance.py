@@ -69,7 +69,7 @@ def measure(seed: int, size: int) -> tuple[list[tuple[float, float]], Any]:
     shape, look = truth.person(seed)
     params = flame_room.zero_params(model).replace(shape=shape)
     target = flame_room.frame_target(model, shape)
-    cameras = [portrait_camera(target, np.radians(yaw), 0.0, size) for yaw in YAWS + SHOWN]
+    cameras = [portrait_camera(target, np.radians(yaw), np.zeros(()), size) for yaw in YAWS + SHOWN]
     true = [_draw()(model, look, params, camera) for camera in cameras]
     true = [(ops.composite(rgb, alpha, jnp.ones(3)), alpha) for rgb, alpha in true]
     points = jnp.zeros((105, 2))  # not looked at
