@@ -125,7 +125,6 @@ def _first_avatar(
     shape = jnp.asarray(portrait.flame.shape)
     avatar = avatar_room.bind(key, model, shape, capacity=capacity, degree=degree, opacity=OPACITY)
     avatar = colours_from_portrait(avatar, model, portrait)
-    avatar = avatar_room.raise_hair(avatar, model, portrait)
     return avatar_room.cover_outside(avatar, model, portrait)
 
 

@@ -4,14 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import ndimage
 
 from zero1a_jax import rasterizer
-from zero1a_jax.avatar import bind, cover_outside, pose, raise_hair
-from zero1a_jax.avatar.colours import SH_BASIS_0
-from zero1a_jax.flame import forward, frame_target, procedural_head, zero_params
-from zero1a_jax.geometry import portrait_camera, project, triangle_frames
-from zero1a_jax.geometry.zbuffer import zbuffer
+from zero1a_jax.avatar import bind, cover_outside, pose
+from zero1a_jax.flame import frame_target, procedural_head, zero_params
+from zero1a_jax.geometry import portrait_camera
 from zero1a_jax.types import Portrait
 
 SIZE = 64
@@ -70,35 +67,3 @@ def test_a_person_within_the_mesh_changes_nothing(made):
     np.testing.assert_array_equal(same.alive, plain.alive)
     for old, new in zip(jax.tree.leaves(plain), jax.tree.leaves(same), strict=True):
         np.testing.assert_array_equal(np.asarray(old), np.asarray(new))
-
-
-def test_hair_stands_off_where_the_portrait_shows_it(made):
-    """A ring of hair around the upper head lifts what has its colour: scalp, neither skin nor a bald head."""
-    model, portrait, plain, _ = made
-    vertices, _ = forward(model, portrait.flame)
-    pixels, depth = project(portrait.camera, vertices)
-    faces = jnp.asarray(model.faces)
-    face_id, _, _ = jax.jit(zbuffer, static_argnums=(3, 4))(pixels, depth, faces, SIZE, SIZE)
-    head, hair, skin = np.asarray(face_id >= 0), np.array([0.3, 0.2, 0.1]), np.array([0.8, 0.6, 0.5])
-    far = 4
-    person = ndimage.binary_dilation(head, iterations=far)
-    rgb = np.where(head[..., None], skin, np.where(person[..., None], hair, 1.0)).astype(np.float32)
-    haired = portrait.replace(rgb=jnp.asarray(rgb), alpha=jnp.asarray(person, jnp.float32))
-    scalp = model.masks["scalp"][model.faces].all(1)
-    colours = np.where((scalp & (np.arange(len(scalp)) % 2 == 0))[:, None], hair, skin)
-    sh = np.zeros_like(plain.gaussians.sh)
-    sh[: len(scalp), 0] = (colours - 0.5) / SH_BASIS_0
-    avatar = plain.replace(gaussians=plain.gaussians.replace(sh=jnp.asarray(sh)))
-
-    def lifted(shown):
-        out = jax.jit(raise_hair)(avatar, model, shown).gaussians.means[: len(scalp)]
-        _, _, scale = triangle_frames(vertices, model.faces)
-        return np.asarray(out - avatar.gaussians.means[: len(scalp)]) * np.asarray(scale)[:, None]
-
-    moved = lifted(haired)
-    wanted = far * float(np.mean(depth)) / float(haired.camera.focal[0])  # 4-neighbours: less on slopes
-    strands = scalp & (colours[:, 0] < 0.5)
-    assert 0.5 * wanted < np.median(moved[strands, 1]) < 1.2 * wanted
-    assert np.abs(moved[:, [0, 2]]).max() == 0 and np.abs(moved[~strands]).max() < 1e-3 * wanted
-    bald = haired.replace(alpha=jnp.asarray(head, jnp.float32))
-    assert np.abs(lifted(bald)).max() == 0

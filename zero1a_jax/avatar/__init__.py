@@ -11,7 +11,7 @@ from zero1a_jax.avatar.density import (
     zero_statistics,
 )
 from zero1a_jax.avatar.losses import position_loss, scale_loss
-from zero1a_jax.avatar.outside import cover_outside, raise_hair
+from zero1a_jax.avatar.outside import cover_outside
 
 __all__ = [
     "DensityConfig",
@@ -23,7 +23,6 @@ __all__ = [
     "density_control",
     "pose",
     "position_loss",
-    "raise_hair",
     "reset_moments",
     "scale_loss",
     "to_world",

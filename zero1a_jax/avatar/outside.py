@@ -18,9 +18,6 @@ from zero1a_jax.types import Array, Avatar, FlameModel, Portrait
 _SHARE = 0.5  # of the free slots, so that density control keeps the other half
 _OPAQUE = 0.5  # alpha from which a pixel belongs to the person
 _OPACITY_LOGIT = 2.2  # 0.9: hair is not seen through
-_THICKEST = 0.03  # metres
-_LIKE = 0.2  # distance in RGB at which a colour hardly counts as hair's
-_RADIUS = 0.09  # metres, of a head: on a wider shell Gaussians must be larger to touch
 _SIZE = 0.6  # standard deviation in pixel spacings
 
 
@@ -64,39 +61,6 @@ def cover_outside(avatar: Avatar, model: FlameModel, portrait: Portrait) -> Avat
         face_ids=avatar.face_ids.at[place].set(near, mode="drop"),
         alive=avatar.alive.at[place].set(True, mode="drop"),
     )
-
-
-def raise_hair(avatar: Avatar, model: FlameModel, portrait: Portrait) -> Avatar:
-    """The avatar with the Gaussians of hair on the scalp moved outward, as far as hair stands off the mesh.
-
-    So the sides and the back, which the portrait hides, have hair's volume too. How far is the area of the
-    person's pixels above and beside the mesh by the length of the mesh's outline there; what is hair is told
-    by those pixels' mean colour, so that a forehead stays. Bald heads, and models that mark no scalp, stay.
-    """
-    if not model.masks or "scalp" not in model.masks:
-        return avatar
-    vertices, _ = forward(model, portrait.flame.replace(shape=avatar.shape))
-    faces, camera, old = jnp.asarray(model.faces), portrait.camera, avatar.gaussians
-    scalp = jnp.all(jnp.asarray(model.masks["scalp"])[faces], 1)
-    pixels, depth = project(camera, vertices)
-    face_id, _, _ = zbuffer(pixels, depth, faces, camera.height, camera.width)
-    origin, _, scale = triangle_frames(vertices, faces)
-    middle = jnp.sum(project(camera, origin)[0][:, 1] * scalp) / jnp.sum(scalp)
-    above = jnp.arange(camera.height)[:, None] < middle
-    mesh = jnp.pad(face_id >= 0, 1, constant_values=True)
-    enclosed = mesh[:-2, 1:-1] & mesh[2:, 1:-1] & mesh[1:-1, :-2] & mesh[1:-1, 2:]
-    outline = jnp.sum((face_id >= 0) & ~enclosed & above)
-    beside = ((face_id < 0) & above & (portrait.alpha > _OPAQUE)).astype(jnp.float32)
-    thickness = jnp.sum(beside) / jnp.maximum(outline, 1) * jnp.mean(depth) / camera.focal[0]
-    lift = jnp.minimum(thickness, _THICKEST)
-
-    mean = jnp.sum(portrait.rgb * beside[..., None], (0, 1)) / jnp.maximum(jnp.sum(beside), 1.0)
-    away = jnp.linalg.norm(0.5 + SH_BASIS_0 * old.sh[:, 0] - mean, axis=-1)
-    hair = jnp.exp(-((away / _LIKE) ** 2)) * scalp[avatar.face_ids] * avatar.alive * lift
-    return avatar.replace(gaussians=old.replace(
-        means=old.means.at[:, 1].add(hair / scale[avatar.face_ids]),  # y is the triangle's normal
-        log_scales=old.log_scales + jnp.log1p(hair / _RADIUS)[:, None],
-    ))  # fmt: skip
 
 
 def _even_subset(chosen: Array, count: int) -> tuple[Array, Array, Array]:
