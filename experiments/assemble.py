@@ -20,6 +20,8 @@ from zero1a_jax import symgen
 from zero1a_jax.avatar.colours import colours_from_portrait
 from zero1a_jax.types import Avatar, Camera, Dataset, FlameModel, FlameParams, Portrait, State
 
+OPACITY = 0.9  # of the first Gaussians: a head that is seen through conditions nothing
+
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
@@ -108,23 +110,26 @@ def condition_on_portrait(
     return diffusion.reference(params, jnp.asarray(portrait.rgb), own)
 
 
-def first_avatar(config: Config, parts: Parts) -> Avatar:
+def first_avatar(config: Config, model: FlameModel, portrait: Portrait) -> Avatar:
     """Gaussians on the portrait's identity, coloured by the portrait."""
-    capacity = int(np.ceil(config.optimisation.capacity * len(parts.model.faces)))
+    capacity = int(np.ceil(config.optimisation.capacity * len(model.faces)))
+    key = parallel.key(config.runner.seed, "bind")
+    return _first_avatar(key, model, portrait, capacity=capacity, degree=config.optimisation.sh_degree)
 
-    @jax.jit
-    def make(key: jax.Array, model: FlameModel, portrait: Portrait) -> Avatar:
-        degree, shape = config.optimisation.sh_degree, jnp.asarray(portrait.flame.shape)
-        avatar = avatar_room.bind(key, model, shape, capacity=capacity, degree=degree)
-        avatar = colours_from_portrait(avatar, model, portrait)
-        return avatar_room.cover_outside(avatar, model, portrait)
 
-    return make(parallel.key(config.runner.seed, "bind"), parts.model, parts.portrait)
+@functools.partial(jax.jit, static_argnames=("capacity", "degree"))
+def _first_avatar(
+    key: jax.Array, model: FlameModel, portrait: Portrait, *, capacity: int, degree: int
+) -> Avatar:
+    shape = jnp.asarray(portrait.flame.shape)
+    avatar = avatar_room.bind(key, model, shape, capacity=capacity, degree=degree, opacity=OPACITY)
+    avatar = colours_from_portrait(avatar, model, portrait)
+    return avatar_room.cover_outside(avatar, model, portrait)
 
 
 def start(setup: Setup) -> Progress:
     """The progress at step 0, with an empty dataset."""
-    avatar = first_avatar(setup.config, setup.parts)
+    avatar = first_avatar(setup.config, setup.parts.model, setup.parts.portrait)
     dataset = symgen.dataset.empty(setup.samples, setup.parts.portrait)
     neutral = jax.tree.map(lambda leaf: leaf[0, 0], setup.samples.flame)
     posed = jax.jit(avatar_room.pose)(avatar, setup.parts.model, neutral)

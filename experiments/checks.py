@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import warnings
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
-
 from experiments import config as config_module
-from experiments import own_model, workdir
+from experiments import inputs, own_model, workdir
 from experiments.config import Config
 from third_party.converters import flame_files
-
-SYNTHETIC = "synthetic:"
-MAX_PIXELS = 64_000_000
 
 
 def problems(config: Config) -> list[str]:
     """Every reason why this run cannot start, one sentence each."""
     found = config_module.problems(config)
     if config.input.image:
-        found += image_problems(config.input.image)
+        found += inputs.problems(config.input)
     if config.input.flame:
         found += flame_problems(Path(config.input.flame))
     if own_model.named(config.input.diffusion):
@@ -43,31 +37,6 @@ def problems(config: Config) -> list[str]:
         found += workdir.conflicts(config)
         found += disk_problems(config)
     return found
-
-
-def image_problems(image: str) -> list[str]:
-    """Whether `image` is synthetic:SEED, or a picture that Pillow can open; pixels are not decoded yet."""
-    if image.startswith(SYNTHETIC):
-        seed = image.removeprefix(SYNTHETIC)
-        return [] if seed.isdigit() else [f"--image={image}: the seed after {SYNTHETIC} must be a number."]
-    path = Path(image)
-    if not path.is_file():
-        return [f"There is no picture at {path}: check --image."]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the size is judged here
-            with Image.open(path) as picture:
-                width, height = picture.size
-                picture.verify()
-    except Image.DecompressionBombError:
-        return [f"{path} has more than {MAX_PIXELS // 10**6} megapixels: reduce it first."]
-    except UnidentifiedImageError:
-        return [f"{path} is not a picture that can be read: use PNG or JPEG."]
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        return [f"{path} is damaged or incomplete ({error}): use another copy."]
-    if width * height > MAX_PIXELS:
-        return [f"{path} has more than {MAX_PIXELS // 10**6} megapixels: reduce it first."]
-    return []
 
 
 def flame_problems(folder: Path) -> list[str]:

@@ -26,7 +26,13 @@ def option(
 class Input:
     """What goes in."""
 
-    image: str = option("", "The portrait: a picture file, or synthetic:SEED for a rendered one.")
+    image: str = option(
+        "",
+        "The portrait: a picture file, a folder that experiments.prepare wrote, or synthetic:SEED for a "
+        "rendered one.",
+    )
+    mask: str = option("", "A picture of the same size as --image, white where the person is.")
+    face_index: int = option(0, "Which face of several, 0 = the largest.", low=0)
     assets: str = option(
         "", "Folder with face_landmarker.task; without it the variable ZERO1A_ASSETS, else the embedded net."
     )
@@ -215,7 +221,7 @@ def problems(config: Config) -> list[str]:
             bound = f"at least {low:g}" if value < low else f"at most {high:g}"
             found.append(f"--{field.name}={value} must be {bound}.")
     if not config.input.image:
-        found.append("--image is missing: give a picture file, or synthetic:SEED.")
+        found.append("--image is missing: give a picture file, a prepared folder, or synthetic:SEED.")
     if not config.runner.workdir:
         found.append("--workdir is missing: give the folder that the run may write to.")
     if colour(config.input.background) is None:

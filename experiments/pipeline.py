@@ -18,13 +18,13 @@ from safetensors.numpy import load_file
 from experiments import (
     assemble,
     checkpoint,
-    checks,
     dry,
     example,
     heads,
     logs,
     own_model,
     parallel,
+    prepared,
     train,
     workdir,
 )
@@ -123,24 +123,29 @@ def train_run(
 
 
 def load_portrait(config: Config, model: FlameModel, detector: Callable, folder: Path) -> Portrait:
-    """The run's portrait: stored in the folder of a resumed run, else prepared from the picture.
+    """The run's portrait: stored in the folder of a resumed run, else from the picture or a prepared folder.
 
-    Raises ValueError with one sentence for a picture that is damaged or shows no face.
+    Raises ValueError with one sentence for a picture that is damaged or shows no face, or such a folder.
     """
     stored = folder / "portrait.npz"
     if stored.is_file() and (folder / "config.json").is_file():
         return assemble.load_portrait(stored)
-    image = config.input.image
-    source = example.picture(int(image.removeprefix(checks.SYNTHETIC))) if is_synthetic(image) else image
     print("preparing the portrait", flush=True)
-    return preprocess.prepare(
-        source, model=model, detector=detector, size=config.input.size, background=config.input.background
-    )
-
-
-def is_synthetic(image: str) -> bool:
-    """Whether --image asks for a rendered person."""
-    return image.startswith(checks.SYNTHETIC)
+    if Path(config.input.image).is_dir():
+        portrait, notes = prepared.read(
+            config.input.image, model, size=config.input.size, background=config.input.background
+        )
+    else:
+        result = preprocess.prepare_all(
+            example.source(config.input.image), model=model, detector=detector, size=config.input.size,
+            background=config.input.background, mask=config.input.mask or None,
+            segmenter=preprocess.find_segmenter(config.input.assets or None),
+            face_index=config.input.face_index,
+        )  # fmt: skip
+        portrait, notes = result.portrait, result.notes
+    for note in notes:
+        print(f"note: {note}", flush=True)
+    return portrait
 
 
 def load_parts(config: Config, model: FlameModel, portrait: Portrait, detector: Callable) -> Parts:
