@@ -13,14 +13,26 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors.numpy import load_file
 
-from experiments import assemble, checkpoint, checks, dry, example, heads, logs, parallel, train, workdir
+from experiments import (
+    assemble,
+    checkpoint,
+    checks,
+    diffusions,
+    dry,
+    example,
+    heads,
+    logs,
+    parallel,
+    train,
+    workdir,
+)
 from experiments import config as config_module
 from experiments import finish as finish_module
 from experiments.assemble import Parts, Progress
 from experiments.config import Config
 from experiments.programs import Programs
+from third_party.converters import aniportrait, lpips
 from zero1a_jax import diffusion, preprocess, rasterizer
 from zero1a_jax.image import losses
 from zero1a_jax.types import FlameModel, FlameParams, Portrait
@@ -132,10 +144,8 @@ def is_synthetic(image: str) -> bool:
 
 
 def load_parts(config: Config, model: FlameModel, portrait: Portrait, detector: Callable) -> Parts:
-    """The rooms' contributions for the embedded default. Raises ValueError where sizes do not fit."""
-    sizes, params = diffusion.load_miniature()
-    if sizes.frame_size != config.input.size:
-        raise ValueError(f"--size={config.input.size} does not fit the diffusion: use {sizes.frame_size}.")
+    """The rooms' contributions. Raises ValueError where weights and sizes do not fit."""
+    sizes, params = diffusions.load(config.input.diffusion, config.input.size)
     # Without the compensation small Gaussians grow by the 0.3 px blur, and larger frames show gaps.
     drawing: dict[str, Any] = {"antialiased": True, "implementation": config.optimisation.rasterizer}
     return Parts(
@@ -157,10 +167,7 @@ def perceptual(config: Config) -> Callable:
     """LPIPS where its weights are given, else multi-scale D-SSIM."""
     if not config.optimisation.lpips_weights:
         return losses.dssim_multiscale
-    flat = load_file(config.optimisation.lpips_weights)
-    weights: Any = {"kernels": [], "biases": [], "linear": []}
-    for name in sorted(flat, key=lambda n: (n.split(".")[0], int(n.split(".")[1]))):
-        weights[name.split(".")[0]].append(jnp.asarray(flat[name]))
+    weights: Any = jax.tree.map(jnp.asarray, lpips.load(config.optimisation.lpips_weights))
     return functools.partial(losses.lpips, weights)
 
 
@@ -171,10 +178,11 @@ def load_motion(path: str, model: FlameModel, portrait: Portrait) -> FlameParams
 
 
 def hashes(config: Config) -> dict[str, str]:
-    """SHA-256 of the shipped files that the run depends on, and of a head model that the user gave."""
+    """SHA-256 of the shipped files that the run depends on, and of the models that the user gave."""
     folder = Path(str(_assets()))
     files = [path for path in sorted(folder.iterdir()) if path.is_file()]
     files += [heads.file(config.input.flame)] if config.input.flame else []
+    files += aniportrait.files(config.input.diffusion) if config.input.diffusion else []
     return {path.name: workdir.digest(path) for path in files}
 
 
