@@ -1,4 +1,4 @@
-"""The published sizes, which the small fixtures cannot check; and files of that size within bounded memory."""
+"""The published sizes, which the small fixtures cannot check, and files of that size in bounded memory."""
 
 import dataclasses
 import functools
