@@ -92,7 +92,8 @@ def test_the_whole_loop(folder, tmp_path, converted):
     command = [
         sys.executable, "-m", "experiments.run", "--image=synthetic:7", f"--diffusion={folder}", "--size=64",
         f"--workdir={tmp_path / 'run'}", "--steps=12", "--frames=2", "--spatial_samples=1",
-        "--update_every=5", "--synthetic_samples=0", "--real_samples=0", "--view_interval=4", "--denoise_steps=1", "--batch=1",
+        "--update_every=5", "--synthetic_samples=0", "--real_samples=0", "--view_interval=4",
+        "--denoise_steps=1", "--batch=1",
         "--inversion_steps=1", "--inversion_iterations=1", "--guidance=2", "--noise_guidance=1",
         "--inversion_guidance=0", "--density_every=0", "--checkpoint_every=6", "--image_every=0",
     ]  # fmt: skip
