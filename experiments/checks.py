@@ -9,7 +9,7 @@ from pathlib import Path
 from experiments import config as config_module
 from experiments import inputs, own_model, workdir
 from experiments.config import Config
-from third_party.converters import flame_files
+from third_party.converters import aniportrait, flame_files
 
 
 def problems(config: Config) -> list[str]:
@@ -24,11 +24,11 @@ def problems(config: Config) -> list[str]:
         if config.runner.dry_run:
             found.append("--dry_run cannot judge a model of your own: leave out --diffusion.")
     elif config.input.diffusion:
-        found.append(f"--diffusion={config.input.diffusion} must be module:function, such as mine:load.")
+        found += diffusion_problems(config.input.diffusion, config.input.size)
     for path in config.input.motions:
         if not Path(path).exists():
             found.append(f"There is no motion at {path}: check --motions.")
-    if config.optimisation.lpips_weights and not Path(config.optimisation.lpips_weights).is_file():
+    if config.optimisation.lpips_weights and not Path(config.optimisation.lpips_weights).exists():
         found.append(f"There are no weights at {config.optimisation.lpips_weights}: check --lpips_weights.")
     assets = config.input.assets or os.environ.get("ZERO1A_ASSETS", "")
     if assets and not Path(assets).is_dir():
@@ -51,6 +51,16 @@ def flame_problems(folder: Path) -> list[str]:
     if missing:
         return [f"{folder} lacks {' and '.join(missing)}, which fitting a portrait needs: check --flame."]
     return []
+
+
+def diffusion_problems(folder: str, size: int) -> list[str]:
+    """Whether `folder` has a whole portrait video diffusion, by names and shapes; no numbers are read yet."""
+    try:
+        sizes = aniportrait.sizes(folder)
+    except (FileNotFoundError, ValueError) as error:
+        return [f"{error}: check --diffusion."]
+    factor = 2 ** (len(sizes.vae_channels) - 1)
+    return [f"--size={size} must be a multiple of {factor} for this diffusion."] if size % factor else []
 
 
 def disk_problems(config: Config) -> list[str]:

@@ -40,7 +40,9 @@ class Input:
         "", "Folder with a FLAME model and its landmark files (see BUILD.md); else the embedded head."
     )
     diffusion: str = option(
-        "", "The video diffusion, as module:function of your own code (see README); else the miniature."
+        "",
+        "The video diffusion: a folder with AniPortrait's weights, published or converted (see BUILD.md), or "
+        "module:function of your own code (see README); else the miniature.",
     )
     motions: tuple[str, ...] = option((), "Driving files for the real samples; else seeded sequences. [D]")
     size: int = option(128, "Side of the working frames in pixels; the miniature was trained at 128.", low=32)
@@ -120,7 +122,7 @@ class Optimisation:
     perceptual_weight: float = option(10.0, "Weight of the perceptual term. [S]", low=0)
     position_weight: float = option(0.1, "Weight of the position regulariser. [S]", low=0)
     scale_weight: float = option(10.0, "Weight of the scale regulariser. [S]", low=0)
-    lpips_weights: str = option("", "LPIPS weights (.safetensors); without: multi-scale D-SSIM. [D]")
+    lpips_weights: str = option("", "LPIPS weights (see BUILD.md); without: multi-scale D-SSIM. [D]")
     position_lr: float = option(5e-3, "Learning rate of positions. [C]", low=0)
     position_lr_end: float = option(5e-5, "The same at the last step. [C]", low=0)
     colour_lr: float = option(2.5e-3, "Learning rate of colours. [C]", low=0)

@@ -13,11 +13,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors.numpy import load_file
 
 from experiments import (
     assemble,
     checkpoint,
+    diffusions,
     dry,
     example,
     heads,
@@ -33,6 +33,7 @@ from experiments import finish as finish_module
 from experiments.assemble import Parts, Progress
 from experiments.config import Config
 from experiments.programs import Programs
+from third_party.converters import lpips
 from zero1a_jax import diffusion, preprocess, rasterizer, symgen
 from zero1a_jax.image import losses
 from zero1a_jax.types import FlameModel, FlameParams, Portrait
@@ -167,13 +168,14 @@ def load_parts(config: Config, model: FlameModel, portrait: Portrait, detector: 
 
 
 def load_diffusion(config: Config) -> tuple[symgen.Diffusion, Any]:
-    """The video diffusion and its parameters: the user's own, or the miniature. Raises as `load_parts`."""
+    """The video diffusion and its parameters: the user's own, AniPortrait's or the miniature's.
+
+    Raises as `load_parts`.
+    """
     text, size = config.input.diffusion, config.input.size
     if own_model.named(text):
         return own_model.load(text, size, config.curriculum.frames)
-    sizes, params = diffusion.load_miniature()
-    if sizes.frame_size != size:
-        raise ValueError(f"--size={size} does not fit the diffusion: use {sizes.frame_size}.")
+    sizes, params = diffusions.load(text, size)
     if config.generation.pose_guider == "official":
         sizes = diffusion.official(sizes)
     return diffusion.build(sizes), params
@@ -183,10 +185,7 @@ def perceptual(config: Config) -> Callable:
     """LPIPS where its weights are given, else multi-scale D-SSIM."""
     if not config.optimisation.lpips_weights:
         return losses.dssim_multiscale
-    flat = load_file(config.optimisation.lpips_weights)
-    weights: Any = {"kernels": [], "biases": [], "linear": []}
-    for name in sorted(flat, key=lambda n: (n.split(".")[0], int(n.split(".")[1]))):
-        weights[name.split(".")[0]].append(jnp.asarray(flat[name]))
+    weights: Any = jax.tree.map(jnp.asarray, lpips.load(config.optimisation.lpips_weights))
     return functools.partial(losses.lpips, weights)
 
 
@@ -197,12 +196,11 @@ def load_motion(path: str, model: FlameModel, portrait: Portrait) -> FlameParams
 
 
 def hashes(config: Config) -> dict[str, str]:
-    """SHA-256 of the shipped files that the run depends on, and of what the user gave."""
+    """SHA-256 of the shipped files that the run depends on, and of the models that the user gave."""
     folder = Path(str(_assets()))
     files = [path for path in sorted(folder.iterdir()) if path.is_file()]
     files += [heads.file(config.input.flame)] if config.input.flame else []
-    own = own_model.file(config.input.diffusion) if own_model.named(config.input.diffusion) else None
-    files += [own] if own else []
+    files += diffusions.files(config.input.diffusion)
     return {path.name: workdir.digest(path) for path in files}
 
 
