@@ -84,6 +84,11 @@ class DiffusionConfig:
     window: int = 16
     overlap: int = 4
 
+    # What the UNets compute in: "float32", "bfloat16" or "float16". Norm statistics, softmax, time embedding,
+    # schedule and result are float32 whatever this says, and so are autoencoder, image encoder and pose
+    # guider, which run once a video. It is not in repr, which weight files store: weights suit all types.
+    dtype: str = dataclasses.field(default="float32", repr=False)
+
     def __post_init__(self):
         factor = self.vae_patch * 2 ** (len(self.vae_channels) - 1)
         if self.frame_size % factor:
@@ -107,6 +112,8 @@ class DiffusionConfig:
             raise ValueError(f'condition is "{self.condition}"; choose "landmarks" or "dense".')
         if self.pose_norm not in ("running", "batch", "none"):
             raise ValueError(f'pose_norm is "{self.pose_norm}"; choose "running", "batch" or "none".')
+        if self.dtype not in ("float32", "bfloat16", "float16"):
+            raise ValueError(f'dtype is "{self.dtype}"; choose "float32", "bfloat16" or "float16".')
         if not 0 <= self.overlap < self.window <= self.motion_frames:
             raise ValueError("overlap must be below window, and window at most motion_frames.")
 

@@ -35,7 +35,7 @@ class TemporalBlock(nn.Module):
         _, frames, channels = x.shape
         table = jnp.asarray(position_table(frames, channels))
         for i in range(self.attentions):
-            tokens = blocks.layer_norm(f"norms_{i}")(x) + table
+            tokens = blocks.layer_norm(f"norms_{i}")(x) + table.astype(x.dtype)
             x = x + blocks.Attention(self.heads, channels, name=f"attention_blocks_{i}")(tokens)
         return x + blocks.FeedForward(self.factor, name="ff")(blocks.layer_norm("ff_norm")(x))
 
