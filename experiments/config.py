@@ -13,6 +13,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from experiments import devices
+
 
 def option(
     default: Any, help: str, *, choices: tuple[str, ...] = (), low: float = -math.inf, high: float = math.inf
@@ -86,6 +88,12 @@ class Generation:
     denoise_steps: int = option(25, "DDIM steps. [C]", low=1, high=1000)
     guidance: float = option(3.5, "Classifier-free guidance; 1 = none, at half the cost. [C]", low=0, high=30)
     noise_guidance: float = option(3.5, "The same where a sample starts from noise. [C]", low=0, high=30)
+    dtype: str = option(
+        "auto",
+        "What the diffusion's UNets compute in; auto: bfloat16 on a GPU or TPU, float32 on a CPU and for the "
+        "miniature. [D]",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
     landmarks: str = option(
         "mesh",
         "Condition from the mesh's own landmarks, or from those detected in the rendered frames ([S]; "
@@ -145,6 +153,14 @@ class Runner:
     max_skipped: int = option(50, "Updates that are not finite until the run gives up.", low=1)
     profile_steps: str = option("", "a:b writes a profile of steps a to b - 1 to logs/.")
     dry_run: bool = option(False, "Says shapes, counts, memory and time, writes nothing.")
+    dry_device: str = option(
+        "", "Device that --dry_run predicts for; without: this one, measured.", choices=("", *devices.TABLE)
+    )
+    dry_diffusion: str = option(
+        "",
+        "Model that --dry_run counts instead of the run's; aniportrait: the published sizes, without files.",
+        choices=("", "aniportrait"),
+    )
 
 
 @dataclass(frozen=True)
@@ -161,7 +177,8 @@ class Config:
 
 # Flags that may change between a run and its resumption, because no result depends on them.
 FREE = frozenset({"workdir", "checkpoint_every", "keep", "log_every", "image_every", "max_skipped",
-                  "profile_steps", "dry_run", "host_devices", "assets"})  # fmt: skip
+                  "profile_steps", "dry_run", "dry_device", "dry_diffusion", "host_devices",
+                  "assets"})  # fmt: skip
 
 
 def groups() -> dict[str, Any]:

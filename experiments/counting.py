@@ -3,106 +3,120 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.extend import core
 
+# What a compiler computes inside the operation that reads it, so that it never lies in memory.
+FUSED = frozenset(
+    "abs add and broadcast_in_dim clamp convert_element_type copy cos div eq erf exp expand_dims floor ge gt "
+    "integer_pow iota is_finite le log logistic lt max min mul ne neg not or pad pow reshape rev rsqrt "
+    "select_n sign sin slice sqrt square squeeze stop_gradient sub tanh transpose".split()
+)
 
-def trace(function: Callable, *shapes: Any) -> core.ClosedJaxpr:
+
+def trace(function: Callable, *shapes: Any, **named: Any) -> core.ClosedJaxpr:
     """The jaxpr of `function` for arguments of these shapes (pytrees of jax.ShapeDtypeStruct or arrays)."""
-    return jax.make_jaxpr(function)(*shapes)
+    return jax.make_jaxpr(function)(*shapes, **named)
 
 
-def flops(program: core.ClosedJaxpr) -> int:
-    """Floating-point operations of all matrix products and convolutions, a multiply-add as two.
+def flops(program: core.ClosedJaxpr) -> Counter[str]:
+    """Floating-point operations of all matrix products and convolutions by the type of their operands.
 
-    Loops count with their trip counts, the dearest branch of a conditional counts.
+    A multiply-add counts as two. Loops count with their trip counts, of a conditional the dearest branch,
+    of the top level only what the results need.
 
     Raises:
-      ValueError: a while loop whose trip count is not in the program.
+      ValueError: a while loop that multiplies matrices; its trip count is not in the program.
     """
     return _flops(program.jaxpr)
 
 
-def _flops(jaxpr: core.Jaxpr) -> int:
-    total = 0
-    for equation in jaxpr.eqns:
-        name, parameters = equation.primitive.name, equation.params
-        shapes = [getattr(variable.aval, "shape", ()) for variable in equation.invars]
-        out = math.prod(getattr(equation.outvars[0].aval, "shape", ())) if equation.outvars else 0
-        if name == "dot_general":
-            (contracted, _), _ = parameters["dimension_numbers"]
-            total += 2 * out * math.prod(shapes[0][axis] for axis in contracted)
-        elif name == "conv_general_dilated":
-            features = shapes[1][parameters["dimension_numbers"].rhs_spec[0]]
-            total += 2 * out * math.prod(shapes[1]) // features
-        elif name.startswith("dot_product_attention_fwd"):  # cuDNN's; queries [B, T, h, d], keys [B, S, h, d]
-            total += 4 * math.prod(shapes[0]) * shapes[1][1]
-        elif name == "while":
-            if _flops(parameters["body_jaxpr"].jaxpr):
-                raise ValueError("a while loop of unknown length multiplies matrices: count its body alone.")
-        elif name == "cond":
-            total += max(_flops(branch.jaxpr) for branch in parameters["branches"])
-        else:
-            total += parameters.get("length", 1) * sum(_flops(inner) for inner in _inner(equation))
+def _flops(jaxpr: core.Jaxpr) -> Counter[str]:
+    total: Counter[str] = Counter()
+    needed = {variable for variable in jaxpr.outvars if isinstance(variable, core.Var)}
+    for equation in reversed(jaxpr.eqns):
+        if not equation.effects and needed.isdisjoint(equation.outvars):
+            continue
+        needed.update(variable for variable in equation.invars if isinstance(variable, core.Var))
+        total += _equation_flops(equation)
     return total
+
+
+def _equation_flops(equation: core.JaxprEqn) -> Counter[str]:
+    name, parameters = equation.primitive.name, equation.params
+    if name == "dot_general":
+        (contracted, _), _ = parameters["dimension_numbers"]
+        left: Any = equation.invars[0].aval
+        return _products(equation, math.prod(left.shape[axis] for axis in contracted))
+    if name == "conv_general_dilated":
+        kernel: Any = equation.invars[1].aval
+        features = kernel.shape[parameters["dimension_numbers"].rhs_spec[0]]
+        return _products(equation, math.prod(kernel.shape) // features)
+    if name.startswith("dot_product_attention_fwd"):  # cuDNN's: queries [B, T, h, d], keys [B, S, h, d]
+        keys: Any = equation.invars[1].aval
+        return _products(equation, 2 * keys.shape[1])
+    inner = [_flops(jaxpr) for jaxpr in core.jaxprs_in_params(parameters)]
+    if name == "while" and any(inner):
+        raise ValueError("a while loop of unknown length multiplies matrices: count what it repeats alone.")
+    if name == "cond":
+        return max(inner, key=lambda count: count.total(), default=Counter())
+    times = parameters["length"] if name == "scan" else 1
+    return Counter({dtype: times * n for dtype, n in sum(inner, Counter()).items()})
+
+
+def _products(equation: core.JaxprEqn, length: int) -> Counter[str]:
+    """Sums of `length` products for every number of the first result."""
+    out: Any = equation.outvars[0].aval
+    operands: list[Any] = [variable.aval for variable in equation.invars[:2]]
+    dtype = jnp.result_type(*(operand.dtype for operand in operands))
+    return Counter({str(dtype): 2 * math.prod(out.shape) * length})
 
 
 def peak_bytes(program: core.ClosedJaxpr) -> int:
     """Bytes of the largest set of intermediates that are alive together, arguments left out.
 
-    The program is walked in order; a value lives from the equation that makes it to the last that reads it,
-    and only what a compiler keeps is counted: the results of elementwise operations, broadcasts and reshapes
-    that are read once flow into their reader.
+    The program is walked in order: a value lives from the equation that makes it to the last that reads it.
+    Values that only one elementwise operation reads do not count, since compilers fuse those; what a compiler
+    adds (copies into other layouts, workspace of convolutions) is not in it.
     """
     return _peak(program.jaxpr)
 
 
-def argument_bytes(tree: Any) -> int:
-    """Bytes of a pytree of arrays or shapes."""
-    return sum(_bytes(leaf) for leaf in jax.tree.leaves(tree))
-
-
-FUSED = frozenset(
-    "add sub mul div neg exp log tanh logistic erf rsqrt sqrt square integer_pow pow max min abs sign floor "
-    "select_n convert_element_type broadcast_in_dim reshape squeeze expand_dims transpose iota eq ne lt gt ge "
-    "le and or not stop_gradient copy copy_p is_finite clamp sin cos erf_inv slice rev pad".split()
-)
-
-
 def _peak(jaxpr: core.Jaxpr) -> int:
-    last: dict[Any, int] = {}
-    reads: dict[Any, int] = {}
+    last: dict[core.Var, int] = {}
+    reads: Counter[core.Var] = Counter()
     for index, equation in enumerate(jaxpr.eqns):
         for variable in equation.invars:
-            if not isinstance(variable, core.Literal):
+            if isinstance(variable, core.Var):
                 last[variable] = index
-                reads[variable] = reads.get(variable, 0) + 1
-    results = {v for v in jaxpr.outvars if not isinstance(v, core.Literal)}
-    alive: dict[Any, int] = {}
+                reads[variable] += 1
+    last |= {variable: len(jaxpr.eqns) for variable in jaxpr.outvars if isinstance(variable, core.Var)}
+    alive: dict[core.Var, int] = {}
     peak = 0
     for index, equation in enumerate(jaxpr.eqns):
-        for variable in equation.outvars:
-            flows = equation.primitive.name in FUSED and reads.get(variable, 0) <= 1
-            alive[variable] = 0 if flows and variable not in results else _bytes(variable.aval)
-        inside = max((_peak(inner) for inner in _inner(equation)), default=0)
-        peak = max(peak, sum(alive.values()) + inside)
-        alive = {v: size for v, size in alive.items() if v in results or last.get(v, -1) > index}
+        inside = max((_peak(inner) for inner in core.jaxprs_in_params(equation.params)), default=0)
+        name, results = equation.primitive.name, [v for v in equation.outvars if v in last]
+        fused = name in FUSED and all(reads[v] == 1 and last[v] < len(jaxpr.eqns) for v in results)
+        made = {v: 0 if fused else bytes_of(v.aval) for v in results}
+        # A loop holds its results while its body runs; a call's results are among its inside's.
+        beside = sum(made.values()) + inside if name in ("scan", "while") else max(sum(made.values()), inside)
+        peak = max(peak, sum(alive.values()) + beside)
+        alive |= made
+        alive = {variable: size for variable, size in alive.items() if last[variable] > index}
     return peak
 
 
-def _inner(equation: core.JaxprEqn) -> Iterator[core.Jaxpr]:
-    """The jaxprs in an equation's parameters: of calls, loops and branches."""
-    for value in equation.params.values():
-        for entry in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(entry, core.ClosedJaxpr):
-                yield entry.jaxpr
-            elif isinstance(entry, core.Jaxpr):
-                yield entry
+def bytes_of(tree: Any) -> int:
+    """Bytes of a pytree of arrays or shapes; keys and the like count as nothing."""
+    sizes = (math.prod(x.shape) * getattr(x.dtype, "itemsize", 0) for x in jax.tree.leaves(tree))
+    return sum(sizes)
 
 
-def _bytes(leaf: Any) -> int:
-    shape, dtype = getattr(leaf, "shape", ()), getattr(leaf, "dtype", None)
-    return math.prod(shape) * (getattr(dtype, "itemsize", 0) or 0)
+def count_of(tree: Any) -> int:
+    """How many numbers a pytree of arrays or shapes holds."""
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))

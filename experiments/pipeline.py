@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import io
 import sys
@@ -17,6 +18,7 @@ from safetensors.numpy import load_file
 
 from experiments import assemble, checkpoint, checks, dry, example, heads, logs, parallel, train, workdir
 from experiments import config as config_module
+from experiments import devices as device_table
 from experiments import finish as finish_module
 from experiments.assemble import Parts, Progress
 from experiments.config import Config
@@ -38,7 +40,7 @@ def run(config: Config) -> int:
     try:
         model = heads.load(config.input.flame)
         if config.runner.dry_run:
-            print(dry.describe(config, model, devices))
+            print(dry.describe(config, model, devices), flush=True)
             return 0
         detector = preprocess.find_detector(config.input.assets or None)
         portrait = load_portrait(config, model, detector, folder)
@@ -134,6 +136,8 @@ def is_synthetic(image: str) -> bool:
 def load_parts(config: Config, model: FlameModel, portrait: Portrait, detector: Callable) -> Parts:
     """The rooms' contributions for the embedded default. Raises ValueError where sizes do not fit."""
     sizes, params = diffusion.load_miniature()
+    dtype = device_table.dtype_of(config.generation.dtype, platform=jax.default_backend(), miniature=True)
+    sizes = dataclasses.replace(sizes, dtype=dtype)
     if sizes.frame_size != config.input.size:
         raise ValueError(f"--size={config.input.size} does not fit the diffusion: use {sizes.frame_size}.")
     # Without the compensation small Gaussians grow by the 0.3 px blur, and larger frames show gaps.
@@ -142,7 +146,7 @@ def load_parts(config: Config, model: FlameModel, portrait: Portrait, detector: 
         model=model,
         portrait=portrait,
         diffusion=diffusion.build(sizes),
-        diffusion_params=params,
+        diffusion_params=diffusion.cast(sizes, params),
         condition_size=sizes.condition_size,
         condition_kind=sizes.condition,
         render=functools.partial(rasterizer.render, **drawing),
