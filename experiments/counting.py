@@ -81,34 +81,43 @@ def peak_bytes(program: core.ClosedJaxpr) -> int:
     """Bytes of the largest set of intermediates that are alive together, arguments left out.
 
     The program is walked in order: a value lives from the equation that makes it to the last that reads it.
-    Values that only one elementwise operation reads do not count, since compilers fuse those; what a compiler
-    adds (copies into other layouts, workspace of convolutions) is not in it.
+    The result of an elementwise operation that is read once takes no room, since compilers fuse it into its
+    reader; what it is made of lives until then. What a compiler adds (copies into other layouts, workspace of
+    convolutions) is not in it.
     """
     return _peak(program.jaxpr)
 
 
 def _peak(jaxpr: core.Jaxpr) -> int:
-    last: dict[core.Var, int] = {}
-    reads: Counter[core.Var] = Counter()
-    for index, equation in enumerate(jaxpr.eqns):
-        for variable in equation.invars:
-            if isinstance(variable, core.Var):
-                last[variable] = index
-                reads[variable] += 1
-    last |= {variable: len(jaxpr.eqns) for variable in jaxpr.outvars if isinstance(variable, core.Var)}
+    last, fused = _lives(jaxpr)
     alive: dict[core.Var, int] = {}
     peak = 0
     for index, equation in enumerate(jaxpr.eqns):
+        results = [v for v in equation.outvars if v in last]
+        made = {v: 0 if v in fused else bytes_of(v.aval) for v in results}
         inside = max((_peak(inner) for inner in core.jaxprs_in_params(equation.params)), default=0)
-        name, results = equation.primitive.name, [v for v in equation.outvars if v in last]
-        fused = name in FUSED and all(reads[v] == 1 and last[v] < len(jaxpr.eqns) for v in results)
-        made = {v: 0 if fused else bytes_of(v.aval) for v in results}
-        # A loop holds its results while its body runs; a call's results are among its inside's.
-        beside = sum(made.values()) + inside if name in ("scan", "while") else max(sum(made.values()), inside)
+        # A loop holds its results while its body runs; a call's results are among what lives inside it.
+        loop = equation.primitive.name in ("scan", "while")
+        beside = sum(made.values()) + inside if loop else max(sum(made.values()), inside)
         peak = max(peak, sum(alive.values()) + beside)
-        alive |= made
-        alive = {variable: size for variable, size in alive.items() if last[variable] > index}
+        alive = {variable: size for variable, size in (alive | made).items() if last[variable] > index}
     return peak
+
+
+def _lives(jaxpr: core.Jaxpr) -> tuple[dict[core.Var, int], set[core.Var]]:
+    """The index of the last equation that needs a value, and the values that are fused into their reader."""
+    last: dict[core.Var, int] = {v: len(jaxpr.eqns) for v in jaxpr.outvars if isinstance(v, core.Var)}
+    reads = Counter(v for equation in jaxpr.eqns for v in equation.invars if isinstance(v, core.Var))
+    fused: set[core.Var] = set()
+    for index, equation in reversed(list(enumerate(jaxpr.eqns))):
+        until, out = index, equation.outvars[0] if equation.outvars else None
+        if equation.primitive.name in FUSED and reads[out] == 1 and last[out] < len(jaxpr.eqns):
+            fused.add(out)
+            until = last[out]
+        for variable in equation.invars:
+            if isinstance(variable, core.Var):
+                last[variable] = max(last.get(variable, until), until)
+    return last, fused
 
 
 def bytes_of(tree: Any) -> int:

@@ -102,10 +102,10 @@ def costs(config: Config, cost: prediction.Prediction, work: Work, devices: int)
         f"             a sample refreshed {count(cost.refresh.flops)}",
         f"memory:      {cost.memory / 1e9:.2f}{room} GB a device{short}: weights {cost.weights / 1e9:.2f}, "
         f"frames, condition images and features {cost.arguments / 1e9:.2f}, intermediates {peak / 1e9:.2f}",
-        "             (the largest set that lives together; the compiler's copies and workspace and the avatar's "
-        "training come on top)",
-        f"speed:       {speed.half / 1e12:.3g} TFLOP/s in half precision, {speed.single / 1e12:.3g} in float32 "
-        f"({source}); {100 * device_table.FRACTION:.0f} % of it is assumed",
+        "             (the largest set that lives together; the compiler's copies and workspace and the "
+        "avatar's training come on top)",
+        f"speed:       {speed.half / 1e12:.3g} TFLOP/s in half precision, {speed.single / 1e12:.3g} in "
+        f"float32 ({source}); {100 * device_table.FRACTION:.0f} % of it is assumed",
         f"update:      {span(update)}, {config.generation.samples_per_update} sample(s)",
     ]
     if asked:
@@ -114,8 +114,8 @@ def costs(config: Config, cost: prediction.Prediction, work: Work, devices: int)
     avatar = 1e-3 * STEP_PAIR_MS * pairs
     return [
         *lines,
-        f"time:        {span(total + avatar)}: {span(total)} for the diffusion, {span(avatar)} for the avatar on "
-        "one CPU core, and compilation (2 to 3 minutes for the miniature)",
+        f"time:        {span(total + avatar)}: {span(total)} for the diffusion, {span(avatar)} for the "
+        "avatar on one CPU core; compilation comes on top",
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -22,10 +23,10 @@ class Cost(NamedTuple):
     flops: Counter[str]  # by the type that is multiplied
     peak: int  # bytes of intermediates that are alive together
 
-    def seconds(self, speed: devices.Speed) -> float:
-        """On a device of this peak, of which FRACTION is assumed to be reached."""
+    def seconds(self, speed: devices.Speed, fraction: float = devices.FRACTION) -> float:
+        """On a device of this peak, of which so much is reached."""
         half = sum(count for dtype, count in self.flops.items() if dtype != "float32")
-        return (half / speed.half + self.flops["float32"] / speed.single) / devices.FRACTION
+        return (half / speed.half + self.flops["float32"] / speed.single) / fraction
 
 
 class Prediction(NamedTuple):
@@ -51,8 +52,7 @@ def predict(sizes: diffusion.DiffusionConfig, generation: Generation, frames: in
     def image(side: int, *lead: int, channels: tuple[int, ...] = (3,)) -> Any:
         return jax.ShapeDtypeStruct((*lead, side, side, *channels), jnp.float32)
 
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    params = jax.eval_shape(lambda key: diffusion.cast(sizes, functions.init(key)), key)
+    params = shapes_of(sizes)
     side = sizes.frame_size
     portrait = (params, image(side), image(sizes.condition_size))
     reference, features = jax.make_jaxpr(functions.reference, return_shape=True)(*portrait)
@@ -76,25 +76,35 @@ def predict(sizes: diffusion.DiffusionConfig, generation: Generation, frames: in
 
     programs = [
         counting.trace(functools.partial(refresh, from_noise=from_noise), params, *sample, key=key)
+        for key in [jax.eval_shape(lambda: jax.random.key(0))]
         for from_noise in (True, False)
     ]
     costs = [Cost(counting.flops(p), counting.peak_bytes(p)) for p in (reference, *programs)]
     return Prediction(counting.count_of(params), counting.bytes_of(params), counting.bytes_of(sample), *costs)
 
 
-def measured(size: int = 1536, repeats: int = 5) -> devices.Speed:
+def shapes_of(sizes: diffusion.DiffusionConfig) -> Any:
+    """The shapes of a model's parameters, in the types that they are kept in."""
+    functions = diffusion.build(sizes)
+    return jax.eval_shape(lambda: diffusion.cast(sizes, functions.init(jax.random.key(0))))
+
+
+def measured(
+    size: int = 1024, repeats: int = 7, clock: Callable[[], float] = time.perf_counter
+) -> devices.Speed:
     """The default device's own speed, by square matrix products; its memory is not known."""
-    return devices.Speed(*(matmul_flops(dtype, size, repeats) for dtype in ("bfloat16", "float32")), 0.0)
+    half, single = (matmul_flops(dtype, size, repeats, clock) for dtype in ("bfloat16", "float32"))
+    return devices.Speed(half, single, 0.0)
 
 
-def matmul_flops(dtype: str, size: int, repeats: int) -> float:
+def matmul_flops(dtype: str, size: int, repeats: int, clock: Callable[[], float]) -> float:
     """FLOP/s of products of matrices [size, size] on the default device, the best of `repeats`."""
     a, b = (jax.random.normal(key, (size, size), dtype) for key in jax.random.split(jax.random.key(0)))
     product = jax.jit(jnp.matmul)
     jax.block_until_ready(product(a, b))
     seconds = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = clock()
         jax.block_until_ready(product(a, b))
-        seconds.append(time.perf_counter() - start)
+        seconds.append(clock() - start)
     return 2.0 * size**3 / float(np.min(seconds))
