@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.extend import core
 
-from zero1a_jax.diffusion import build, cast, load_miniature, model, vae
+from zero1a_jax.diffusion import blocks, build, cast, load_miniature, model, motion, vae
 from zero1a_jax.diffusion.denoising_unet import DenoisingUNet
 from zero1a_jax.diffusion.reference_unet import ReferenceUNet
 
@@ -72,23 +72,33 @@ def test_only_the_time_embedding_and_the_end_are_float32(half):
     assert types.count("float32") == 2
 
 
-def test_bfloat16_is_near_float32(half):
-    """One evaluation, reference pass included; the network starts from the very same numbers."""
-    config, params = half
-    latents, conditions, rgb = inputs(config)
-    results = {}
-    for dtype in ("float32", "bfloat16"):
-        functions = build(dataclasses.replace(config, dtype=dtype))
+def test_layers_in_bfloat16_are_near_float32():
+    """A resnet, a transformer that reads a bank, and a motion module, from the same numbers."""
+    rng = np.random.default_rng(2)
 
-        def run(params, functions=functions):
-            given = functions.reference(params, rgb)
-            return functions.velocity(params, latents, 300, given, conditions)
+    def draw(leaf):
+        return jnp.asarray(rng.normal(size=leaf.shape) / np.sqrt(np.prod(leaf.shape[:-1])), jnp.float32)
 
-        results[dtype] = quick(run)(params)
-        assert results[dtype].dtype == jnp.float32
-    error = jnp.linalg.norm(results["bfloat16"] - results["float32"]) / jnp.linalg.norm(results["float32"])
-    # Random weights amplify rounding; float16, whose steps are an eighth, comes to an eighth of that.
-    assert 1e-4 < error < 5e-2
+    sizes = ((4, 4, 4, 16), (4, 64), (4, 1, 8), (2, 16, 16))
+    x, time, context, bank = (jnp.asarray(rng.normal(size=size), jnp.float32) for size in sizes)
+    layers = (blocks.Resnet(16, 4), blocks.SpatialTransformer(2, 2, 4), motion.MotionModule(2, 1, 2, 4))
+    inputs = ((x, time), (x, context), (x, 2))
+    params = []
+    for layer, given in zip(layers, inputs, strict=True):
+        made = jax.eval_shape(lambda layer=layer, given=given: layer.init(jax.random.key(0), *given))
+        params.append(jax.tree.map(draw, made["params"]))
+
+    def run(params, x, context, bank):
+        resnet, spatial, moves = (layer.bind({"params": p}) for layer, p in zip(layers, params, strict=True))
+        tokens, _ = spatial(resnet(x, time), context, bank, np.array([0.0, 1.0]))
+        return moves(tokens, 2)
+
+    exact = quick(run)(params, x, context, bank)
+    for dtype, bound in (("float16", 3e-3), ("bfloat16", 2e-2)):
+        out = quick(run)(*(blocks.cast(tree, dtype) for tree in (params, x, context, bank)))
+        assert out.dtype == dtype
+        error = jnp.linalg.norm(out - exact) / jnp.linalg.norm(exact)
+        assert bound / 30 < error < bound
 
 
 def test_parameters_are_cast_once(half):

@@ -130,7 +130,7 @@ class Upsample(nn.Module):
 class Attention(nn.Module):
     """Multi-head attention. With a bank, keys and values are the own tokens and the bank's together.
 
-    x [B*F, N, C]; bank [B, M, C] is shared by the F frames of a batch element; read [B] in {0, 1} says
+    x [F*B, N, C]; bank [B, M, C] is shared by the F frames of a batch element; read [B] in {0, 1} says
     which elements see it. A numpy `read` is known as the program is built, so that elements that do not see
     the bank cost nothing; those must come first.
     """
@@ -142,21 +142,30 @@ class Attention(nn.Module):
     def __call__(self, x: Array, bank: Array | None = None, read=None) -> Array:
         to_q, to_k, to_v = (nn.Dense(self.out, use_bias=False, name=f"to_{name}") for name in "qkv")
         q, k, v = (_split(project(x), self.heads) for project in (to_q, to_k, to_v))
-        blind = len(x) if bank is None or read is None else _blind(read) * (len(x) // len(bank))
-        parts = [attend(q[:blind], k[:blind], v[:blind])] if blind else []
-        if bank is not None and blind < len(x):
-            frames = len(x) // len(bank)
-            bank, seen = bank[blind // frames :], None
-            if not isinstance(read, np.ndarray):
-                own = jnp.arange(k.shape[1] + bank.shape[1]) < k.shape[1]
-                seen = own | jnp.repeat(read > 0, frames)[:, None]
-            more_k, more_v = (
-                jnp.repeat(_split(project(bank), self.heads), frames, 0) for project in (to_k, to_v)
-            )
-            k, v = jnp.concatenate([k[blind:], more_k], 1), jnp.concatenate([v[blind:], more_v], 1)
-            parts.append(attend(q[blind:], k, v, seen))
-        mixed = jnp.concatenate(parts) if len(parts) > 1 else parts[0]
+        if bank is None or read is None:
+            mixed = attend(q, k, v)
+        else:
+            blind, batch = _blind(read), len(bank)
+            frames = len(x) // batch
+            q, k, v = (a.reshape(frames, batch, *a.shape[1:]) for a in (q, k, v))
+            parts = [_each(q[:, :blind], k[:, :blind], v[:, :blind])] if blind else []
+            if blind < batch:
+                more = [_split(project(bank[blind:]), self.heads) for project in (to_k, to_v)]
+                more = [jnp.broadcast_to(a, (frames, *a.shape)) for a in more]
+                k, v = (jnp.concatenate([a[:, blind:], b], 2) for a, b in zip((k, v), more, strict=True))
+                seen = None
+                if not isinstance(read, np.ndarray):
+                    seen = (read > 0)[:, None] | (jnp.arange(k.shape[2]) < x.shape[1])
+                    seen = jnp.tile(seen, (frames, 1))
+                parts.append(_each(q[:, blind:], k, v, seen))
+            mixed = jnp.concatenate(parts, 1) if len(parts) > 1 else parts[0]
         return nn.Dense(self.out, name="to_out")(mixed.reshape(*x.shape[:-1], self.out))
+
+
+def _each(q: Array, k: Array, v: Array, seen: Array | None = None) -> Array:
+    """Attention within frames and elements: [F, B, ...] each; seen [F*B, keys]."""
+    folded = (a.reshape(-1, *a.shape[2:]) for a in (q, k, v))
+    return attend(*folded, seen).reshape(q.shape)
 
 
 def _blind(read: Any) -> int:
@@ -189,7 +198,7 @@ class TransformerBlock(nn.Module):
     """Self-attention (with a bank to read), attention to the context, feed-forward.
 
     Returns the result and the normalised tokens that entered self-attention: what a reference UNet
-    stores in the bank. context [B*F, K, D], or None for a block without that attention.
+    stores in the bank. context [F*B, K, D], or None for a block without that attention.
     """
 
     heads: int

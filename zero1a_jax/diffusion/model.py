@@ -188,7 +188,7 @@ def _solver(
     """velocity(latents [T, ...], timestep) with guidance, over context windows."""
     _expect("latents", latents, (None, config.latent_size, config.latent_size, config.latent_channels))
     _expect("conditions", conditions, (latents.shape[0], config.condition_size, config.condition_size, 3))
-    params = cast(config, params)
+    params, conditions = cast(config, params), jnp.asarray(conditions)
     windows = schedule.windows(latents.shape[0], config.window, config.overlap)
 
     def pose_of(indices) -> list[Array]:
