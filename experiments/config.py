@@ -145,6 +145,9 @@ class Runner:
     seed: int = option(0, "Every random draw of the run comes from it.", low=0, high=2**31 - 1)
     cpu_threads: int = option(8, "Threads that XLA plans for on CPU; they decide bits.", low=1, high=256)
     host_devices: int = option(0, "Makes a CPU look like that many devices (tests).", low=0, high=64)
+    split_frames: bool = option(
+        False, "All devices share the frames of one sample, for updates of fewer samples than devices."
+    )
     deterministic: bool = option(True, "On GPU: deterministic kernels without autotuning; somewhat slower.")
     checkpoint_every: int = option(500, "Steps between two checkpoints.", low=1)
     keep: int = option(2, "Checkpoints kept.", low=1)
