@@ -14,40 +14,42 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import app, flags
 
-from experiments import counting, devices, memory, predict
+from experiments import command, counting, devices, predict
 from experiments.benchmarks import raster_report, raster_timing
-from experiments.config import Generation
+from experiments.config import Generation, option
 from zero1a_jax import diffusion, symgen
-
-_SIZES = flags.DEFINE_list("sizes", ["miniature"], "miniature, or the pixels a side of AniPortrait's frames")
-_PROGRAMS = flags.DEFINE_list("programs", ["reference", "step", "update"], "what to measure")
-_FRAMES = flags.DEFINE_integer("frames", 16, "frames of a sample", lower_bound=1)
-_STEPS = flags.DEFINE_integer("steps", 25, "steps of inverting, and of denoising", lower_bound=1)
-_ITERATIONS = flags.DEFINE_integer(
-    "iterations", 1, "fixed-point iterations of an inversion step", lower_bound=1
-)
-_DTYPE = flags.DEFINE_enum(
-    "dtype", "float32", ["float32", "bfloat16", "float16"], "what the UNets compute in"
-)
-_REPEATS = flags.DEFINE_integer("repeats", 5, "timed calls; the median counts", lower_bound=1)
-_CLOCK = flags.DEFINE_enum(
-    "clock", "wall", ["wall", "cpu"], "cpu: the process's own time, for a busy machine and one core"
-)
-_MATMUL = flags.DEFINE_integer("matmul", 0, "side of the matrices that give the peak; 0: by the device")
 
 NAMES = ("reference", "step", "update")
 COLUMNS = (
     "frames", "program", "TFLOP", "ms", "TFLOP/s", "of peak", "weights MB", "temporaries MB", "counted MB",
     "compile s",
 )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to measure, and how."""
+
+    sizes: tuple[str, ...] = option(
+        ("miniature",), "miniature, or the pixels a side of AniPortrait's frames."
+    )
+    programs: tuple[str, ...] = option(NAMES, "Which programs.")
+    frames: int = option(16, "Frames of a sample.", low=1)
+    steps: int = option(25, "Steps of inverting, and of denoising.", low=1)
+    iterations: int = option(1, "Fixed-point iterations of an inversion step.", low=1)
+    dtype: str = option("float32", "What the UNets compute in.", choices=("float32", "bfloat16", "float16"))
+    repeats: int = option(5, "Timed calls; the median counts.", low=1)
+    clock: str = option(
+        "wall", "cpu: the process's own time, for a busy machine and one core.", choices=("wall", "cpu")
+    )
+    matmul: int = option(0, "Side of the matrices whose product gives the peak; 0: by the device.", low=0)
 
 
 class Case(NamedTuple):
@@ -58,35 +60,29 @@ class Case(NamedTuple):
     shapes: tuple[Any, ...]
 
 
-def main(argv: Sequence[str]) -> None:
+def main(options: Options) -> None:
     """Prints a table, row by row."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
-    try:
-        configs = {text: config_of(text, _DTYPE.value) for text in dict.fromkeys(_SIZES.value)}
-    except ValueError as error:
-        raise app.UsageError(str(error)) from error
-    unknown = sorted(set(_PROGRAMS.value) - set(NAMES))
+    configs = {text: config_of(text, options.dtype) for text in dict.fromkeys(options.sizes)}
+    unknown = sorted(set(options.programs) - set(NAMES))
     if unknown:
-        raise app.UsageError(f"--programs: there is no {unknown[0]}; choose from {', '.join(NAMES)}.")
-    if _CLOCK.value == "cpu" and jax.default_backend() != "cpu":
-        raise app.UsageError(f"--clock=cpu does not see the {jax.default_backend()} work; use --clock=wall.")
-    memory.reuse_freed_memory()
+        raise command.Refused(f"--programs: there is no {unknown[0]}; choose from {', '.join(NAMES)}.")
+    backend = jax.default_backend()
+    if options.clock == "cpu" and backend != "cpu":
+        raise command.Refused(f"--clock=cpu does not see the {backend} work; use --clock=wall.")
     jax.config.update("jax_enable_compilation_cache", False)  # else compile times could be those of a read
-    clock = time.process_time if _CLOCK.value == "cpu" else time.perf_counter
-    side = _MATMUL.value or (1024 if jax.default_backend() == "cpu" else 8192)
+    clock = time.process_time if options.clock == "cpu" else time.perf_counter
+    side = options.matmul or (1024 if backend == "cpu" else 8192)
     speed = predict.measured(side, clock=clock)
-    device = jax.devices()[0].device_kind
     print(
-        f"{device}, jax {jax.__version__}, {_CLOCK.value} clock, medians of {_REPEATS.value}; products of "
-        f"{side} x {side}: {speed.half / 1e12:.3g} TFLOP/s in bfloat16, {speed.single / 1e12:.3g} in float32",
+        f"{jax.devices()[0].device_kind}, jax {jax.__version__}, {options.clock} clock, medians of "
+        f"{options.repeats}; products of {side} x {side}: {speed.half / 1e12:.3g} TFLOP/s in bfloat16, "
+        f"{speed.single / 1e12:.3g} in float32",
         flush=True,
     )
     print(raster_report.text(list(COLUMNS), []), flush=True)
     for text, config in configs.items():
-        for case in cases(config, _FRAMES.value, _PROGRAMS.value):
-            for line in run(text, case, speed, clock):
-                print(line, flush=True)
+        for case in cases(config, options):
+            print(run(text, case, speed, clock, repeats=options.repeats), flush=True)
 
 
 def config_of(text: str, dtype: str) -> diffusion.DiffusionConfig:
@@ -98,14 +94,11 @@ def config_of(text: str, dtype: str) -> diffusion.DiffusionConfig:
     return diffusion.DiffusionConfig(frame_size=int(text), dtype=dtype)
 
 
-def cases(config: diffusion.DiffusionConfig, frames: int, names: Sequence[str]) -> list[Case]:
-    """The programs of one model, those in `names`."""
-    functions, side = diffusion.build(config), config.frame_size
-    generation = dataclasses.replace(
-        Generation(),
-        inversion_steps=_STEPS.value,
-        denoise_steps=_STEPS.value,
-        inversion_iterations=_ITERATIONS.value,
+def cases(config: diffusion.DiffusionConfig, options: Options) -> list[Case]:
+    """The programs of one model that are asked for."""
+    functions, side, frames = diffusion.build(config), config.frame_size, options.frames
+    generation = Generation(
+        inversion_steps=options.steps, denoise_steps=options.steps, inversion_iterations=options.iterations
     )
 
     def shape(*sizes: int) -> Any:
@@ -146,23 +139,19 @@ def cases(config: diffusion.DiffusionConfig, frames: int, names: Sequence[str]) 
         Case("step", step, (video_parts, given, latents, conditions)),
         Case("update", update, (video_parts, given, video, shape(*video.shape[:3]), conditions)),
     )
-    return [case for case in every if case.name in names]
+    return [case for case in every if case.name in options.programs]
 
 
-def run(text: str, case: Case, speed: devices.Speed, clock: Callable[[], float]) -> list[str]:
+def run(text: str, case: Case, speed: devices.Speed, clock: Callable[[], float], *, repeats: int) -> str:
     """One row of the table, or a sentence where the memory does not suffice."""
     program = counting.trace(case.function, *case.shapes)
     cost = predict.Cost(counting.flops(program), counting.peak_bytes(program))
-    arguments = counting.bytes_of(case.shapes)
-    needed, free = arguments + cost.peak, free_bytes()
+    needed, free = counting.bytes_of(case.shapes) + cost.peak, free_bytes()
     if needed > free:
-        sentence = (
-            f"{text} {case.name}: skipped, it needs {needed / 1e9:.1f} GB and {free / 1e9:.1f} are free."
-        )
-        return [sentence]
+        return f"{text} {case.name}: skipped, it needs {needed / 1e9:.1f} GB and {free / 1e9:.1f} are free."
     values = jax.tree.map(filled, case.shapes)
     compiled = raster_timing.compiled(case.function, *values, clock=clock)
-    ms = raster_timing.medians({"": compiled.call}, repeats=_REPEATS.value, clock=clock, settle=1)[""]
+    ms = raster_timing.medians({"": compiled.call}, repeats=repeats, clock=clock, settle=1)[""]
     total = cost.flops.total()
     row = [
         text,
@@ -176,7 +165,7 @@ def run(text: str, case: Case, speed: devices.Speed, clock: Callable[[], float])
         f"{cost.peak / 1e6:.0f}",
         f"{compiled.compile_s:.1f}",
     ]
-    return raster_report.text(list(COLUMNS), [row]).splitlines()[2:]
+    return raster_report.text(list(COLUMNS), [row]).splitlines()[-1]
 
 
 def filled(shape: jax.ShapeDtypeStruct) -> jax.Array:
@@ -194,4 +183,4 @@ def free_bytes() -> float:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(Options, main, __doc__)

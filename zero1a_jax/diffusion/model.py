@@ -83,13 +83,12 @@ def init(config: DiffusionConfig, key: Array) -> dict:
     side, channels = config.latent_size, config.latent_channels
     latents, context = jnp.zeros((1, side, side, channels)), jnp.zeros((1, 1, config.context_channels))
     images = jnp.zeros((1, config.condition_size, config.condition_size, 3))
-    params["pose_guider"] = jax.jit(PoseGuider(config).init)(keys[2], images)["params"]
-    pose: Any = PoseGuider(config).apply({"params": params["pose_guider"]}, images)
+    pose, made = jax.jit(PoseGuider(config).init_with_output)(keys[2], images)
+    params["pose_guider"] = made["params"]
     own = pose if config.reference_pose else None
-    first = jax.jit(ReferenceUNet(config).init)(keys[3], latents, context, own)["params"]
-    bank: Any = ReferenceUNet(config).apply({"params": first}, latents, context, own)
+    bank, made = jax.jit(ReferenceUNet(config).init_with_output)(keys[3], latents, context, own)
     if not config.shared_unets:
-        params["reference"] = first
+        params["reference"] = made["params"]
     pose = [feature[:, None] for feature in pose]
     params["denoiser"] = jax.jit(DenoisingUNet(config).init)(
         keys[4], latents[:, None], jnp.zeros(1), context, bank, jnp.ones(1), pose
