@@ -110,10 +110,12 @@ def _lives(jaxpr: core.Jaxpr) -> tuple[dict[core.Var, int], set[core.Var]]:
     reads = Counter(v for equation in jaxpr.eqns for v in equation.invars if isinstance(v, core.Var))
     fused: set[core.Var] = set()
     for index, equation in reversed(list(enumerate(jaxpr.eqns))):
-        until, out = index, equation.outvars[0] if equation.outvars else None
-        if equation.primitive.name in FUSED and reads[out] == 1 and last[out] < len(jaxpr.eqns):
-            fused.add(out)
-            until = last[out]
+        until = index
+        if equation.primitive.name in FUSED:
+            out = equation.outvars[0]
+            if reads[out] == 1 and last[out] < len(jaxpr.eqns):
+                fused.add(out)
+                until = last[out]
         for variable in equation.invars:
             if isinstance(variable, core.Var):
                 last[variable] = max(last.get(variable, until), until)

@@ -47,7 +47,7 @@ class Prediction(NamedTuple):
 
 def predict(sizes: diffusion.DiffusionConfig, generation: Generation, frames: int) -> Prediction:
     """Traces the three programs that a run compiles, at a sample of `frames` frames."""
-    functions = diffusion.build(sizes)
+    functions: Any = diffusion.build(sizes)
 
     def image(side: int, *lead: int, channels: tuple[int, ...] = (3,)) -> Any:
         return jax.ShapeDtypeStruct((*lead, side, side, *channels), jnp.float32)

@@ -96,7 +96,8 @@ def config_of(text: str, dtype: str) -> diffusion.DiffusionConfig:
 
 def cases(config: diffusion.DiffusionConfig, options: Options) -> list[Case]:
     """The programs of one model that are asked for."""
-    functions, side, frames = diffusion.build(config), config.frame_size, options.frames
+    functions: Any = diffusion.build(config)
+    side, frames = config.frame_size, options.frames
     generation = Generation(
         inversion_steps=options.steps, denoise_steps=options.steps, inversion_iterations=options.iterations
     )

@@ -164,8 +164,8 @@ class Attention(nn.Module):
 
 def _each(q: Array, k: Array, v: Array, seen: Array | None = None) -> Array:
     """Attention within frames and elements: [F, B, ...] each; seen [F*B, keys]."""
-    folded = (a.reshape(-1, *a.shape[2:]) for a in (q, k, v))
-    return attend(*folded, seen).reshape(q.shape)
+    queries, keys, values = (a.reshape(-1, *a.shape[2:]) for a in (q, k, v))
+    return attend(queries, keys, values, seen).reshape(q.shape)
 
 
 def _blind(read: Any) -> int:

@@ -148,10 +148,11 @@ def predict(
     given: Reference,
     *,
     pose: list[Array],
-    read: Array,
+    read: Array | np.ndarray,
     motion: bool = True,
 ) -> Array:
-    """Velocity of latents [B, F, h, h, C]; where read [B] is 0 neither bank nor context are seen.
+    """Velocity of latents [B, F, h, h, C]; where read [B] is 0 neither bank nor context are seen (a numpy
+    `read` must have those first, and saves their work).
 
     pose: features [B, F, ...]; given has leading axis B; timesteps [B] or [B, F].
     """
