@@ -181,7 +181,7 @@ class Config:
 # Flags that may change between a run and its resumption, because no result depends on them.
 FREE = frozenset({"workdir", "checkpoint_every", "keep", "log_every", "image_every", "max_skipped",
                   "profile_steps", "dry_run", "dry_device", "dry_diffusion", "host_devices",
-                  "assets"})  # fmt: skip
+                  "split_frames", "assets"})  # fmt: skip
 
 
 def groups() -> dict[str, Any]:

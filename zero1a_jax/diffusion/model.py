@@ -32,7 +32,7 @@ class VideoDiffusion(NamedTuple):
     Frames and images are square, channel-last, in 0..1. H = config.frame_size, S = config.condition_size,
     h = config.latent_size, C = config.latent_channels; T is any number of frames.
 
-    init(key) -> params: random parameters.
+    init(key) -> params: random parameters, float32. `cast` gives the UNets' the type they compute in.
     reference(params, rgb [H, W, 3], condition [S, S, 3] or None) -> Reference. The condition image of
         the portrait is needed where config.reference_pose is set and ignored elsewhere.
     encode(params, frames [T, H, W, 3]) -> latents [T, h, h, C];  decode is its inverse, clipped to 0..1.
