@@ -48,8 +48,8 @@ class Setup:
     devices: tuple[parallel.Device, ...]
     background: np.ndarray  # [3]
     model: FlameModel  # replicated
-    diffusion_params: Any  # replicated
-    reference: Any  # replicated
+    diffusion_params: Any  # replicated; with --split_frames on the devices as one array
+    reference: Any  # the same
 
 
 @dataclasses.dataclass
@@ -88,6 +88,9 @@ def setup(config: Config, parts: Parts, devices: Sequence[parallel.Device]) -> S
     reference = jax.jit(functools.partial(condition_on_portrait, parts.diffusion))(
         parts.diffusion_params, parts.model, parts.portrait
     )
+    spread, shared = parallel.replicate, devices
+    if config.runner.split_frames:
+        spread, shared = parallel.everywhere, parallel.shared_frames(config.curriculum.frames, devices)
     return Setup(
         config=config,
         parts=parts,
@@ -95,8 +98,8 @@ def setup(config: Config, parts: Parts, devices: Sequence[parallel.Device]) -> S
         devices=tuple(devices),
         background=np.array(config_module.colour(config.input.background), np.float32),
         model=parallel.replicate(parts.model, devices),
-        diffusion_params=parallel.replicate(parts.diffusion_params, devices),
-        reference=parallel.replicate(reference, devices),
+        diffusion_params=spread(parts.diffusion_params, shared),
+        reference=spread(reference, shared),
     )
 
 

@@ -13,6 +13,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from experiments import devices
+
 
 def option(
     default: Any, help: str, *, choices: tuple[str, ...] = (), low: float = -math.inf, high: float = math.inf
@@ -97,6 +99,12 @@ class Generation:
     denoise_steps: int = option(25, "DDIM steps. [C]", low=1, high=1000)
     guidance: float = option(3.5, "Classifier-free guidance; 1 = none, at half the cost. [C]", low=0, high=30)
     noise_guidance: float = option(3.5, "The same where a sample starts from noise. [C]", low=0, high=30)
+    dtype: str = option(
+        "auto",
+        "What the diffusion's UNets compute in; auto: bfloat16 on a GPU or TPU, float32 on a CPU and for the "
+        "miniature. [D]",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
     pose_guider: str = option(
         "clean",
         "How AniPortrait's pose guider runs. clean: as trained; official: as the published scripts run it, "
@@ -154,6 +162,9 @@ class Runner:
     seed: int = option(0, "Every random draw of the run comes from it.", low=0, high=2**31 - 1)
     cpu_threads: int = option(8, "Threads that XLA plans for on CPU; they decide bits.", low=1, high=256)
     host_devices: int = option(0, "Makes a CPU look like that many devices (tests).", low=0, high=64)
+    split_frames: bool = option(
+        False, "All devices share the frames of one sample, for updates of fewer samples than devices."
+    )
     deterministic: bool = option(True, "On GPU: deterministic kernels without autotuning; somewhat slower.")
     checkpoint_every: int = option(500, "Steps between two checkpoints.", low=1)
     keep: int = option(2, "Checkpoints kept.", low=1)
@@ -162,6 +173,14 @@ class Runner:
     max_skipped: int = option(50, "Updates that are not finite until the run gives up.", low=1)
     profile_steps: str = option("", "a:b writes a profile of steps a to b - 1 to logs/.")
     dry_run: bool = option(False, "Says shapes, counts, memory and time, writes nothing.")
+    dry_device: str = option(
+        "", "Device that --dry_run predicts for; without: this one, measured.", choices=("", *devices.TABLE)
+    )
+    dry_diffusion: str = option(
+        "",
+        "Model that --dry_run counts instead of the run's; aniportrait: the published sizes, without files.",
+        choices=("", "aniportrait"),
+    )
 
 
 @dataclass(frozen=True)
@@ -178,7 +197,8 @@ class Config:
 
 # Flags that may change between a run and its resumption, because no result depends on them.
 FREE = frozenset({"workdir", "checkpoint_every", "keep", "log_every", "image_every", "max_skipped",
-                  "profile_steps", "dry_run", "host_devices", "assets"})  # fmt: skip
+                  "profile_steps", "dry_run", "dry_device", "dry_diffusion", "host_devices",
+                  "split_frames", "assets"})  # fmt: skip
 
 
 def groups() -> dict[str, Any]:

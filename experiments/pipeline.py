@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import io
 import sys
@@ -29,6 +30,7 @@ from experiments import (
     workdir,
 )
 from experiments import config as config_module
+from experiments import devices as device_table
 from experiments import finish as finish_module
 from experiments.assemble import Parts, Progress
 from experiments.config import Config
@@ -51,7 +53,7 @@ def run(config: Config) -> int:
     try:
         model = heads.load(config.input.flame)
         if config.runner.dry_run:
-            print(dry.describe(config, model, devices))
+            print(dry.describe(config, model, devices), flush=True)
             return 0
         detector = preprocess.find_detector(config.input.assets or None)
         portrait = load_portrait(config, model, detector, folder)
@@ -178,7 +180,11 @@ def load_diffusion(config: Config) -> tuple[symgen.Diffusion, Any]:
     sizes, params = diffusions.load(text, size)
     if config.generation.pose_guider == "official":
         sizes = diffusion.official(sizes)
-    return diffusion.build(sizes), params
+    dtype = device_table.dtype_of(
+        config.generation.dtype, platform=jax.default_backend(), miniature=not text
+    )
+    sizes = dataclasses.replace(sizes, dtype=dtype)
+    return diffusion.build(sizes), diffusion.cast(sizes, params)
 
 
 def perceptual(config: Config) -> Callable:

@@ -182,9 +182,10 @@ def refresh(
     """Renders, conditions and regenerates the samples `slots`, as many at a time as there are devices."""
     views = np.asarray(programs.plan(step).views)
     devices = len(setup.devices)
+    together = 1 if setup.config.runner.split_frames else devices
     slots = [int(slot) for slot in slots]
-    for begin in range(0, len(slots), devices):
-        share = slots[begin : begin + devices]
+    for begin in range(0, len(slots), together):
+        share = slots[begin : begin + together]
         padded = share + share[:1] * (devices - len(share))
         cameras, flames = zip(*(symgen.sequence(setup.samples, s, views) for s in padded), strict=True)
         camera, flame = (jax.tree.map(lambda *x: np.stack(x), *trees) for trees in (cameras, flames))

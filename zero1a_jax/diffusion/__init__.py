@@ -10,3 +10,4 @@ from zero1a_jax.diffusion.miniature import miniature_config as miniature_config
 from zero1a_jax.diffusion.model import Reference as Reference
 from zero1a_jax.diffusion.model import VideoDiffusion as VideoDiffusion
 from zero1a_jax.diffusion.model import build as build
+from zero1a_jax.diffusion.model import cast as cast

@@ -87,6 +87,11 @@ class DiffusionConfig:
     window: int = 16
     overlap: int = 4
 
+    # What the UNets compute in: "float32", "bfloat16" or "float16". Norm statistics, softmax, time embedding,
+    # schedule and result are float32 whatever this says, and so are autoencoder, image encoder and pose
+    # guider, which run once a video. It is not in repr, which weight files store: weights suit all types.
+    dtype: str = dataclasses.field(default="float32", repr=False)
+
     def __post_init__(self):
         factor = self.vae_patch * 2 ** (len(self.vae_channels) - 1)
         if self.frame_size % factor:
@@ -110,6 +115,7 @@ class DiffusionConfig:
         _choose("pose_norm", self.pose_norm, ("running", "batch", "none"))
         _choose("beta_schedule", self.beta_schedule, ("linear", "scaled_linear"))
         _choose("prediction", self.prediction, ("velocity", "noise"))
+        _choose("dtype", self.dtype, ("float32", "bfloat16", "float16"))
         if self.pose_norm == "running" and self.pose_range[1] > 1:
             raise ValueError(
                 f"pose_range {self.pose_range} does not fit the running statistics, which were gathered on "
