@@ -17,7 +17,7 @@ from zero1a_jax.flame.head_rig import JAW_ANGLE
 from zero1a_jax.image import ops
 from zero1a_jax.image.landmarks import OUTLINE
 from zero1a_jax.preprocess.detect import Detection
-from zero1a_jax.preprocess.fit import EYE_CORNERS, FLIP, IRIS_IDS
+from zero1a_jax.preprocess.fit_landmarks import EYE_CORNERS, FLIP, IRIS_IDS
 from zero1a_jax.preprocess.subset import IRISES, landmark_subset
 from zero1a_jax.types import Array, Camera, FlameModel, FlameParams
 

@@ -14,7 +14,8 @@ from zero1a_jax.flame.landmarks import landmarks_drawn, landmarks_mediapipe
 from zero1a_jax.flame.model import forward, frame_target, zero_params
 from zero1a_jax.image.landmarks import OUTLINE
 from zero1a_jax.preprocess.detect import Detection
-from zero1a_jax.preprocess.subset import IRISES, landmark_subset
+from zero1a_jax.preprocess.least_squares import minimise
+from zero1a_jax.preprocess.subset import IRISES
 from zero1a_jax.types import Array, Camera, FlameModel, FlameParams
 
 FLIP = np.diag([1.0, -1.0, -1.0]).astype(np.float32)  # x right, y up, z to the viewer -> OpenCV
@@ -31,6 +32,8 @@ RIGID_STEPS, STEPS = 12, 40
 
 
 class Observed(NamedTuple):
+    """What a detection says, in the pixels of the fit's camera."""
+
     points: Array  # [105, 2] pixels
     weights: Array  # [105]
     outline: Array  # [27, 2] pixels
@@ -43,6 +46,8 @@ class Observed(NamedTuple):
 
 
 class Unknowns(NamedTuple):
+    """All that is solved for, without leading axes."""
+
     turn: Array  # [3] rotation vector of the head about its frame target
     shift: Array  # [3] of the frame target in the camera, metres; (0, 0, 1) is canonical
     shape: Array
@@ -52,16 +57,14 @@ class Unknowns(NamedTuple):
 
 
 class Prior(NamedTuple):
+    """What is believed of the unknowns before the picture is seen."""
+
     mean: Unknowns
     precision: Unknowns  # 1 / standard deviation
     named: Array  # [] 1 where expression weights are ARKit's (0..1), else 0
 
 
-def pad(values: Array, like: Array) -> Array:
-    return jnp.zeros_like(like).at[: len(values)].set(values)
-
-
-def eyes(gaze: Array) -> Array:
+def eyes_of(gaze: Array) -> Array:
     both = jnp.concatenate([gaze, jnp.zeros(1, gaze.dtype)])
     return jnp.stack([both, both])
 
@@ -126,7 +129,7 @@ def priors(model: FlameModel, detection: Detection) -> Prior:
     return Prior(as_float(mean), as_float(precision), jnp.float32(named))
 
 
-def camera(model: FlameModel, unknowns: Unknowns, like: Camera) -> Camera:
+def camera_of(model: FlameModel, unknowns: Unknowns, like: Camera) -> Camera:
     target = frame_target(model, jnp.zeros_like(unknowns.shape))
     rotation = FLIP @ geometry.axis_angle_to_matrix(unknowns.turn)
     shift = unknowns.shift - jnp.matmul(rotation, target, precision="highest")
@@ -141,9 +144,9 @@ def place(
 ) -> tuple[Array, Array, Array]:
     """Pixels of the 105 points, the outline [27, 2] and the irises [2, 2] of a guess."""
     camera = Camera(jnp.eye(4), jnp.full(2, observed.focal), observed.center, 1, 1)
-    camera = camera(model, unknowns, camera)
+    camera = camera_of(model, unknowns, camera)
     params = zero_params(model).replace(
-        shape=unknowns.shape, expression=unknowns.expression, jaw=unknowns.jaw, eyes=eyes(unknowns.gaze)
+        shape=unknowns.shape, expression=unknowns.expression, jaw=unknowns.jaw, eyes=eyes_of(unknowns.gaze)
     )
     vertices, _ = forward(model, params)
     outline = landmarks_drawn(model, vertices, params, camera=camera)[-len(OUTLINE) :]
@@ -192,18 +195,20 @@ def residuals(
 
 
 @jax.jit
-def _solve(
-    model: FlameModel, observed: Observed, prior: Prior, turn: Array
-) -> tuple[Unknowns, Array, Array]:
-    """Rigid steps from a flat guess, then all unknowns."""
+def solve(model: FlameModel, observed: Observed, prior: Prior, turn: Array) -> Unknowns:
+    """The head of the landmarks alone: rigid steps from a flat guess with rotation vector `turn` [3],
+    then all unknowns."""
     start = prior.mean._replace(turn=turn)
     start = start._replace(shift=_first_shift(model, observed, start))
-    unknowns = _minimise(model, observed, prior, start)
-    points = place(model, observed, unknowns)[0]
-    error = jnp.sqrt(jnp.sum((points - observed.points) ** 2, -1))
-    known = observed.weights > 0
-    mean = jnp.sum(jnp.where(known, error, 0.0)) / jnp.sum(known)
-    return unknowns, points, mean / interocular(model, observed, unknowns)
+    vector, unravel = ravel_pytree(start)
+    rigid = jax.tree.map(jnp.zeros_like, start)._replace(turn=jnp.ones(3), shift=jnp.ones(3))
+    free = jnp.ones((RIGID_STEPS + STEPS, len(vector))).at[:RIGID_STEPS].set(ravel_pytree(rigid)[0])
+    scale = start.shift[2] / observed.focal
+
+    def misfit(values: Array) -> Array:
+        return residuals(model, observed, prior, unravel(values), scale)
+
+    return unravel(minimise(misfit, vector, free))
 
 
 def interocular(model: FlameModel, observed: Observed, unknowns: Unknowns) -> Array:
