@@ -90,12 +90,12 @@ def _scene(model: FlameModel, key: Array, yaw: Array) -> tuple:
 
 
 def _backdrop(key: Array) -> Array:
-    """A random colour, graded and with slow noise [SIZE, SIZE, 3]: neither plain nor a studio's."""
+    """A room's wall [SIZE, SIZE, 3]: one dull random colour, a little graded and uneven."""
     keys = jax.random.split(key, 4)
-    colour = jax.random.uniform(keys[0], (3,), minval=0.1, maxval=0.9)
-    slope = 0.2 * jax.random.normal(keys[1], (2, 1, 3))
+    colour = jax.random.uniform(keys[0], minval=0.2, maxval=0.85)
+    colour = colour + 0.08 * jax.random.normal(keys[1], (3,))
+    slope = 0.05 * jax.random.normal(keys[2], (2, 1, 1, 1))
     line = jnp.linspace(-1.0, 1.0, SIZE)
     graded = colour + line[:, None, None] * slope[0] + line[None, :, None] * slope[1]
-    coarse = jax.random.uniform(keys[2], (7, 7, 3), minval=-0.15, maxval=0.15)
-    noise = jax.image.resize(coarse, (SIZE, SIZE, 3), "cubic")
-    return jnp.clip(graded + noise * jax.random.uniform(keys[3]), 0.0, 1.0)
+    coarse = jax.random.uniform(keys[3], (7, 7, 1), minval=-0.03, maxval=0.03)
+    return jnp.clip(graded + jax.image.resize(coarse, (SIZE, SIZE, 1), "cubic"), 0.0, 1.0)

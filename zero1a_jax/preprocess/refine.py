@@ -55,6 +55,14 @@ class _Picture(NamedTuple):
     alpha: Array  # [H, W], NaN where unknown
 
 
+class Spreads(NamedTuple):
+    """Standard deviations that the terms are believed to have."""
+
+    bias: float = BIAS
+    rim: float = RIM_SPREAD
+    colour: float = COLOUR_SPREAD
+
+
 class _Still(NamedTuple):
     """What does not change from round to round."""
 
@@ -63,11 +71,12 @@ class _Still(NamedTuple):
     rim: Array  # [V] weights
     surface: Surface
     picture: _Picture
+    spreads: Spreads
 
 
 def refine(
     model: FlameModel, fitted: Fit, detection: Detection, rgb: Array, alpha: Array, inside: Array,
-    *, render: Render = geometry.zbuffer,
+    *, render: Render = geometry.zbuffer, spreads: Spreads = Spreads(),
 ) -> Fit:  # fmt: skip
     """The fit moved so that its rim meets the person's edge and its colours those of one lit skin.
 
@@ -95,7 +104,7 @@ def refine(
     known = np.where(np.asarray(inside, bool), alpha, np.nan)
     still = _Still(
         observed, priors(reduced, detection), rim_weights(model).astype(np.float32), parts,
-        _Picture(colours, known),
+        _Picture(colours, known), spreads,
     )  # fmt: skip
     cut = _cut(model, reduced)
     unknowns = _solve(cut, reduced, jax.tree.map(jnp.asarray, still), unknowns_of(reduced, fitted), render)
@@ -124,7 +133,7 @@ def _solve(
     model: FlameModel, reduced: FlameModel, still: _Still, unknowns: Unknowns, render: Render
 ) -> Unknowns:
     height, width = still.picture.alpha.shape
-    observed = still.observed._replace(spread=still.observed.spread * BIAS)
+    observed = still.observed._replace(spread=still.observed.spread * still.spreads.bias)
     lens = Camera(jnp.eye(4), jnp.full(2, observed.focal), observed.center, height, width)
     start, unravel = ravel_pytree(unknowns)
     scale = unknowns.shift[2] / observed.focal
@@ -140,10 +149,10 @@ def _solve(
             guess = unravel(values)
             vertices, _ = forward(few, _params(model, guess))
             pixels, _ = geometry.project(camera_of(reduced, guess, lens), vertices[: len(chosen)])
-            gap = jnp.sum((pixels[:count] - rim.edges) * rim.normals, -1) * scale / RIM_SPREAD
+            gap = jnp.sum((pixels[:count] - rim.edges) * rim.normals, -1) * scale / still.spreads.rim
             gap = gap / jnp.sqrt(1.0 + (gap / OUTLIER) ** 2) * jnp.sqrt(rim.weights)
             shown = sample(still.picture.colours, pixels[count:])
-            shade = (shown - colours) / COLOUR_SPREAD * jnp.sqrt(weights)[:, None]
+            shade = (shown - colours) / still.spreads.colour * jnp.sqrt(weights)[:, None]
             points = residuals(reduced, observed, still.prior, guess, scale)
             return jnp.concatenate([points, gap, shade.ravel()])
 
