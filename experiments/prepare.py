@@ -55,7 +55,8 @@ def main(options: Options) -> None:
     several = f" (the largest of {faces} faces)" if faces > 1 else ""
     print(f"found a face with {prepared.detection.source}{several}")
     error = float(prepared.fit.error)
-    print(f"the fitted head's landmarks lie {error:.1%} of the eye distance off on average")
+    print(f"the fitted head's landmarks lie {error:.1%} of the eye distance off on average: "
+          f"confidence {prepared.fit.confidence:.2f}")
     print(f"wrote {folder}/sheet.png and portrait.npz")
 
 

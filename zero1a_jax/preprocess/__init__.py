@@ -8,6 +8,7 @@ from zero1a_jax.preprocess.load import load_image
 from zero1a_jax.preprocess.look import pictures
 from zero1a_jax.preprocess.matte import matte
 from zero1a_jax.preprocess.prepare import Prepared, prepare, prepare_all, silhouette
+from zero1a_jax.preprocess.refine import refine
 
 __all__ = [
     "Detection",
@@ -23,5 +24,6 @@ __all__ = [
     "pictures",
     "prepare",
     "prepare_all",
+    "refine",
     "silhouette",
 ]

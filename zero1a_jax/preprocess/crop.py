@@ -34,6 +34,12 @@ def compose(second: np.ndarray, first: np.ndarray) -> np.ndarray:
     return np.concatenate([linear, second[:, :2] @ first[:, 2:] + second[:, 2:]], 1)
 
 
+def invert(transform: np.ndarray) -> np.ndarray:
+    """The transform [2, 3] back."""
+    linear = np.linalg.inv(transform[:, :2])
+    return np.concatenate([linear, -linear @ transform[:, 2:]], 1)
+
+
 def around(points: np.ndarray, rotation: np.ndarray, size: int) -> np.ndarray:
     """A first crop: upright by the head's rotation [3, 3], around landmarks [K, 2].
 

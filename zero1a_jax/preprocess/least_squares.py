@@ -24,24 +24,30 @@ def minimise(
 
     A step that would raise the sum, or is not finite, is not taken and raises the damping.
     """
-    changed = jnp.any(free != jnp.concatenate([free[:1], free[:-1]]), -1)
+    basis, count = jnp.eye(len(start)), len(start)
 
-    def step(
-        carry: tuple[Array, Array, Array], row: tuple[Array, Array]
-    ) -> tuple[tuple[Array, Array, Array], None]:
-        values, amount, cost = carry
+    def step(carry: tuple[Array, ...], row: tuple[Array, Array]) -> tuple[tuple[Array, ...], None]:
+        best, cost, gradient, normal, amount, guess = carry
         open_, anew = row
-        amount = jnp.where(anew, damping, amount)
-        jacobian = jax.jacfwd(residuals)(values) * open_
-        gradient = jnp.matmul(residuals(values), jacobian, precision="highest")
-        normal = jnp.matmul(jacobian.T, jacobian, precision="highest")
-        normal = normal + jnp.diag(amount * jnp.diag(normal) + 1e-6 + (1.0 - open_))
-        moved = values - jnp.linalg.solve(normal, gradient) * open_
-        new_cost = jnp.sum(residuals(moved) ** 2)
-        better = (new_cost < cost) & jnp.all(jnp.isfinite(moved))
+        # One trace gives residuals and Jacobian: compiling is most of the time. A guess is judged in the
+        # step after the one that made it.
+        now, push = jax.linearize(residuals, guess)
+        new_cost = jnp.sum(now**2)
+        better = (new_cost < cost) & jnp.all(jnp.isfinite(guess))
+        jacobian = jax.vmap(push, out_axes=-1)(basis)
+        new_gradient = jnp.matmul(now, jacobian, precision="highest")
+        new_normal = jnp.matmul(jacobian.T, jacobian, precision="highest")
+        best, cost = jnp.where(better, guess, best), jnp.where(better, new_cost, cost)
+        gradient, normal = jnp.where(better, new_gradient, gradient), jnp.where(better, new_normal, normal)
         amount = jnp.clip(jnp.where(better, amount / 4.0, amount * 6.0), 1e-6, 1e6)
-        return (jnp.where(better, moved, values), amount, jnp.where(better, new_cost, cost)), None
+        amount = jnp.where(anew, damping, amount)
+        closed = normal * open_ * open_[:, None]
+        closed = closed + jnp.diag(amount * jnp.diag(closed) + 1e-6 + (1.0 - open_))
+        guess = best - jnp.linalg.solve(closed, gradient * open_) * open_
+        return (best, cost, gradient, normal, amount, guess), None
 
-    carry = (start, jnp.float32(damping), jnp.sum(residuals(start) ** 2))
-    (vector, _, _), _ = jax.lax.scan(step, carry, (free, changed))
-    return vector
+    first = (start, jnp.float32(jnp.inf), jnp.zeros(count), jnp.zeros((count, count)))
+    free = jnp.concatenate([free, free[-1:]])  # the last guess is judged too
+    changed = jnp.any(free != jnp.concatenate([free[:1], free[:-1]]), -1).at[0].set(True)
+    (best, *_), _ = jax.lax.scan(step, (*first, jnp.float32(damping), start), (free, changed))
+    return best

@@ -13,14 +13,16 @@ import scipy.ndimage
 from PIL import Image
 
 from zero1a_jax import geometry
+from zero1a_jax.flame.landmarks import landmarks_mediapipe
 from zero1a_jax.flame.model import forward, frame_target
 from zero1a_jax.geometry.zbuffer import zbuffer
 from zero1a_jax.image import ops
-from zero1a_jax.preprocess.crop import around, recentre, warp
+from zero1a_jax.preprocess.crop import around, compose, invert, recentre, warp
 from zero1a_jax.preprocess.detect import Detection, Detector
 from zero1a_jax.preprocess.fit import Fit, fit
 from zero1a_jax.preprocess.load import load_image
 from zero1a_jax.preprocess.matte import background_colour, matte
+from zero1a_jax.preprocess.refine import refine
 from zero1a_jax.types import FlameModel, Portrait
 
 ndimage: Any = scipy.ndimage  # its own annotations mislead type checkers
@@ -28,6 +30,7 @@ ndimage: Any = scipy.ndimage  # its own annotations mislead type checkers
 FOV = math.radians(20.0)  # geometry.portrait_camera's
 WORK = 256  # pixels a side: the crop in which the face is detected again and the matte is made
 ROUNDS = 3
+REFINED = 2
 OPAQUE = 0.95
 
 
@@ -80,14 +83,12 @@ def prepare_all(
     picture, own_alpha = load_image(image)
     seen = picture if own_alpha is None else _over_grey(picture, own_alpha)
     transform, detection, fitted = _frame(model, detector, seen)
-
-    if own_alpha is None:
-        rgb, inside = warp(picture, transform, WORK)
-        alpha = matte(rgb, silhouette(model, fitted), inside > 0.5)
-    else:
-        eight_bits = np.round(own_alpha * 255.0).astype(np.uint8)[..., None]
-        alpha, inside = warp(eight_bits, transform, WORK)
-        alpha = alpha[..., 0] * inside
+    for _ in range(REFINED):
+        alpha, inside = _cut_out(model, fitted, picture, own_alpha, transform)
+        rgb, _ = warp(seen, transform, WORK)
+        fitted = refine(model, fitted, detection, rgb, alpha, inside)
+        transform, detection, fitted = _centred(model, transform, detection, fitted)
+    alpha, _ = _cut_out(model, fitted, picture, own_alpha, transform)
     alpha = np.asarray(ops.resize(jnp.asarray(alpha, jnp.float32)[..., None], size, size))[..., 0]
 
     factor = size / WORK
@@ -133,6 +134,43 @@ def _frame(
     return transform, moved, fit(model, moved, camera)
 
 
+def _centred(
+    model: FlameModel, transform: np.ndarray, detection: Detection, fitted: Fit
+) -> tuple[np.ndarray, Detection, Fit]:
+    """Crop, detection and fit after the crop is moved so that the fitted head is canonical in it.
+
+    Seen a little aside, a head in the middle of the picture is not quite the same head moved: the fit in
+    the new crop is that of the old one but for a fraction of a degree.
+    """
+    camera = fitted.camera
+    target = np.asarray(frame_target(model, fitted.flame.shape))
+    new = recentre(transform, camera, target)
+    change = compose(new, invert(transform))
+    angle = math.atan2(change[1, 0], change[0, 0])
+    c, s = math.cos(angle), math.sin(angle)
+    matrix = np.array(camera.world_to_camera)
+    matrix[:3, :3] = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]]) @ matrix[:3, :3]
+    matrix[:3, 3] = np.array([0.0, 0.0, 1.0]) - matrix[:3, :3] @ target
+    camera = camera.replace(world_to_camera=jnp.asarray(matrix, jnp.float32))
+    marks = landmarks_mediapipe(model, forward(model, fitted.flame)[0])
+    points, _ = geometry.project(camera, marks)
+    moved = detection.moved(compose(new, invert(transform)))
+    return new, moved, fitted.replace(camera=camera, points=points)
+
+
+def _cut_out(
+    model: FlameModel, fitted: Fit, picture: np.ndarray, own: np.ndarray | None, transform: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The person's alpha [WORK, WORK] in the crop, the picture's own or a matte, and which pixels of the
+    crop the picture covers."""
+    if own is None:
+        rgb, inside = warp(picture, transform, WORK)
+        return matte(rgb, silhouette(model, fitted), inside > 0.5), inside > 0.5
+    eight_bits = np.round(own * 255.0).astype(np.uint8)[..., None]
+    alpha, inside = warp(eight_bits, transform, WORK)
+    return alpha[..., 0] * inside, inside > 0.5
+
+
 def _again(detector: Detector, picture: np.ndarray, transform: np.ndarray, first: Detection) -> Detection:
     """The detection repeated in a crop; the first one where the crop shows no face, or another's."""
     rgb, _ = warp(picture, transform, WORK)
@@ -140,9 +178,7 @@ def _again(detector: Detector, picture: np.ndarray, transform: np.ndarray, first
         second = detector(np.round(rgb * 255.0).astype(np.uint8))
     except ValueError:
         return first
-    linear = np.linalg.inv(transform[:, :2])
-    back = np.concatenate([linear, -linear @ transform[:, 2:]], 1)
-    second = second.moved(back)
+    second = second.moved(invert(transform))
     points, known = second.lookup(first.ids)
     away = np.linalg.norm(points - first.points, axis=-1)[known].mean()
     if away > 0.15 * np.ptp(first.points, axis=0).max():

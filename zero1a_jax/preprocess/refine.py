@@ -42,9 +42,9 @@ Render = Callable[[Array, Array, Array, int, int], tuple[Array, Array, Array]]
 
 ROUNDS, STEPS = 6, 3  # the rim, light and visibility are found anew in every round
 BLUR = 0.006  # of the picture's side, for the colours
-BIAS = 2.0  # how much wider than their spread points are believed here: they err together
-RIM_SPREAD = 0.0015  # metres
-COLOUR_SPREAD = 0.25  # of 0..1; many vertices tell the same
+BIAS = 3.0  # how much wider than their spread points are believed here: they err together
+RIM_SPREAD = 0.0012  # metres
+COLOUR_SPREAD = 0.35  # of 0..1; many vertices tell the same
 OUTLIER = 3.0  # spreads of the rim
 WRONG_COLOUR = 0.12
 SLACK = 0.003  # metres behind the z-buffer at which a vertex still counts as seen
@@ -185,9 +185,12 @@ def _look(
     seen = (depth[chosen] < front[row, column] + SLACK) & (person > 0.9)
     trust = jnp.clip((toward - FACING[0]) / (FACING[1] - FACING[0]), 0.0, 1.0) * seen
     shown = sample(still.picture.colours, place)
-    weights = trust
-    for _ in range(4):  # what is far from the skin's colours (hair, a hand, glasses) tells nothing of them
-        colours = expected(shown, normals[chosen], still.surface.parts, weights)
+
+    def believe(_: int, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        # What is far from the skin's colours (hair, a hand, glasses) tells nothing of them.
+        colours = expected(shown, normals[chosen], still.surface.parts, state[1])
         away = jnp.linalg.norm(shown - colours, axis=-1)
-        weights = trust / (1.0 + (away / WRONG_COLOUR) ** 2) ** 2
+        return colours, trust / (1.0 + (away / WRONG_COLOUR) ** 2) ** 2
+
+    colours, weights = jax.lax.fori_loop(0, 4, believe, (shown, trust))
     return rim, colours, weights, trust
