@@ -23,7 +23,7 @@ from zero1a_jax.types import Array, Camera, FlameModel, FlameParams
 
 SIZE = 384
 MAX_PITCH = math.radians(12.0)
-EXACT = 0.0003  # metres: the spread that exact points are given
+EXACT = 0.0001  # metres: the spread that exact points are given
 SLACK = 0.003  # metres behind the z-buffer at which a point still counts as seen
 
 

@@ -11,12 +11,10 @@ import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 
 from zero1a_jax import geometry
-from zero1a_jax.flame.landmarks import landmarks_mediapipe
-from zero1a_jax.flame.model import forward, frame_target, zero_params
+from zero1a_jax.flame.model import frame_target, zero_params
 from zero1a_jax.preprocess.detect import Detection
 from zero1a_jax.preprocess.fit_landmarks import (
     FLIP,
@@ -32,7 +30,6 @@ from zero1a_jax.preprocess.fit_landmarks import (
 )
 from zero1a_jax.preprocess.subset import landmark_subset
 from zero1a_jax.types import Array, Camera, FlameModel, FlameParams
-
 
 TOLERATED = 0.05  # inter-ocular distances
 

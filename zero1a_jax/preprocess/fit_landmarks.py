@@ -1,4 +1,4 @@
-"""What landmarks say of a head: residuals of points, outline, irises and priors, and the fit to them alone."""
+"""What landmarks say of a head: residuals of points, outline, irises, priors, and the fit to them alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zero1a_jax.image.landmarks import OUTLINE
 from zero1a_jax.preprocess.detect import Detection
 from zero1a_jax.preprocess.least_squares import minimise
 from zero1a_jax.preprocess.subset import IRISES
-from zero1a_jax.types import Array, Camera, FlameModel, FlameParams
+from zero1a_jax.types import Array, Camera, FlameModel
 
 FLIP = np.diag([1.0, -1.0, -1.0]).astype(np.float32)  # x right, y up, z to the viewer -> OpenCV
 EYE_CORNERS = (33, 263)  # MediaPipe's outer corners: the inter-ocular distance is between them

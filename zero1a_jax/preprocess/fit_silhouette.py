@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -97,7 +96,7 @@ def find_rim(
 
 
 def sample(image: Array, places: Array) -> Array:
-    """Values [P] or [P, C] of an image [H, W] or [H, W, C] at pixels [P, 2], bilinear, the border repeated."""
+    """Values [P] or [P, C] of an image [H, W] or [H, W, C] at pixels [P, 2], bilinear; the border repeats."""
     flat = image if image.ndim == 3 else image[..., None]
     height, width, _ = flat.shape
     x = jnp.clip(places[:, 0] - 0.5, 0.0, width - 1.001)

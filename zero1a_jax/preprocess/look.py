@@ -25,7 +25,7 @@ def pictures(model: FlameModel, prepared: Prepared) -> dict[str, np.ndarray]:
     alpha = np.repeat(np.asarray(prepared.portrait.alpha)[..., None], 3, -1)
     clay, cover = shaded(model, prepared.fit)
     overlay = np.where(cover[..., None], 0.65 * clay + 0.35 * rgb, rgb)
-    inner = cover & np.roll(cover, 1, 0) & np.roll(cover, -1, 0) & np.roll(cover, 1, 1) & np.roll(cover, -1, 1)
+    inner = np.all([np.roll(cover, step, axis) for step in (1, -1) for axis in (0, 1)], 0)
     marked = Image.fromarray(_bytes(np.where((cover & ~inner)[..., None], RIM, rgb)))
     pen = ImageDraw.Draw(marked)
     radius = max(0.6, rgb.shape[1] / 340)

@@ -74,16 +74,17 @@ def prepare(
 
 def prepare_all(
     image: str | os.PathLike | Image.Image | np.ndarray, *, model: FlameModel, detector: Detector,
-    size: int = 128, background: str = "white",
+    size: int = 128, background: str = "white", rounds: int = REFINED,
 ) -> Prepared:  # fmt: skip
-    """As `prepare`, with the fit, the detection (in the portrait's pixels) and the crop."""
+    """As `prepare`, with the fit, the detection (in the portrait's pixels) and the crop. `rounds` is
+    how often the picture corrects the landmarks' fit (`refine.refine`), matte and crop made anew."""
     if size < 32:
         raise ValueError(f"The portrait's size must be at least 32 pixels, not {size}.")
     colour = background_colour(background)
     picture, own_alpha = load_image(image)
     seen = picture if own_alpha is None else _over_grey(picture, own_alpha)
     transform, detection, fitted = _frame(model, detector, seen)
-    for _ in range(REFINED):
+    for _ in range(rounds):
         alpha, inside = _cut_out(model, fitted, picture, own_alpha, transform)
         rgb, _ = warp(seen, transform, WORK)
         fitted = refine(model, fitted, detection, rgb, alpha, inside)

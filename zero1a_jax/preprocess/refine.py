@@ -63,6 +63,9 @@ class Spreads(NamedTuple):
     colour: float = COLOUR_SPREAD
 
 
+BELIEVED = Spreads()
+
+
 class _Still(NamedTuple):
     """What does not change from round to round."""
 
@@ -76,7 +79,7 @@ class _Still(NamedTuple):
 
 def refine(
     model: FlameModel, fitted: Fit, detection: Detection, rgb: Array, alpha: Array, inside: Array,
-    *, render: Render = geometry.zbuffer, spreads: Spreads = Spreads(),
+    *, render: Render = geometry.zbuffer, spreads: Spreads = BELIEVED,
 ) -> Fit:  # fmt: skip
     """The fit moved so that its rim meets the person's edge and its colours those of one lit skin.
 
