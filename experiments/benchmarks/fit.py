@@ -3,10 +3,12 @@
     python -m experiments.benchmarks.fit --detector=truth --people=64
     python -m experiments.benchmarks.fit --detector=mediapipe --assets=FOLDER --people=64
 
-prints a row of a Markdown table for each yaw: the mean distance of the visible ones of the 105 points from the truth as a share of the frontal inter-ocular distance, the face's vertex error after
-rigid alignment beside that of the mean head, the error of yaw, and Spearman's correlation of confidence and
-true error. People whose face is not found are counted, not dropped: they are failures. `truth` fits exact
-points alone; the others run the whole preparation, and `--refined=false` the landmarks alone.
+prints a row of a Markdown table for each yaw: the mean distance of the visible ones of the 105 points from the
+truth as a share of the frontal inter-ocular distance, the face's vertex error after rigid alignment beside that
+of the mean head, the error of yaw, and Spearman's correlation of lack of confidence and true error; then how
+well the ten strongest expression shapes correlate over the heads. People whose face is not found are counted,
+not dropped: they are failures. `truth` fits exact points alone; the others run the whole preparation, and
+`--refined=false` the landmarks alone.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from experiments.benchmarks import fit_scenes
 from experiments.config import option
 from zero1a_jax import flame, preprocess
 from zero1a_jax.flame import procedural_head
-from zero1a_jax.preprocess import prepare as prepare_module
+from zero1a_jax.preprocess.prepare import REFINED, WORK
 from zero1a_jax.types import Array
 
 
@@ -100,7 +102,7 @@ def main(options: Options) -> None:
             raise command.Refused("give --assets=FOLDER with face_landmarker.task")
         embedded = options.detector == "embedded"
         detector = preprocess.embedded_detector() if embedded else preprocess.find_detector(options.assets)
-    rounds = prepare_module.REFINED if options.refined else 0
+    rounds = REFINED if options.refined else 0
     print("| yaw | found | points, median | largest | vertices | yaw off | signed | rank r |")
     print("|---|---|---|---|---|---|---|---|")
     for yaw in (0, 30, 60):
@@ -112,7 +114,7 @@ def main(options: Options) -> None:
                     fitted, transform = preprocess.fit(model, scene.exact, scene.camera), np.eye(2, 3)
                 else:
                     prepared = preprocess.prepare_all(
-                        scene.picture, model=model, detector=detector, size=prepare_module.WORK, rounds=rounds
+                        scene.picture, model=model, detector=detector, size=WORK, rounds=rounds
                     )
                     fitted, transform = prepared.fit, prepared.transform
             except ValueError:
