@@ -65,11 +65,13 @@ class Prior(NamedTuple):
 
 
 def eyes_of(gaze: Array) -> Array:
+    """FlameParams.eyes [2, 3] of one gaze [2]: both eyes turn alike."""
     both = jnp.concatenate([gaze, jnp.zeros(1, gaze.dtype)])
     return jnp.stack([both, both])
 
 
 def observe(model: FlameModel, detection: Detection, camera: Camera) -> tuple[Observed, int]:
+    """What a detection says in the pixels of `camera`, and how many of the head's points it knows."""
     points, found = detection.lookup(np.asarray(model.mediapipe_indices))
     outline, outline_found = detection.lookup(np.array(OUTLINE))
     irises, irises_found = detection.lookup(np.array(IRIS_IDS))
@@ -105,6 +107,7 @@ def _facing(model: FlameModel, rotation: np.ndarray) -> np.ndarray:
 
 
 def priors(model: FlameModel, detection: Detection) -> Prior:
+    """Identity and expression about their means, or about the detection's scores of the same name."""
     names = model.expression_names
     count = model.expression_basis.shape[-1]
     named = bool(names) and "jawOpen" in names
@@ -130,6 +133,7 @@ def priors(model: FlameModel, detection: Detection) -> Prior:
 
 
 def camera_of(model: FlameModel, unknowns: Unknowns, like: Camera) -> Camera:
+    """The camera of a guess, with the intrinsics of `like`: it carries the head's rigid motion."""
     target = frame_target(model, jnp.zeros_like(unknowns.shape))
     rotation = FLIP @ geometry.axis_angle_to_matrix(unknowns.turn)
     shift = unknowns.shift - jnp.matmul(rotation, target, precision="highest")
