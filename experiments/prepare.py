@@ -59,7 +59,8 @@ def main(options: Options) -> None:
         print(f"note: {note}")
     print(f"found a face with {result.detection.source}")
     error = float(result.fit.error)
-    print(f"the fitted head's landmarks lie {error:.1%} of the eye distance off on average")
+    print(f"the fitted head's landmarks lie {error:.1%} of the eye distance off on average: "
+          f"confidence {result.fit.confidence:.2f}")
     print(f"wrote {options.out}: look at sheet.png; a run takes the folder as --image")
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from zero1a_jax import flame, geometry
 from zero1a_jax.preprocess import look, prepare_all
-from zero1a_jax.preprocess.crop import around, compose, recentre, similarity, warp
+from zero1a_jax.preprocess.crop import around, chain, recentre, similarity, warp
 from zero1a_jax.preprocess.detect import NO_FACE, Detection, find_detector, together
 from zero1a_jax.preprocess.prepare import prepare, silhouette
 
@@ -141,7 +141,7 @@ def test_crops_are_upright_and_recentred(truth):
     assert abs(back[0, 1]) < 1e-5
     again = recentre(np.eye(2, 3), camera, np.array([0.0, 0.0, 0.0]), distance=0.5)
     assert np.linalg.det(again[:, :2]) > 1
-    assert np.allclose(compose(again, np.eye(2, 3)), again)
+    assert np.allclose(chain(again, np.eye(2, 3)), again)
 
 
 def test_detection_lookup_and_turn():

@@ -9,6 +9,7 @@ from zero1a_jax.preprocess.look import pictures
 from zero1a_jax.preprocess.matte import matte
 from zero1a_jax.preprocess.pose import place
 from zero1a_jax.preprocess.prepare import Prepared, compose, prepare, prepare_all, silhouette
+from zero1a_jax.preprocess.refine import refine
 from zero1a_jax.preprocess.segment import Segmenter, find_segmenter, mediapipe_segmenter
 
 __all__ = [
@@ -32,5 +33,6 @@ __all__ = [
     "place",
     "prepare",
     "prepare_all",
+    "refine",
     "silhouette",
 ]

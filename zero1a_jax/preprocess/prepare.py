@@ -14,14 +14,16 @@ import scipy.ndimage
 from PIL import Image
 
 from zero1a_jax import geometry
+from zero1a_jax.flame.landmarks import landmarks_mediapipe
 from zero1a_jax.flame.model import forward, frame_target
 from zero1a_jax.geometry.zbuffer import zbuffer
 from zero1a_jax.image import ops
-from zero1a_jax.preprocess.crop import around, recentre, warp
+from zero1a_jax.preprocess.crop import around, chain, invert, recentre, warp
 from zero1a_jax.preprocess.detect import Detection, Detector
 from zero1a_jax.preprocess.fit import Fit, fit
 from zero1a_jax.preprocess.load import load_image, load_mask
 from zero1a_jax.preprocess.matte import background_colour, find_person, shown
+from zero1a_jax.preprocess.refine import refine
 from zero1a_jax.preprocess.segment import Segmenter
 from zero1a_jax.types import Array, Camera, FlameModel, FlameParams, Portrait
 
@@ -30,6 +32,7 @@ ndimage: Any = scipy.ndimage  # its own annotations mislead type checkers
 FOV = math.radians(20.0)  # geometry.portrait_camera's
 WORK = 256  # pixels a side: the crop in which the face is detected again and the matte is made
 ROUNDS = 3
+REFINED = 2
 OPAQUE = 0.95
 
 
@@ -87,9 +90,12 @@ def prepare(
 def prepare_all(
     image: str | os.PathLike | Image.Image | np.ndarray, *, model: FlameModel, detector: Detector,
     size: int = 128, background: str = "white", mask: str | os.PathLike | None = None,
-    segmenter: Segmenter | None = None, face_index: int = 0,
+    segmenter: Segmenter | None = None, face_index: int = 0, rounds: int = REFINED,
 ) -> Prepared:  # fmt: skip
-    """As `prepare`, with the fit, the detection (in the portrait's pixels), the crop and its matte."""
+    """As `prepare`, with the fit, the detection (in the portrait's pixels), the crop and its matte.
+
+    `rounds` is how often the picture corrects the landmarks' fit (`refine.refine`), matte and crop made anew.
+    """
     if size < 32:
         raise ValueError(f"The portrait's size must be at least 32 pixels, not {size}.")
     background_colour(background)
@@ -100,12 +106,14 @@ def prepare_all(
     transform, detection, fitted = _frame(model, detector, seen, face_index)
     notes += several_faces(detection, face_index)
 
-    head = silhouette(model, fitted)
-    if known is None:
-        rgb, inside = warp(picture, transform, WORK)
-        alpha, more = find_person(rgb, head, inside > 0.5, segmenter)
-        notes += more
-        alpha = np.asarray(ops.resize(jnp.asarray(alpha, jnp.float32)[..., None], size, size))[..., 0]
+    for _ in range(rounds):
+        alpha, inside, _ = _cut_out(model, fitted, picture, known, transform, segmenter)
+        rgb, _ = warp(seen, transform, WORK)
+        fitted = refine(model, fitted, detection, rgb, alpha, inside)
+        transform, detection, fitted = _centred(model, transform, detection, fitted)
+    alpha, _, more = _cut_out(model, fitted, picture, known, transform, segmenter)
+    notes += more
+    alpha = np.asarray(ops.resize(jnp.asarray(alpha, jnp.float32)[..., None], size, size))[..., 0]
     factor = size / WORK
     detection = detection.moved(np.array([[factor, 0.0, 0.0], [0.0, factor, 0.0]]))
     fitted = fitted.replace(
@@ -174,6 +182,44 @@ def _frame(
     return transform, moved, fit(model, moved, camera)
 
 
+def _centred(
+    model: FlameModel, transform: np.ndarray, detection: Detection, fitted: Fit
+) -> tuple[np.ndarray, Detection, Fit]:
+    """Crop, detection and fit after the crop is moved so that the fitted head is canonical in it.
+
+    Seen a little aside, a head in the middle of the picture is not quite the same head moved: the fit in
+    the new crop is that of the old one but for a fraction of a degree.
+    """
+    camera = fitted.camera
+    target = np.asarray(frame_target(model, fitted.flame.shape))
+    new = recentre(transform, camera, target)
+    change = chain(new, invert(transform))
+    angle = math.atan2(change[1, 0], change[0, 0])
+    c, s = math.cos(angle), math.sin(angle)
+    matrix = np.array(camera.world_to_camera)
+    matrix[:3, :3] = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]]) @ matrix[:3, :3]
+    matrix[:3, 3] = np.array([0.0, 0.0, 1.0]) - matrix[:3, :3] @ target
+    camera = camera.replace(world_to_camera=jnp.asarray(matrix, jnp.float32))
+    marks = landmarks_mediapipe(model, forward(model, fitted.flame)[0])
+    points, _ = geometry.project(camera, marks)
+    moved = detection.moved(chain(new, invert(transform)))
+    return new, moved, fitted.replace(camera=camera, points=points)
+
+
+def _cut_out(
+    model: FlameModel, fitted: Fit, picture: np.ndarray, known: np.ndarray | None, transform: np.ndarray,
+    segmenter: Segmenter | None,
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:  # fmt: skip
+    """The person's alpha [WORK, WORK] in the crop, as known or found, which pixels of the crop the picture
+    covers, and notes."""
+    if known is None:
+        rgb, inside = warp(picture, transform, WORK)
+        alpha, notes = find_person(rgb, silhouette(model, fitted), inside > 0.5, segmenter)
+        return alpha, inside > 0.5, notes
+    alpha, inside = warp(np.round(known * 255.0).astype(np.uint8)[..., None], transform, WORK)
+    return alpha[..., 0] * inside, inside > 0.5, ()
+
+
 def _again(detector: Detector, picture: np.ndarray, transform: np.ndarray, first: Detection) -> Detection:
     """The detection repeated in a crop; the first one where the crop shows no face, or another's."""
     rgb, _ = warp(picture, transform, WORK)
@@ -181,14 +227,12 @@ def _again(detector: Detector, picture: np.ndarray, transform: np.ndarray, first
         second = detector(np.round(rgb * 255.0).astype(np.uint8))
     except ValueError:
         return first
-    linear = np.linalg.inv(transform[:, :2])
-    back = np.concatenate([linear, -linear @ transform[:, 2:]], 1)
+    faces = [face.moved(invert(transform)) for face in (second, *second.others)]
 
     def away(face: Detection) -> float:
         points, known = face.lookup(first.ids)
         return float(np.linalg.norm(points - first.points, axis=-1)[known].mean())
 
-    faces = [face.moved(back) for face in (second, *second.others)]
     nearest = min(faces, key=away)
     if away(nearest) > 0.15 * np.ptp(first.points, axis=0).max():
         return first
