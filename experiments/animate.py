@@ -23,6 +23,7 @@ class Options:
         "", "Folder of a finished run, or its export folder, or the triangle-space .ply in it."
     )
     flame: str = option("", "Folder of the FLAME model that the avatar was made on; else the embedded head.")
+    arkit: str = option("", "Your own table of what ARKit's shapes ask of FLAME; see BUILD.md.")
     motion: str = option(
         "demo",
         "demo, a Live Link Face .csv, a FLAME / VHAP .npz or folder of them, SHOW's .pkl, TalkSHOW's .npy.",
@@ -64,15 +65,15 @@ def main(options: Options) -> None:
     from zero1a_jax.geometry import portrait_camera
     from zero1a_jax.outputs import report
 
-    loaded = playback.load(options.avatar, options.flame)
+    loaded = playback.load(options.avatar, options.flame, options.arkit)
     target = frame_target(loaded.model, loaded.avatar.shape)
     if options.motion == "demo":
-        parts = [f(loaded.model, target, options.size) for f in (poses.expressions, poses.turntable)]
-        cameras, flame = poses.joined(parts)
+        shown = poses.expressions(loaded.model, target, options.size, arkit=loaded.arkit)
+        cameras, flame = poses.joined([shown, poses.turntable(loaded.model, target, options.size)])
     else:
         motion = heads.load_motion(
             options.motion, loaded.model, shape=loaded.avatar.shape, fps=options.motion_fps or None,
-            expression=options.expression, root=options.root,  # type: ignore[arg-type]
+            arkit=loaded.arkit, expression=options.expression, root=options.root,  # type: ignore[arg-type]
         )  # fmt: skip
         flame = drive.moving_average(drive.resample(motion, options.fps), options.smooth).flame
         count = len(np.asarray(flame.jaw))

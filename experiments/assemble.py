@@ -18,7 +18,7 @@ from experiments.config import Config
 from zero1a_jax import avatar as avatar_room
 from zero1a_jax import symgen
 from zero1a_jax.avatar.colours import colours_from_portrait
-from zero1a_jax.types import Avatar, Camera, Dataset, FlameModel, FlameParams, Portrait, State
+from zero1a_jax.types import ArkitMap, Avatar, Camera, Dataset, FlameModel, FlameParams, Portrait, State
 
 OPACITY = 0.9  # of the first Gaussians: a head that is seen through conditions nothing
 
@@ -36,6 +36,7 @@ class Parts:
     perceptual: Callable[..., Any]  # (image, target) [H, W, 3] to a scalar
     detector: Callable[[np.ndarray], Any] | None = None
     motions: Sequence[FlameParams] = ()
+    arkit: ArkitMap | None = None  # for a head without ARKit names, see heads.arkit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +84,7 @@ def setup(config: Config, parts: Parts, devices: Sequence[parallel.Device]) -> S
         config = dataclasses.replace(config, curriculum=curriculum)
     samples = symgen.build_samples(
         parallel.key(config.runner.seed, "samples"), parts.model, parts.portrait, curriculum,
-        motions=parts.motions,
+        motions=parts.motions, arkit=parts.arkit,
     )  # fmt: skip
     reference = jax.jit(functools.partial(condition_on_portrait, parts.diffusion))(
         parts.diffusion_params, parts.model, parts.portrait

@@ -25,6 +25,8 @@ def problems(config: Config) -> list[str]:
             found.append("--dry_run cannot judge a model of your own: leave out --diffusion.")
     elif config.input.diffusion:
         found += diffusion_problems(config.input.diffusion, config.input.size)
+    if config.input.arkit:
+        found += arkit_problems(config)
     for path in config.input.motions:
         if not Path(path).exists():
             found.append(f"There is no motion at {path}: check --motions.")
@@ -61,6 +63,15 @@ def diffusion_problems(folder: str, size: int) -> list[str]:
         return [f"{error}: check --diffusion."]
     factor = 2 ** (len(sizes.vae_channels) - 1)
     return [f"--size={size} must be a multiple of {factor} for this diffusion."] if size % factor else []
+
+
+def arkit_problems(config: Config) -> list[str]:
+    """Whether --arkit is there and has a head to drive; the table is not read yet."""
+    if not Path(config.input.arkit).exists():
+        return [f"There is no ARKit table at {config.input.arkit}: check --arkit."]
+    if not config.input.flame:
+        return ["--arkit is for a FLAME head: give --flame too, or leave it out."]
+    return []
 
 
 def disk_problems(config: Config) -> list[str]:

@@ -46,6 +46,11 @@ class Input:
         "The video diffusion: a folder with AniPortrait's weights, published or converted (see BUILD.md), or "
         "module:function of your own code (see README); else the miniature.",
     )
+    arkit: str = option(
+        "",
+        "Your own table of what ARKit's shapes ask of FLAME (see BUILD.md); else by least squares from the "
+        "embedded head.",
+    )
     motions: tuple[str, ...] = option((), "Driving files for the real samples; else seeded sequences. [D]")
     size: int = option(128, "Side of the working frames in pixels; the miniature was trained at 128.", low=32)
     background: str = option("white", "Background of the dataset: white, black or #rrggbb. [D]")

@@ -28,6 +28,7 @@ class Options:
     """What to measure."""
 
     avatar: str = option("", "Folder of a finished run, or its export folder.")
+    flame: str = option("", "Folder of the FLAME model that the avatar was made on; else the embedded head.")
     identity: int = option(
         -1, "SEED of the run's --image=synthetic:SEED; -1 reads it from the run's config.json."
     )
@@ -66,7 +67,7 @@ def evaluate(folder: Path, seed: int, out: Path, options: Options) -> list[dict[
     """Measures the pairs that `out` lacks and returns all rows, in the order of the pairs."""
     from experiments import playback, truth
 
-    loaded = playback.load(folder)
+    loaded = playback.load(folder, options.flame)
     export = folder / "export" if (folder / "export").is_dir() else folder
     ply = export / "avatar.ply" if export.is_dir() else export
     stamp = {

@@ -110,8 +110,8 @@ def finish(
     lists = [
         own._replace(flame=own.flame.replace(shape=jnp.zeros_like(neutral.shape)[None])),
         poses.turntable(parts.model, target, size),
-        poses.expressions(parts.model, target, size),
-        poses.sheet(parts.model, target, size),
+        poses.expressions(parts.model, target, size, arkit=parts.arkit),
+        poses.sheet(parts.model, target, size, arkit=parts.arkit),
     ]
     frames = render_shots(setup, avatar, poses.joined(lists))
     ends = np.cumsum([len(part.flame.expression) for part in lists])[:-1]

@@ -38,7 +38,7 @@ from experiments.programs import Programs
 from third_party.converters import lpips
 from zero1a_jax import diffusion, preprocess, rasterizer, symgen
 from zero1a_jax.image import losses
-from zero1a_jax.types import FlameModel, FlameParams, Portrait
+from zero1a_jax.types import ArkitMap, FlameModel, FlameParams, Portrait
 
 
 def run(config: Config) -> int:
@@ -154,6 +154,7 @@ def load_portrait(config: Config, model: FlameModel, detector: Callable, folder:
 def load_parts(config: Config, model: FlameModel, portrait: Portrait, detector: Callable) -> Parts:
     """The rooms' contributions. Raises ValueError where the diffusion and sizes do not fit."""
     video_model, params = load_diffusion(config)
+    arkit = heads.arkit(model, config.input.arkit)
     # Without the compensation small Gaussians grow by the 0.3 px blur, and larger frames show gaps.
     drawing: dict[str, Any] = {"antialiased": True, "implementation": config.optimisation.rasterizer}
     return Parts(
@@ -165,7 +166,8 @@ def load_parts(config: Config, model: FlameModel, portrait: Portrait, detector: 
         suggest_capacity=functools.partial(rasterizer.suggest_capacity, **drawing),
         perceptual=perceptual(config),
         detector=detector,
-        motions=[load_motion(path, model, portrait) for path in config.input.motions],
+        motions=[load_motion(path, model, portrait, arkit) for path in config.input.motions],
+        arkit=arkit,
     )
 
 
@@ -195,9 +197,9 @@ def perceptual(config: Config) -> Callable:
     return functools.partial(losses.lpips, weights)
 
 
-def load_motion(path: str, model: FlameModel, portrait: Portrait) -> FlameParams:
+def load_motion(path: str, model: FlameModel, portrait: Portrait, arkit: ArkitMap | None) -> FlameParams:
     """A driving file for the portrait's identity, without its camera and its place in the world."""
-    motion = heads.load_motion(path, model, shape=portrait.flame.shape, root="drop")
+    motion = heads.load_motion(path, model, shape=portrait.flame.shape, root="drop", arkit=arkit)
     return motion.flame
 
 
@@ -207,6 +209,8 @@ def hashes(config: Config) -> dict[str, str]:
     files = [path for path in sorted(folder.iterdir()) if path.is_file()]
     files += [heads.file(config.input.flame)] if config.input.flame else []
     files += diffusions.files(config.input.diffusion)
+    table = Path(config.input.arkit)
+    files += sorted(table.glob("bs2*.npy")) if table.is_dir() else [table] if config.input.arkit else []
     return {path.name: workdir.digest(path) for path in files}
 
 

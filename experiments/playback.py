@@ -15,7 +15,7 @@ import numpy as np
 from experiments import heads
 from zero1a_jax import avatar as avatar_room
 from zero1a_jax import outputs, rasterizer
-from zero1a_jax.types import Array, Avatar, Camera, FlameModel, FlameParams
+from zero1a_jax.types import ArkitMap, Array, Avatar, Camera, FlameModel, FlameParams
 
 SLOTS = 4096  # avatars are padded to a multiple of it, so that those of a table share their programs
 CHUNK = 8  # frames of one call
@@ -29,12 +29,14 @@ class Loaded(NamedTuple):
     avatar: Avatar
     model: FlameModel
     meta: dict[str, Any]
+    arkit: ArkitMap | None  # for a head without ARKit names
 
 
-def load(folder: str | Path, flame: str = "") -> Loaded:
+def load(folder: str | Path, flame: str = "", arkit: str = "") -> Loaded:
     """Reads an export folder, or the folder of a finished run, with the head that it was made on.
 
-    `flame` is the folder of a FLAME model; without it the head is the embedded one.
+    `flame` is the folder of a FLAME model; without it the head is the embedded one. `arkit` is the user's
+    own table for it, see heads.arkit.
 
     Raises:
       FileNotFoundError: no export there. ValueError: damaged, or made on another head.
@@ -45,7 +47,7 @@ def load(folder: str | Path, flame: str = "") -> Loaded:
     avatar, meta = outputs.load_avatar(folder)
     model = heads.load(flame)
     outputs.check_model(avatar, meta, model)
-    return Loaded(padded(avatar), model, meta)
+    return Loaded(padded(avatar), model, meta, heads.arkit(model, arkit))
 
 
 def padded(avatar: Avatar) -> Avatar:

@@ -8,12 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zero1a_jax import drive
 from zero1a_jax import flame as flame_room
 from zero1a_jax.geometry import portrait_camera
-from zero1a_jax.types import Array, Camera, FlameModel, FlameParams
+from zero1a_jax.types import ArkitMap, Array, Camera, FlameModel, FlameParams
 
-# Name, ARKit weights, jaw rotation in radians for heads without such names and without landmarks.
+# Name, ARKit weights, jaw rotation in radians for heads that know nothing of ARKit.
 SHOWN: tuple[tuple[str, dict[str, float], float], ...] = (
     ("neutral", {}, 0.0),
     ("blink", {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}, 0.0),
@@ -33,20 +32,20 @@ class Shots(NamedTuple):
     flame: FlameParams
 
 
-def expression(model: FlameModel, index: int) -> FlameParams:
-    """Entry `index` of SHOWN for this head, without leading axes."""
+def expression(model: FlameModel, index: int, arkit: ArkitMap | None = None) -> FlameParams:
+    """Entry `index` of SHOWN for this head, which needs `arkit` if it has no ARKit names; no leading axes."""
     _, weights, jaw = SHOWN[index]
     params = flame_room.zero_params(model)
-    values = np.zeros(params.expression.shape, np.float32)
+    names = model.expression_names if arkit is None else arkit.names
+    if not names:
+        return params.replace(jaw=jnp.array([jaw, 0.0, 0.0], jnp.float32))
+    values = np.zeros(len(names), np.float32)
     for name, weight in weights.items():
-        if name in model.expression_names:
-            values[model.expression_names.index(name)] = weight
-    named = "jawOpen" in model.expression_names
-    if weights and not model.expression_names and model.mediapipe_indices is not None:
-        matrix = drive.arkit_matrix(list(weights), flame_room.procedural_head(), model)
-        driven = np.array(list(weights.values()), np.float32) @ matrix
-        return params.replace(expression=jnp.asarray(driven[:-3]), jaw=jnp.asarray(driven[-3:]))
-    rotation = np.array([0.0 if named else jaw, 0.0, 0.0], np.float32)
+        if name in names:
+            values[names.index(name)] = weight
+    if arkit is not None:
+        return flame_room.with_arkit(params, arkit, values)
+    rotation = np.array([0.0 if "jawOpen" in names else jaw, 0.0, 0.0], np.float32)
     return params.replace(expression=jnp.asarray(values), jaw=jnp.asarray(rotation))
 
 
@@ -63,12 +62,14 @@ def turntable(model: FlameModel, target: Array, size: int, *, frames: int = 60, 
     return shots(model, target, size, yaw, np.zeros(frames), flame)
 
 
-def expressions(model: FlameModel, target: Array, size: int, *, frames: int = 20) -> Shots:
+def expressions(
+    model: FlameModel, target: Array, size: int, *, frames: int = 20, arkit: ArkitMap | None = None
+) -> Shots:
     """Every expression of SHOWN fades in and out, `frames` each, while the head sways; then the eyes turn."""
     fade = np.sin(np.pi * np.arange(frames) / frames) ** 0.7
     sequence = []
     for index in range(1, len(SHOWN)):
-        full = expression(model, index)
+        full = expression(model, index, arkit)
         sequence += [jax.tree.map(lambda x, w=w: x * float(w), full) for w in fade]
     neutral = expression(model, 0)
     for turn in np.sin(2 * np.pi * np.arange(frames) / frames):
@@ -79,9 +80,9 @@ def expressions(model: FlameModel, target: Array, size: int, *, frames: int = 20
     return shots(model, target, size, yaw, np.zeros(count), _stack(sequence))
 
 
-def sheet(model: FlameModel, target: Array, size: int) -> Shots:
+def sheet(model: FlameModel, target: Array, size: int, *, arkit: ArkitMap | None = None) -> Shots:
     """All of SHOWN (rows) from SHEET_YAWS (columns)."""
-    flame = _stack([expression(model, index) for index in range(len(SHOWN)) for _ in SHEET_YAWS])
+    flame = _stack([expression(model, index, arkit) for index in range(len(SHOWN)) for _ in SHEET_YAWS])
     yaw = np.tile(np.array(SHEET_YAWS, np.float32), len(SHOWN))
     return shots(model, target, size, yaw, np.zeros(len(yaw)), flame)
 

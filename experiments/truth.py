@@ -15,7 +15,7 @@ from zero1a_jax import flame as flame_room
 from zero1a_jax import synthetic
 from zero1a_jax.geometry import portrait_camera, project
 from zero1a_jax.image import losses, ops
-from zero1a_jax.types import Array, Camera, FlameModel, FlameParams
+from zero1a_jax.types import ArkitMap, Array, Camera, FlameModel, FlameParams
 
 EYE_CORNERS = (36, 45)  # iBUG's outer corners of the eyes
 
@@ -32,22 +32,24 @@ def compare(
 
     psnr (dB) and ssim are means over the pixels that the true head covers, over white. landmark_error is the
     mean distance of the 68 projected mesh landmarks, in units of the true distance between the outer
-    corners of the eyes seen from the front.
+    corners of the eyes seen from the front. The person is one of the embedded head; an avatar on a head
+    without ARKit names does what `loaded.arkit` says that the person's expression asks of it.
     """
-    model, avatar = loaded.model, loaded.avatar
+    model, own_model, avatar, arkit = flame_room.procedural_head(), loaded.model, loaded.avatar, loaded.arkit
     shape, look = person(seed)
     pairs = heldout.pairs(model, max(chosen) + 1)
     index = np.asarray(chosen)
     flame = jax.tree.map(lambda x: x[index], pairs.flame)
+    own_flame = flame if arkit is None else _translated(flame, model, own_model, arkit)
     yaw, pitch = pairs.yaw[index], pairs.pitch[index]
     true_cameras, own_cameras = (
-        portrait_camera(flame_room.frame_target(model, s), np.radians(yaw), np.radians(pitch), size)
-        for s in (shape, jnp.asarray(avatar.shape))
+        portrait_camera(flame_room.frame_target(m, s), np.radians(yaw), np.radians(pitch), size)
+        for m, s in ((model, shape), (own_model, jnp.asarray(avatar.shape)))
     )
     true_points = _landmarks(model, flame, shape, true_cameras)
-    own_points = _landmarks(model, flame, jnp.asarray(avatar.shape), own_cameras)
+    own_points = _landmarks(own_model, own_flame, jnp.asarray(avatar.shape), own_cameras)
     errors = np.linalg.norm(own_points - true_points, axis=-1).mean(-1) / _between_eyes(model, shape, size)
-    rendered = playback.render(avatar, model, flame, own_cameras, background=np.ones(3))
+    rendered = playback.render(avatar, own_model, own_flame, own_cameras, background=np.ones(3))
     draw = jax.jit(synthetic.render, static_argnames="supersample")
     for row, (k, (image, _)) in enumerate(zip(chosen, rendered, strict=True)):
         pose = jax.tree.map(lambda x, r=row: jnp.asarray(x)[r], (flame, true_cameras))
@@ -62,6 +64,18 @@ def compare(
             "ssim": float(losses.ssim(image, target, mask)),
             "landmark_error": float(errors[row]),
         }
+
+
+def _translated(flame: FlameParams, model: FlameModel, own: FlameModel, arkit: ArkitMap) -> FlameParams:
+    """Parameters [K] of `model`, whose expressions have ARKit names, as those of the nameless head `own`."""
+    names = model.expression_names
+    weights = np.zeros((len(flame.jaw), len(arkit.names)), np.float32)
+    for column, name in enumerate(arkit.names):
+        if name in names:
+            weights[:, column] = np.asarray(flame.expression)[:, names.index(name)]
+    still = flame_room.zero_params(own, (len(weights),))
+    moved = flame.replace(shape=still.shape, expression=still.expression)
+    return flame_room.with_arkit(moved, arkit, jnp.asarray(weights))
 
 
 def _with_shape(flame: FlameParams, shape: Array) -> FlameParams:

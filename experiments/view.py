@@ -19,6 +19,7 @@ class Options:
         "", "Folder of a finished run, or its export folder, or the triangle-space .ply in it."
     )
     flame: str = option("", "Folder of the FLAME model that the avatar was made on; else the embedded head.")
+    arkit: str = option("", "Your own table of what ARKit's shapes ask of FLAME; see BUILD.md.")
     motion: str = option("demo", "What the Play box plays: demo, .csv, .npz, .pkl, .npy; empty for none.")
     port: int = option(8080, "Port on 127.0.0.1.", low=1024, high=65535)
     fps: float = option(25.0, "Frames a second.", low=1, high=240)
@@ -36,13 +37,15 @@ def main(options: Options) -> None:
     from zero1a_jax.flame import frame_target, zero_params
     from zero1a_jax.outputs import viewer
 
-    loaded = playback.load(options.avatar, options.flame)
+    loaded = playback.load(options.avatar, options.flame, options.arkit)
     target = np.asarray(frame_target(loaded.model, loaded.avatar.shape))
     sequence = None
     if options.motion == "demo":
-        sequence = poses.expressions(loaded.model, target, 128).flame
+        sequence = poses.expressions(loaded.model, target, 128, arkit=loaded.arkit).flame
     elif options.motion:
-        motion = heads.load_motion(options.motion, loaded.model, shape=loaded.avatar.shape, root="drop")
+        motion = heads.load_motion(
+            options.motion, loaded.model, arkit=loaded.arkit, shape=loaded.avatar.shape, root="drop"
+        )
         sequence = drive.resample(motion, options.fps).flame
     print(f"open http://127.0.0.1:{options.port} (Ctrl-C ends)")
     viewer.serve(

@@ -71,6 +71,16 @@ class FlameParams:
 
 
 @struct.dataclass
+class ArkitMap:
+    """What ARKit's shapes ask of a head whose own expressions have no such names; effects are added."""
+
+    expression: Array  # [K, E], coefficients
+    jaw: Array  # [K, 3], rotation vectors
+    eyes: Array  # [K, 2, 3], rotation vectors, left then right
+    names: tuple[str, ...] = struct.field(pytree_node=False)  # [K]
+
+
+@struct.dataclass
 class Motion:
     """A driving sequence of T frames."""
 

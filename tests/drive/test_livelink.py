@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from zero1a_jax import drive
 from zero1a_jax.drive import livelink
+from zero1a_jax.types import ArkitMap
 
 FIXTURES = (
     Path(os.environ.get("ZERO1A_FIXTURES", Path(__file__).parents[1] / "fixtures")) / "flame" / "drivers"
@@ -99,13 +100,25 @@ def test_rotations_turn_the_right_joints_the_right_way(tmp_path, tiny):
 def test_heads_without_named_shapes_need_a_matrix(tmp_path, tiny):
     recording = drive.read_livelink(write(tmp_path / "a.csv", ["00:00:00:00.0", "00:00:00:01.0"]))
     flame = tiny(names=(), version="flame2020")
-    with pytest.raises(ValueError, match="matrix"):
+    with pytest.raises(ValueError, match="arkit_map"):
         drive.livelink_motion(recording, flame)
-    matrix = np.arange(12.0).reshape(2, 6)
-    motion = drive.livelink_motion(recording, flame, matrix=matrix, gain=2)
-    np.testing.assert_allclose(motion.flame.expression, 2 * recording.weights @ matrix, rtol=1e-6)
-    with pytest.raises(ValueError, match="matrix has shape"):
-        drive.livelink_motion(recording, flame, matrix=matrix.T)
+    arkit = ArkitMap(*(np.arange(12.0).reshape(2, *shape) for shape in ((6,), (6,), (2, 3))), recording.names)
+    arkit = arkit.replace(jaw=np.ones((2, 3)))
+    motion = drive.livelink_motion(recording, flame, arkit=arkit, gain=2)
+    np.testing.assert_allclose(motion.flame.expression, 2 * recording.weights @ arkit.expression, rtol=1e-6)
+    swapped = arkit.replace(names=tuple(name.upper() for name in recording.names[::-1]))
+    swapped = drive.livelink_motion(recording, flame, arkit=swapped, gain=2).flame
+    np.testing.assert_allclose(
+        swapped.expression, 2 * recording.weights[:, ::-1] @ arkit.expression, rtol=1e-6
+    )
+    assert motion.flame.eyes[1, 0, 1] == pytest.approx(0.01, rel=0.1)  # the recording's own
+    still = recording._replace(rotations=0 * recording.rotations)
+    eyes = drive.livelink_motion(still, flame, arkit=arkit, gain=2).flame.eyes
+    np.testing.assert_allclose(eyes, 2 * np.einsum("tk,kec->tec", recording.weights, arkit.eyes), rtol=1e-6)
+    with pytest.raises(ValueError, match="coefficients"):
+        drive.livelink_motion(recording, flame, arkit=arkit.replace(expression=np.zeros((2, 5))))
+    with pytest.raises(ValueError, match="none of"):
+        drive.livelink_motion(recording, flame, arkit=arkit.replace(names=("a", "b")))
     with pytest.raises(ValueError, match="none of"):
         drive.livelink_motion(recording, tiny(names=("a", "b")))
 

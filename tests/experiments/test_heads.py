@@ -114,7 +114,9 @@ def test_motions_of_show(folder, reference_path):
 @pytest.mark.parity
 def test_recordings_and_demo_poses_of_arkit_drive_a_nameless_head(folder, reference_path):
     head = heads.load(folder)
-    motion = heads.load_motion(reference_path("flame/drivers/livelink.csv"), head, shape=np.zeros(300))
+    arkit = heads.arkit(head)
+    path = reference_path("flame/drivers/livelink.csv")
+    motion = heads.load_motion(path, head, shape=np.zeros(300), arkit=arkit)
     assert motion.flame_version == head.version and motion.fps == 60
     assert (
         np.isfinite(motion.flame.expression).all()
@@ -122,5 +124,43 @@ def test_recordings_and_demo_poses_of_arkit_drive_a_nameless_head(folder, refere
         and motion.flame.jaw.any()
     )
     smile = [name for name, _, _ in poses.SHOWN].index("smile")
-    assert np.abs(poses.expression(head, smile).expression).max() > 0.3
-    assert not np.asarray(poses.expression(head, 0).expression).any()
+    assert np.abs(poses.expression(head, smile, arkit).expression).max() > 0.3
+    assert not np.asarray(poses.expression(head, 0, arkit).expression).any()
+
+
+def test_who_needs_a_map_of_arkit(folder):
+    assert heads.arkit(procedural_head()) is None
+    assert heads.arkit(heads.load(folder / "FLAME_NEUTRAL.pkl")) is None  # nothing to compare it by
+    with pytest.raises(ValueError, match="give --flame too"):
+        heads.arkit(procedural_head(), "table.npz")
+    mouth = [name for name, _, _ in poses.SHOWN].index("mouth open")
+    assert poses.expression(heads.load(folder / "FLAME_NEUTRAL.pkl"), mouth).jaw[0] == pytest.approx(0.25)
+
+
+def test_a_table_of_ones_own(folder, tmp_path):
+    head = heads.load(folder)
+
+    def table(**changes):
+        content = dict(names=heads.NEEDED, expression=np.ones((3, 2)), jaw=np.eye(3))
+        np.savez(tmp_path / "a.npz", **content | changes)
+        return tmp_path / "a.npz"
+
+    found = heads.arkit(head, table(flame_version=head.version))
+    assert found.expression.shape == (3, 100) and found.expression.sum() == 6 and found.names == heads.NEEDED
+    opened = poses.expression(head, [name for name, _, _ in poses.SHOWN].index("mouth open"), found)
+    np.testing.assert_allclose(opened.jaw, [0, 0, 0.8])
+    official = head.replace(version="flame2023")
+    for changes, words, model in (
+        (dict(names=["jawOpen", "jawLeft", "cheekPuff"]), "lacks eyeBlinkLeft, eyeBlinkRight", head),
+        (dict(expression=np.ones((3, 101))), "101 coefficients a shape, the head has 100", head),
+        (dict(flame_version="flame2020"), "is for flame2020, the head is flame2023", official),
+    ):
+        with pytest.raises(ValueError, match=words):
+            heads.arkit(model, table(**changes))
+    np.save(tmp_path / "a.npy", np.zeros((52, 5023, 3)))
+    with pytest.raises(ValueError, match="is for 5023 vertices and teeth, the head has 5308"):
+        heads.arkit(head, tmp_path / "a.npy")
+    (found,) = checks.problems(config(arkit=str(tmp_path / "a.npy"), workdir=str(tmp_path / "w")))
+    assert "give --flame too" in found
+    (found,) = checks.problems(config(flame=str(folder), arkit="none", workdir=str(tmp_path / "w")))
+    assert "no ARKit table at none" in found

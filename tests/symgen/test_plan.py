@@ -9,6 +9,7 @@ import pytest
 
 from zero1a_jax import symgen
 from zero1a_jax.geometry.cameras import position
+from zero1a_jax.types import ArkitMap
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,9 +150,27 @@ def test_motions_fill_the_real_slots(built):
     np.testing.assert_allclose(jaw, [[0, 1, 2, 3, 4], [5, 6, 5, 4, 3], [2, 1, 0, 1, 2]], atol=1e-4)
 
 
-def test_head_without_names(fakes):
-    model = fakes.sphere_head().replace(expression_names=())
-    samples = symgen.build_samples(jax.random.key(0), model, fakes.disc_portrait(model), Numbers())
-    assert np.isfinite(samples.flame.expression).all()
-    assert (samples.flame.expression[1] == 0).all() and (samples.flame.expression[2] != 0).any()
-    assert np.abs(np.diff(samples.flame.expression[6], axis=0)).max() > 0
+def test_head_without_names(fakes, built):
+    """Relaxed and exaggerated mean the same as on a head with names, by what ARKit's shapes ask of it."""
+    named, _, samples = built
+    basis = np.zeros((*named.template.shape, 3), np.float32)
+    model = named.replace(expression_names=(), expression_basis=basis)
+    portrait = fakes.disc_portrait(model)
+    count, luck = len(named.expression_names), np.random.default_rng(0)
+    arkit = ArkitMap(
+        expression=luck.normal(size=(count, 3)).astype(np.float32),
+        jaw=luck.normal(size=(count, 3)).astype(np.float32),
+        eyes=luck.normal(size=(count, 2, 3)).astype(np.float32),
+        names=named.expression_names,
+    )
+    one = samples.flame
+    other = symgen.build_samples(jax.random.key(1), model, portrait, Numbers(), arkit=arkit).flame
+    weights = one.expression[1:]  # the portrait's own is slot 0
+    assert weights.any((0, 1)).sum() > 4
+    np.testing.assert_allclose(other.expression[1:], weights @ arkit.expression, atol=1e-5)
+    np.testing.assert_allclose(other.jaw[1:], one.jaw[1:] + weights @ arkit.jaw, atol=1e-5)
+    turned = one.eyes[1:] + np.einsum("mtk,kec->mtec", weights, arkit.eyes)
+    np.testing.assert_allclose(other.eyes[1:], turned, atol=1e-5)
+    np.testing.assert_array_equal(other.neck, one.neck)
+    with pytest.raises(ValueError, match="have no ARKit names"):
+        symgen.build_samples(jax.random.key(1), model, portrait, Numbers())

@@ -3,7 +3,7 @@
 Unpickles nothing.
 """
 
-from zero1a_jax.drive.arkit import arkit_matrix
+from zero1a_jax.drive.arkit import arkit_from_deltas, arkit_map
 from zero1a_jax.drive.filters import moving_average, resample
 from zero1a_jax.drive.flame_npz import load_flame_npz, save_flame_npz
 from zero1a_jax.drive.livelink import Recording, arkit_expression, livelink_motion, read_livelink
@@ -14,7 +14,8 @@ from zero1a_jax.drive.trackers import load_tracker_npz
 __all__ = [
     "Recording",
     "arkit_expression",
-    "arkit_matrix",
+    "arkit_from_deltas",
+    "arkit_map",
     "livelink_motion",
     "load_flame_npz",
     "load_motion",

@@ -1,31 +1,33 @@
-"""ARKit's shapes on a head that has none of that name: least squares at the landmarks that both heads share.
+"""ARKit's shapes on a head that has none of that name: least squares against how a named head moves.
 
-A head whose expressions have ARKit's names shows how the landmarks move. The other head's expressions and jaw
-are chosen so that its own landmarks move alike, as far as its basis can.
+A head whose expressions have ARKit's names shows how the landmarks that both heads share move; or a table of
+ARKit's shapes on the head's own mesh says so for every vertex. The head's expressions and jaw are chosen so
+that it moves alike, as far as its basis can.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from zero1a_jax.types import Array, FlameModel
+from zero1a_jax.types import ArkitMap, Array, FlameModel
 
 EYE_CORNERS = (33, 263)  # MediaPipe's outer corners: heads are compared by the distance between them
 ERROR = 5e-4  # metres that a landmark may be off, against the spreads below
 SPREAD = 3.0  # standard deviations of the expressions; ARKit's shapes are extremes
 JAW_SPREAD = 0.5  # radians
-_JAW = 2
+_JAW, _LEFT_EYE, _RIGHT_EYE = 2, 3, 4
+_EYES = (("left_eyeball", _LEFT_EYE), ("right_eyeball", _RIGHT_EYE))
 _LEAST = 40  # shared landmarks
 
 
-def arkit_matrix(names: Sequence[str], source: FlameModel, model: FlameModel) -> np.ndarray:
-    """Expression coefficients and jaw rotation of `model` for ARKit's shapes `names`, [K, E + 3] float32.
+def arkit_map(names: Sequence[str], source: FlameModel, model: FlameModel) -> ArkitMap:
+    """What ARKit's shapes `names` ask of `model`, from what they do to `source`.
 
-    Row k is what a weight of 1 of shape `names[k]` asks for: E coefficients, then the jaw's rotation vector
-    in radians. Weights are added. `source` has expressions of ARKit's names (flame.procedural_head); shapes
-    that it lacks get zeros. Linear about the rest pose, so a wide open jaw is approximate. Host only.
+    Row k is what a weight of 1 of shape `names[k]` asks for. `source` has expressions of ARKit's names
+    (flame.procedural_head); shapes that it lacks get zeros. Linear about the rest pose, so a wide open jaw is
+    approximate. Eyes turn as those of `source` do. Host only.
 
     Raises:
       ValueError: no name is known, or the heads share too few landmarks.
@@ -39,18 +41,74 @@ def arkit_matrix(names: Sequence[str], source: FlameModel, model: FlameModel) ->
     ids = np.intersect1d(np.asarray(source.mediapipe_indices), np.asarray(model.mediapipe_indices))
     if len(ids) < _LEAST or not np.isin(EYE_CORNERS, ids).all():
         raise ValueError(f"the heads share {len(ids)} landmarks, which are too few")
-    wanted = _at(source, ids, source.expression_basis)[..., [k for _, k in known]]
-    wanted = wanted * _size(model, ids) / _size(source, ids)
-    expression = _at(model, ids, model.expression_basis)
-    moves = np.concatenate([expression, _at(model, ids, _jaw_moves(model))], -1).reshape(3 * len(ids), -1)
+    rows, columns = np.array(known).T
+    deltas = np.zeros((*source.template.shape, len(names)))
+    deltas[..., rows] = np.asarray(source.expression_basis, np.float64)[..., columns]
+    wanted = _at(source, ids, deltas) * _size(model) / _size(source)
+    return _solved(names, wanted, lambda values: _at(model, ids, values), model, _eye_turns(source, deltas))
+
+
+def arkit_from_deltas(names: Sequence[str], deltas: Array, model: FlameModel) -> ArkitMap:
+    """What ARKit's shapes `names` ask of `model`, from vertex offsets [K, V', 3] on its own mesh, metres.
+
+    V' may leave out vertices at the end of the model's, as teeth that were added. Eyeballs, where the model
+    marks them, are turned; everything else is expression and jaw.
+
+    Raises:
+      ValueError: the offsets have other shapes than the names and the model.
+    """
+    moved = np.moveaxis(np.asarray(deltas, np.float64), 0, -1)
+    if moved.ndim != 3 or moved.shape[1:] != (3, len(names)) or len(moved) > len(model.template):
+        raise ValueError(
+            f"offsets of shape {np.shape(deltas)} are not those of {len(names)} shapes on "
+            f"{len(model.template)} vertices"
+        )
+    whole = np.zeros((*model.template.shape, len(names)))
+    whole[: len(moved)] = moved
+    used = np.arange(len(model.template)) < len(moved)
+    for name, _ in _EYES:
+        used &= ~np.asarray((model.masks or {}).get(name, np.zeros(len(used), bool)))
+    return _solved(
+        names,
+        whole[used],
+        lambda values: np.asarray(values, np.float64)[used],
+        model,
+        _eye_turns(model, whole),
+    )
+
+
+def _solved(
+    names: Sequence[str],
+    wanted: np.ndarray,
+    choose: Callable[[Array], np.ndarray],
+    model: FlameModel,
+    eyes: np.ndarray,
+) -> ArkitMap:
+    """The map whose points, those that `choose` takes of values [V, ...], move as `wanted` [P, 3, K]."""
+    expression = choose(model.expression_basis)
+    moves = np.concatenate([expression, choose(_jaw_moves(model))], -1).reshape(wanted[..., 0].size, -1)
     spread = np.full(moves.shape[1], SPREAD)
     spread[-3:] = JAW_SPREAD
     moves = moves * spread / ERROR
     normal = moves.T @ moves + np.eye(len(spread))
-    solved = np.linalg.solve(normal, moves.T @ (wanted.reshape(3 * len(ids), -1) / ERROR))
-    matrix = np.zeros((len(names), len(spread)), np.float32)
-    matrix[[row for row, _ in known]] = (spread[:, None] * solved).T
-    return matrix
+    found = np.linalg.solve(normal, moves.T @ (wanted.reshape(len(moves), -1) / ERROR))
+    found = (spread[:, None] * found).T.astype(np.float32)
+    return ArkitMap(expression=found[:, :-3], jaw=found[:, -3:], eyes=eyes, names=tuple(names))
+
+
+def _eye_turns(model: FlameModel, deltas: np.ndarray) -> np.ndarray:
+    """Rotation vectors [K, 2, 3] of the eyes that offsets [V, 3, K] of their vertices come closest to."""
+    turns = np.zeros((deltas.shape[-1], 2, 3), np.float32)
+    template, regressor = (np.asarray(x, np.float64) for x in (model.template, model.joint_regressor))
+    for side, (name, joint) in enumerate(_EYES):
+        if not model.masks or name not in model.masks:
+            continue
+        eye = np.asarray(model.masks[name])
+        arms = template[eye] - regressor[joint] @ template
+        moves = np.stack([np.cross(axis, arms) for axis in np.eye(3)], -1)  # [P, 3, 3]
+        solved = np.linalg.lstsq(moves.reshape(-1, 3), deltas[eye].reshape(3 * len(arms), -1), rcond=None)
+        turns[:, side] = solved[0].T
+    return turns
 
 
 def _at(model: FlameModel, ids: np.ndarray, values: Array) -> np.ndarray:
@@ -62,7 +120,7 @@ def _at(model: FlameModel, ids: np.ndarray, values: Array) -> np.ndarray:
     return np.einsum("lk,lk...->l...", weights, np.asarray(values, np.float64)[corners])
 
 
-def _size(model: FlameModel, ids: np.ndarray) -> float:
+def _size(model: FlameModel) -> float:
     points = _at(model, np.array(EYE_CORNERS), model.template)
     return float(np.linalg.norm(points[0] - points[1]))
 

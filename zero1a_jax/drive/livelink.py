@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from zero1a_jax.types import FlameModel, FlameParams, Motion
+from zero1a_jax.types import ArkitMap, FlameModel, FlameParams, Motion
 
 ROTATIONS = tuple(
     f"{part}{axis}" for part in ("Head", "LeftEye", "RightEye") for axis in ("Yaw", "Pitch", "Roll")
@@ -94,7 +94,7 @@ def arkit_expression(names: Sequence[str], weights: np.ndarray, model: FlameMode
     if not model.expression_names:
         raise ValueError(
             f"the head model {model.version} has no ARKit-named expressions; give livelink_motion the "
-            "`matrix` of arkit_matrix, or drive the embedded head"
+            "map of arkit_map, or drive the embedded head"
         )
     column = {name.lower(): i for i, name in enumerate(names)}
     out = np.zeros((len(weights), np.shape(model.expression_basis)[2]), np.float32)
@@ -110,7 +110,7 @@ def livelink_motion(
     recording: Recording,
     model: FlameModel,
     *,
-    matrix: np.ndarray | None = None,
+    arkit: ArkitMap | None = None,
     signs: Sequence[float] = (1.0, 1.0, 1.0),
     gain: float = 1.0,
 ) -> Motion:
@@ -124,34 +124,49 @@ def livelink_motion(
     Args:
       recording: what `read_livelink` returned.
       model: whose expressions are driven; its shape coefficients are left at 0.
-      matrix: [K, E], recorded weights to expression coefficients, for models without ARKit names; or
-        [K, E + 3] with the jaw's rotation behind them, as `arkit_matrix` makes it.
+      arkit: what shapes ask of a model without ARKit names, see `arkit_map`; shapes that are not in it have
+        no effect. Its eyes count where the recording has no rotations of theirs.
       signs: factors of yaw, pitch and roll.
       gain: factor of all weights.
 
     Raises:
-      ValueError: as `arkit_expression`, or a matrix of the wrong shape.
+      ValueError: as `arkit_expression`, or a map for another number of expressions.
     """
     count = int(round(recording.seconds[-1] * recording.fps)) + 1
     grid = np.arange(count) / recording.fps
     weights = gain * _resampled(grid, recording.seconds, recording.weights)
     angles = _resampled(grid, recording.seconds, recording.rotations).reshape(count, 3, 3) * np.asarray(signs)
-    expressions = np.shape(model.expression_basis)[2]
-    jaw = np.zeros((count, 0), np.float32)
-    if matrix is None:
+    jaw, eyes = np.zeros((count, 3), np.float32), np.zeros((count, 2, 3), np.float32)
+    if arkit is None:
         expression = arkit_expression(recording.names, weights, model)
-    elif np.shape(matrix) not in ((weights.shape[1], expressions), (weights.shape[1], expressions + 3)):
-        raise ValueError(f"matrix has shape {np.shape(matrix)}; expected {(weights.shape[1], expressions)}")
     else:
-        driven = np.asarray(weights @ matrix, np.float32)
-        expression, jaw = driven[:, :expressions], driven[:, expressions:]
+        expression, jaw, eyes = _mapped(recording.names, weights, model, arkit)
     turned = Rotation.from_euler("YXZ", angles.reshape(-1, 3)).as_rotvec()
     turned = turned.reshape(count, 3, 3).astype(np.float32)
+    eyes = turned[:, 1:] if turned[:, 1:].any() else eyes
     zeros = np.zeros((count, 3), np.float32)
-    jaw = jaw if jaw.size else zeros.copy()
     shape = np.zeros((count, np.shape(model.shape_basis)[2]), np.float32)
-    flame = FlameParams(shape, expression, zeros, turned[:, 0], jaw, turned[:, 1:], zeros.copy())
+    flame = FlameParams(shape, expression, zeros, turned[:, 0], jaw, eyes, zeros.copy())
     return Motion(flame, None, recording.fps, model.version)
+
+
+def _mapped(
+    names: Sequence[str], weights: np.ndarray, model: FlameModel, arkit: ArkitMap
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Expression [T, E], jaw [T, 3] and eyes [T, 2, 3] of weights [T, K], shapes matched by name."""
+    expressions = np.shape(model.expression_basis)[2]
+    if np.shape(arkit.expression)[1] != expressions:
+        raise ValueError(
+            f"the ARKit map has {np.shape(arkit.expression)[1]} coefficients, the head has {expressions}"
+        )
+    row = {name.lower(): k for k, name in enumerate(arkit.names)}
+    known = [(column, row[name.lower()]) for column, name in enumerate(names) if name.lower() in row]
+    if not known:
+        raise ValueError(f"none of {', '.join(names[:5])} ... is in the ARKit map")
+    columns, rows = np.array(known).T
+    parts = [np.asarray(part, np.float32)[rows] for part in (arkit.expression, arkit.jaw, arkit.eyes)]
+    used = weights[:, columns].astype(np.float32)
+    return used @ parts[0], used @ parts[1], np.einsum("tk,kec->tec", used, parts[2])
 
 
 def _numbers(path: Path, rows: list[list[str]], columns: list[int]) -> np.ndarray:

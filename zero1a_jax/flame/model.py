@@ -9,7 +9,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from zero1a_jax.geometry.rotations import axis_angle_to_matrix
-from zero1a_jax.types import Array, FlameModel, FlameParams
+from zero1a_jax.types import ArkitMap, Array, FlameModel, FlameParams
 
 JOINTS = ("root", "neck", "jaw", "left_eye", "right_eye")
 _TARGET_OFFSET = (0.0, -0.035, -0.06)  # metres from between the eyes to the head's middle
@@ -29,6 +29,15 @@ def zero_params(model: FlameModel, batch_shape: tuple[int, ...] = ()) -> FlamePa
         jaw=zeros(3),
         eyes=zeros(2, 3),
         translation=zeros(3),
+    )
+
+
+def with_arkit(params: FlameParams, arkit: ArkitMap, weights: Array) -> FlameParams:
+    """`params` [*B] with what ARKit weights [*B, K] ask for added to expression, jaw and eyes."""
+    return params.replace(
+        expression=params.expression + weights @ arkit.expression,
+        jaw=params.jaw + weights @ arkit.jaw,
+        eyes=params.eyes + jnp.einsum("...k,kec->...ec", weights, arkit.eyes),
     )
 
 

@@ -19,7 +19,7 @@ from flax import struct
 from zero1a_jax import flame as flame_room
 from zero1a_jax.geometry import portrait_camera
 from zero1a_jax.synthetic import motions as motion_room
-from zero1a_jax.types import Array, Camera, FlameModel, FlameParams, Portrait
+from zero1a_jax.types import ArkitMap, Array, Camera, FlameModel, FlameParams, Portrait
 
 PORTRAIT, SPATIAL, SYNTHETIC, REAL = 0, 1, 2, 3
 
@@ -151,22 +151,32 @@ def boundaries(config: PlanConfig, steps: int) -> tuple[int, ...]:
     return tuple(sorted(step for step in changes if 0 < step < steps)) if config.progressive else ()
 
 
-def base_expression(model: FlameModel, index: int, *, intensity: float = 1.0) -> FlameParams:
-    """The fixed expression of spatial sample `index`: a FlameParams without leading axes.
+def base_expression(
+    model: FlameModel, index: int, *, intensity: float = 1.0, arkit: ArkitMap | None = None
+) -> FlameParams:
+    """The fixed expression of spatial sample `index`, an ARKit shape, both sides together: no leading axes.
 
-    Heads with ARKit names use one ARKit shape (both sides together); others, such as FLAME, use one
-    principal expression direction, signs alternating, at 1.5 standard deviations.
+    A head without ARKit names, such as FLAME, needs `arkit`; see `build_samples`.
     """
-    params = flame_room.zero_params(model)
-    expression = np.zeros(params.expression.shape, np.float32)
-    if model.expression_names:
-        for name in BASE_EXPRESSIONS[index % len(BASE_EXPRESSIONS)]:
-            if name in model.expression_names:
-                expression[model.expression_names.index(name)] = intensity
-    elif index % len(BASE_EXPRESSIONS) > 0 and expression.size:
-        direction, negative = divmod(index % len(BASE_EXPRESSIONS) - 1, 2)
-        expression[direction % expression.size] = intensity * (-1.5 if negative else 1.5)
-    return params.replace(expression=jnp.asarray(expression))
+    params, names = flame_room.zero_params(model), shape_names(model, arkit)
+    weights = np.zeros(len(names), np.float32)
+    for name in BASE_EXPRESSIONS[index % len(BASE_EXPRESSIONS)]:
+        if name in names:
+            weights[names.index(name)] = intensity
+    if arkit is not None:
+        return flame_room.with_arkit(params, arkit, weights)
+    return params.replace(expression=jnp.asarray(weights))
+
+
+def shape_names(model: FlameModel, arkit: ArkitMap | None) -> tuple[str, ...]:
+    """The ARKit names that the curriculum can speak of. Raises ValueError where there are none."""
+    names = model.expression_names if arkit is None else arkit.names
+    if not names:
+        raise ValueError(
+            f"the expressions of {model.version} have no ARKit names, in which the curriculum speaks: give "
+            "build_samples the `arkit` map of drive.arkit_map"
+        )
+    return names
 
 
 def view_paths(key: jax.Array, count: int, frames: int, config: PlanConfig) -> tuple[Array, Array]:
@@ -191,6 +201,7 @@ def build_samples(
     config: PlanConfig,
     *,
     motions: Sequence[FlameParams] = (),
+    arkit: ArkitMap | None = None,
 ) -> Samples:
     """The sequences of all slots, on the host (numpy leaves), from one key.
 
@@ -201,8 +212,15 @@ def build_samples(
       config: the numbers; hashable, as frozen dataclasses are.
       motions: sequences [L] for the real slots, taken in turn; too short ones run back and forth,
         long ones give different windows. Without them the real slots get seeded, exaggerated motion.
+      arkit: for a head whose expressions have no ARKit names: what those shapes ask of it, so that relaxed
+        and exaggerated mean the same on every head.
+
+    Raises:
+      ValueError: a head without ARKit names and no `arkit`.
     """
-    made = jax.jit(_sequences, static_argnames="config")(key, model, portrait, tuple(motions), config=config)
+    made = jax.jit(_sequences, static_argnames="config")(
+        key, model, portrait, tuple(motions), arkit, config=config
+    )
     cameras, flame = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), made)
     return Samples(cameras=cameras, flame=flame, stage=stages(config))
 
@@ -212,6 +230,7 @@ def _sequences(
     model: FlameModel,
     portrait: Portrait,
     motions: tuple[FlameParams, ...],
+    arkit: ArkitMap | None,
     config: PlanConfig,
 ) -> tuple[Camera, FlameParams]:
     """Cameras and parameters [M, T] of all slots. One program: a thousand small ones compile for minutes."""
@@ -228,7 +247,8 @@ def _sequences(
 
     still = [_still(portrait.flame, frames)]
     for index in range(config.spatial_samples):
-        still.append(_still(base_expression(model, index, intensity=config.base_intensity), frames))
+        shown = base_expression(model, index, intensity=config.base_intensity, arkit=arkit)
+        still.append(_still(shown, frames))
     groups = [_stacked(still)]
     from_files = config.real_samples if motions else 0
     intensity = np.repeat(
@@ -237,7 +257,7 @@ def _sequences(
     )
     if len(intensity):  # one vmap: a second one would double the time to compile
         chosen = jax.random.split(keys[2], len(intensity))
-        make = functools.partial(seeded_motion, model=model, frames=frames)
+        make = functools.partial(seeded_motion, model=model, frames=frames, arkit=arkit)
         groups.append(jax.vmap(lambda key, power: make(key, intensity=power))(chosen, intensity))
     if from_files:
         pairs = [(motions[i % len(motions)], i // len(motions)) for i in range(from_files)]
@@ -251,27 +271,25 @@ def _sequences(
 
 
 def seeded_motion(
-    key: jax.Array, model: FlameModel, frames: int, *, intensity: Array | float
+    key: jax.Array,
+    model: FlameModel,
+    frames: int,
+    *,
+    intensity: Array | float,
+    arkit: ArkitMap | None = None,
 ) -> FlameParams:
     """A motion [frames] from a key: grimaces, speech, blinks, gaze.
 
-    A sample is short, so that its frames are MOTION_FPS a second: 16 of them last over two seconds. Heads
-    without ARKit names get smooth waves of their first ten expression directions, jaw and gaze.
+    A sample is short, so that its frames are MOTION_FPS a second: 16 of them last over two seconds. A head
+    without ARKit names does what `arkit` says that the motion's shapes ask of it.
     """
-    if model.expression_names:
+    names = shape_names(model, arkit)
+    if arkit is None:
         return motion_room.sequence(key, model, frames, intensity=intensity, fps=MOTION_FPS)
-    params = flame_room.zero_params(model, (frames,))
-    count = min(10, params.expression.shape[-1])
-    phase, rate = jax.random.uniform(key, (2, count + 2))
-    time = jnp.arange(frames)[:, None] / MOTION_FPS
-    waves = intensity * jnp.sin(2 * jnp.pi * (phase + time * (0.3 + 0.7 * rate)))
-    jaw = 0.2 * jnp.maximum(waves[:, count], 0.0)
-    gaze = jnp.zeros((frames, 2, 3)).at[:, :, 1].set(0.25 * waves[:, count + 1 :])
-    return params.replace(
-        expression=params.expression.at[:, :count].set(waves[:, :count]),
-        jaw=params.jaw.at[:, 0].set(jaw),
-        eyes=gaze,
-    )
+    named = model.replace(expression_basis=jnp.zeros((1, 3, len(names))), expression_names=names)
+    motion = motion_room.sequence(key, named, frames, intensity=intensity, fps=MOTION_FPS)
+    still = flame_room.zero_params(model, (frames,)).expression
+    return flame_room.with_arkit(motion.replace(expression=still), arkit, motion.expression)
 
 
 def sequence(samples: Samples, index: int, views: Array) -> tuple[Camera, FlameParams]:
