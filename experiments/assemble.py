@@ -20,6 +20,8 @@ from zero1a_jax import symgen
 from zero1a_jax.avatar.colours import colours_from_portrait
 from zero1a_jax.types import ArkitMap, Avatar, Camera, Dataset, FlameModel, FlameParams, Portrait, State
 
+OPACITY = 0.9  # of the first Gaussians: a head that is seen through conditions nothing
+
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
@@ -27,10 +29,8 @@ class Parts:
 
     model: FlameModel
     portrait: Portrait
-    diffusion: Any  # see symgen.generate.Diffusion, and its `reference`
+    diffusion: symgen.Diffusion
     diffusion_params: Any
-    condition_size: int
-    condition_kind: str
     render: Callable[..., Any]  # rasterizer.render
     suggest_capacity: Callable[..., int]  # rasterizer.suggest_capacity
     perceptual: Callable[..., Any]  # (image, target) [H, W, 3] to a scalar
@@ -49,8 +49,8 @@ class Setup:
     devices: tuple[parallel.Device, ...]
     background: np.ndarray  # [3]
     model: FlameModel  # replicated
-    diffusion_params: Any  # replicated
-    reference: Any  # replicated
+    diffusion_params: Any  # replicated; with --split_frames on the devices as one array
+    reference: Any  # the same
 
 
 @dataclasses.dataclass
@@ -86,10 +86,12 @@ def setup(config: Config, parts: Parts, devices: Sequence[parallel.Device]) -> S
         parallel.key(config.runner.seed, "samples"), parts.model, parts.portrait, curriculum,
         motions=parts.motions, arkit=parts.arkit,
     )  # fmt: skip
-    reference = jax.jit(functools.partial(condition_on_portrait, parts.diffusion, parts.condition_size,
-                                          parts.condition_kind))(
+    reference = jax.jit(functools.partial(condition_on_portrait, parts.diffusion))(
         parts.diffusion_params, parts.model, parts.portrait
-    )  # fmt: skip
+    )
+    spread, shared = parallel.replicate, devices
+    if config.runner.split_frames:
+        spread, shared = parallel.everywhere, parallel.shared_frames(config.curriculum.frames, devices)
     return Setup(
         config=config,
         parts=parts,
@@ -97,36 +99,41 @@ def setup(config: Config, parts: Parts, devices: Sequence[parallel.Device]) -> S
         devices=tuple(devices),
         background=np.array(config_module.colour(config.input.background), np.float32),
         model=parallel.replicate(parts.model, devices),
-        diffusion_params=parallel.replicate(parts.diffusion_params, devices),
-        reference=parallel.replicate(reference, devices),
+        diffusion_params=spread(parts.diffusion_params, shared),
+        reference=spread(reference, shared),
     )
 
 
 def condition_on_portrait(
-    diffusion: Any, size: int, kind: str, params: Any, model: FlameModel, portrait: Portrait
+    diffusion: symgen.Diffusion, params: Any, model: FlameModel, portrait: Portrait
 ) -> Any:
     """The diffusion's reference: the portrait, and its own condition image."""
-    own = symgen.condition_images(model, portrait.flame, portrait.camera, size=size, kind=kind)
+    own = symgen.condition_images(
+        model, portrait.flame, portrait.camera, size=diffusion.condition_size, kind=diffusion.condition
+    )
     return diffusion.reference(params, jnp.asarray(portrait.rgb), own)
 
 
-def first_avatar(config: Config, parts: Parts) -> Avatar:
+def first_avatar(config: Config, model: FlameModel, portrait: Portrait) -> Avatar:
     """Gaussians on the portrait's identity, coloured by the portrait."""
-    capacity = int(np.ceil(config.optimisation.capacity * len(parts.model.faces)))
+    capacity = int(np.ceil(config.optimisation.capacity * len(model.faces)))
+    key = parallel.key(config.runner.seed, "bind")
+    return _first_avatar(key, model, portrait, capacity=capacity, degree=config.optimisation.sh_degree)
 
-    @jax.jit
-    def make(key: jax.Array, model: FlameModel, portrait: Portrait) -> Avatar:
-        degree, shape = config.optimisation.sh_degree, jnp.asarray(portrait.flame.shape)
-        avatar = avatar_room.bind(key, model, shape, capacity=capacity, degree=degree)
-        avatar = colours_from_portrait(avatar, model, portrait)
-        return avatar_room.cover_outside(avatar, model, portrait)
 
-    return make(parallel.key(config.runner.seed, "bind"), parts.model, parts.portrait)
+@functools.partial(jax.jit, static_argnames=("capacity", "degree"))
+def _first_avatar(
+    key: jax.Array, model: FlameModel, portrait: Portrait, *, capacity: int, degree: int
+) -> Avatar:
+    shape = jnp.asarray(portrait.flame.shape)
+    avatar = avatar_room.bind(key, model, shape, capacity=capacity, degree=degree, opacity=OPACITY)
+    avatar = colours_from_portrait(avatar, model, portrait)
+    return avatar_room.cover_outside(avatar, model, portrait)
 
 
 def start(setup: Setup) -> Progress:
     """The progress at step 0, with an empty dataset."""
-    avatar = first_avatar(setup.config, setup.parts)
+    avatar = first_avatar(setup.config, setup.parts.model, setup.parts.portrait)
     dataset = symgen.dataset.empty(setup.samples, setup.parts.portrait)
     neutral = jax.tree.map(lambda leaf: leaf[0, 0], setup.samples.flame)
     posed = jax.jit(avatar_room.pose)(avatar, setup.parts.model, neutral)

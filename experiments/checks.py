@@ -4,33 +4,33 @@ from __future__ import annotations
 
 import os
 import shutil
-import warnings
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
-
 from experiments import config as config_module
-from experiments import workdir
+from experiments import inputs, own_model, workdir
 from experiments.config import Config
-from third_party.converters import flame_files
-
-SYNTHETIC = "synthetic:"
-MAX_PIXELS = 64_000_000
+from third_party.converters import aniportrait, flame_files
 
 
 def problems(config: Config) -> list[str]:
     """Every reason why this run cannot start, one sentence each."""
     found = config_module.problems(config)
     if config.input.image:
-        found += image_problems(config.input.image)
+        found += inputs.problems(config.input)
     if config.input.flame:
         found += flame_problems(Path(config.input.flame))
+    if own_model.named(config.input.diffusion):
+        found += own_model.problems(config.input.diffusion)
+        if config.runner.dry_run:
+            found.append("--dry_run cannot judge a model of your own: leave out --diffusion.")
+    elif config.input.diffusion:
+        found += diffusion_problems(config.input.diffusion, config.input.size)
     if config.input.arkit:
         found += arkit_problems(config)
     for path in config.input.motions:
         if not Path(path).exists():
             found.append(f"There is no motion at {path}: check --motions.")
-    if config.optimisation.lpips_weights and not Path(config.optimisation.lpips_weights).is_file():
+    if config.optimisation.lpips_weights and not Path(config.optimisation.lpips_weights).exists():
         found.append(f"There are no weights at {config.optimisation.lpips_weights}: check --lpips_weights.")
     assets = config.input.assets or os.environ.get("ZERO1A_ASSETS", "")
     if assets and not Path(assets).is_dir():
@@ -39,31 +39,6 @@ def problems(config: Config) -> list[str]:
         found += workdir.conflicts(config)
         found += disk_problems(config)
     return found
-
-
-def image_problems(image: str) -> list[str]:
-    """Whether `image` is synthetic:SEED, or a picture that Pillow can open; pixels are not decoded yet."""
-    if image.startswith(SYNTHETIC):
-        seed = image.removeprefix(SYNTHETIC)
-        return [] if seed.isdigit() else [f"--image={image}: the seed after {SYNTHETIC} must be a number."]
-    path = Path(image)
-    if not path.is_file():
-        return [f"There is no picture at {path}: check --image."]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the size is judged here
-            with Image.open(path) as picture:
-                width, height = picture.size
-                picture.verify()
-    except Image.DecompressionBombError:
-        return [f"{path} has more than {MAX_PIXELS // 10**6} megapixels: reduce it first."]
-    except UnidentifiedImageError:
-        return [f"{path} is not a picture that can be read: use PNG or JPEG."]
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        return [f"{path} is damaged or incomplete ({error}): use another copy."]
-    if width * height > MAX_PIXELS:
-        return [f"{path} has more than {MAX_PIXELS // 10**6} megapixels: reduce it first."]
-    return []
 
 
 def flame_problems(folder: Path) -> list[str]:
@@ -78,6 +53,16 @@ def flame_problems(folder: Path) -> list[str]:
     if missing:
         return [f"{folder} lacks {' and '.join(missing)}, which fitting a portrait needs: check --flame."]
     return []
+
+
+def diffusion_problems(folder: str, size: int) -> list[str]:
+    """Whether `folder` has a whole portrait video diffusion, by names and shapes; no numbers are read yet."""
+    try:
+        sizes = aniportrait.sizes(folder)
+    except (FileNotFoundError, ValueError) as error:
+        return [f"{error}: check --diffusion."]
+    factor = 2 ** (len(sizes.vae_channels) - 1)
+    return [f"--size={size} must be a multiple of {factor} for this diffusion."] if size % factor else []
 
 
 def arkit_problems(config: Config) -> list[str]:

@@ -13,6 +13,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from experiments import devices
+
 
 def option(
     default: Any, help: str, *, choices: tuple[str, ...] = (), low: float = -math.inf, high: float = math.inf
@@ -26,12 +28,23 @@ def option(
 class Input:
     """What goes in."""
 
-    image: str = option("", "The portrait: a picture file, or synthetic:SEED for a rendered one.")
+    image: str = option(
+        "",
+        "The portrait: a picture file, a folder that experiments.prepare wrote, or synthetic:SEED for a "
+        "rendered one.",
+    )
+    mask: str = option("", "A picture of the same size as --image, white where the person is.")
+    face_index: int = option(0, "Which face of several, 0 = the largest.", low=0)
     assets: str = option(
         "", "Folder with face_landmarker.task; without it the variable ZERO1A_ASSETS, else the embedded net."
     )
     flame: str = option(
         "", "Folder with a FLAME model and its landmark files (see BUILD.md); else the embedded head."
+    )
+    diffusion: str = option(
+        "",
+        "The video diffusion: a folder with AniPortrait's weights, published or converted (see BUILD.md), or "
+        "module:function of your own code (see README); else the miniature.",
     )
     arkit: str = option(
         "",
@@ -91,6 +104,18 @@ class Generation:
     denoise_steps: int = option(25, "DDIM steps. [C]", low=1, high=1000)
     guidance: float = option(3.5, "Classifier-free guidance; 1 = none, at half the cost. [C]", low=0, high=30)
     noise_guidance: float = option(3.5, "The same where a sample starts from noise. [C]", low=0, high=30)
+    dtype: str = option(
+        "auto",
+        "What the diffusion's UNets compute in; auto: bfloat16 on a GPU or TPU, float32 on a CPU and for the "
+        "miniature. [D]",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
+    pose_guider: str = option(
+        "clean",
+        "How AniPortrait's pose guider runs. clean: as trained; official: as the published scripts run it, "
+        "on statistics of the window's own frames and another range of input. [D]",
+        choices=("clean", "official"),
+    )
     landmarks: str = option(
         "mesh",
         "Condition from the mesh's own landmarks, or from those detected in the rendered frames ([S]; "
@@ -110,7 +135,7 @@ class Optimisation:
     perceptual_weight: float = option(10.0, "Weight of the perceptual term. [S]", low=0)
     position_weight: float = option(0.1, "Weight of the position regulariser. [S]", low=0)
     scale_weight: float = option(10.0, "Weight of the scale regulariser. [S]", low=0)
-    lpips_weights: str = option("", "LPIPS weights (.safetensors); without: multi-scale D-SSIM. [D]")
+    lpips_weights: str = option("", "LPIPS weights (see BUILD.md); without: multi-scale D-SSIM. [D]")
     position_lr: float = option(5e-3, "Learning rate of positions. [C]", low=0)
     position_lr_end: float = option(5e-5, "The same at the last step. [C]", low=0)
     colour_lr: float = option(2.5e-3, "Learning rate of colours. [C]", low=0)
@@ -142,6 +167,9 @@ class Runner:
     seed: int = option(0, "Every random draw of the run comes from it.", low=0, high=2**31 - 1)
     cpu_threads: int = option(8, "Threads that XLA plans for on CPU; they decide bits.", low=1, high=256)
     host_devices: int = option(0, "Makes a CPU look like that many devices (tests).", low=0, high=64)
+    split_frames: bool = option(
+        False, "All devices share the frames of one sample, for updates of fewer samples than devices."
+    )
     deterministic: bool = option(True, "On GPU: deterministic kernels without autotuning; somewhat slower.")
     checkpoint_every: int = option(500, "Steps between two checkpoints.", low=1)
     keep: int = option(2, "Checkpoints kept.", low=1)
@@ -150,6 +178,14 @@ class Runner:
     max_skipped: int = option(50, "Updates that are not finite until the run gives up.", low=1)
     profile_steps: str = option("", "a:b writes a profile of steps a to b - 1 to logs/.")
     dry_run: bool = option(False, "Says shapes, counts, memory and time, writes nothing.")
+    dry_device: str = option(
+        "", "Device that --dry_run predicts for; without: this one, measured.", choices=("", *devices.TABLE)
+    )
+    dry_diffusion: str = option(
+        "",
+        "Model that --dry_run counts instead of the run's; aniportrait: the published sizes, without files.",
+        choices=("", "aniportrait"),
+    )
 
 
 @dataclass(frozen=True)
@@ -166,7 +202,8 @@ class Config:
 
 # Flags that may change between a run and its resumption, because no result depends on them.
 FREE = frozenset({"workdir", "checkpoint_every", "keep", "log_every", "image_every", "max_skipped",
-                  "profile_steps", "dry_run", "host_devices", "assets"})  # fmt: skip
+                  "profile_steps", "dry_run", "dry_device", "dry_diffusion", "host_devices",
+                  "split_frames", "assets"})  # fmt: skip
 
 
 def groups() -> dict[str, Any]:
@@ -211,7 +248,7 @@ def problems(config: Config) -> list[str]:
             bound = f"at least {low:g}" if value < low else f"at most {high:g}"
             found.append(f"--{field.name}={value} must be {bound}.")
     if not config.input.image:
-        found.append("--image is missing: give a picture file, or synthetic:SEED.")
+        found.append("--image is missing: give a picture file, a prepared folder, or synthetic:SEED.")
     if not config.runner.workdir:
         found.append("--workdir is missing: give the folder that the run may write to.")
     if colour(config.input.background) is None:

@@ -1,65 +1,138 @@
-"""--dry_run: what a run would do, in numbers, without writing anything."""
+"""--dry_run: what a run would do, in numbers, without writing anything or allocating a model."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 
-import jax
 import numpy as np
 
-from experiments import checks, parallel
+from experiments import checks, diffusions, parallel
+from experiments import devices as device_table
+from experiments import predict as prediction
 from experiments.config import Config
 from zero1a_jax import diffusion
 from zero1a_jax.types import FlameModel
 
-# Milliseconds on one core of an AVX-512 Xeon at 128 x 128: a frame through the denoiser, a pair of a step.
-UNET_FRAME_MS = 15.0
+# Milliseconds of a pair of an avatar step at 128 x 128 on one core of an AVX-512 Xeon.
 STEP_PAIR_MS = 25.0
 
 
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """How often a run calls its programs, all devices together at a time."""
+
+    filled: int  # samples made from noise
+    refreshed: int  # samples refreshed
+    fills: int  # calls, each of as many samples as there are devices
+    refreshes: int
+
+
+def work_of(config: Config, devices: int) -> Work:
+    """Counts the samples of a run."""
+    curriculum, generation = config.curriculum, config.generation
+    temporal = curriculum.synthetic_samples + curriculum.real_samples
+    filled = {
+        "iterative": curriculum.spatial_samples,
+        "once": curriculum.spatial_samples + temporal,
+        "none": 0,
+    }
+    updates = (config.optimisation.steps - 1) // generation.update_every
+    updates = updates if generation.dataset == "iterative" else 0
+    count, each = filled[generation.dataset], generation.samples_per_update
+    return Work(count, updates * each, -(-count // devices), updates * -(-each // devices))
+
+
+def sizes_of(config: Config, platform: str) -> diffusion.DiffusionConfig:
+    """The diffusion that is counted. Raises ValueError where the frames do not have its size."""
+    if config.runner.dry_diffusion == "aniportrait":
+        sizes, miniature = diffusion.DiffusionConfig(frame_size=config.input.size), False
+    else:
+        sizes = diffusions.sizes(config.input.diffusion, config.input.size)
+        miniature = not config.input.diffusion
+    dtype = device_table.dtype_of(config.generation.dtype, platform=platform, miniature=miniature)
+    return dataclasses.replace(sizes, dtype=dtype)
+
+
 def describe(config: Config, model: FlameModel, devices: Sequence[parallel.Device]) -> str:
-    """Shapes, parameter counts, memory and a time estimate, as text."""
-    sizes, params = diffusion.load_miniature()
-    curriculum, generation, optimisation = config.curriculum, config.generation, config.optimisation
-    frames, side = curriculum.frames, config.input.size
+    """Shapes, parameter counts, operations, memory and a time estimate, as text.
+
+    Raises ValueError where sizes do not fit.
+    """
+    asked = config.runner.dry_device
+    sizes = sizes_of(config, asked or devices[0].platform)
+    curriculum, optimisation, side = config.curriculum, config.optimisation, config.input.size
     samples = curriculum.spatial_samples + curriculum.synthetic_samples + curriculum.real_samples
     gaussians = int(np.ceil(optimisation.capacity * len(model.faces)))
-    updates = (optimisation.steps - 1) // generation.update_every if generation.dataset == "iterative" else 0
-    refreshed = updates * generation.samples_per_update
-    filled = samples if generation.dataset == "once" else curriculum.spatial_samples
-    filled = 0 if generation.dataset == "none" else filled
-    evaluations = filled * fill_cost(config) + refreshed * refresh_cost(config)
-    seconds = 1e-3 * (
-        evaluations * frames * UNET_FRAME_MS + optimisation.steps * optimisation.batch * STEP_PAIR_MS
-    )
-    weights = sum(int(np.prod(np.shape(leaf))) for leaf in jax.tree.leaves(params))
+    work, frames = work_of(config, len(devices)), curriculum.frames
+    cost = prediction.predict(sizes, config.generation, frames)
+    latents = f"{sizes.latent_size} x {sizes.latent_size} x {sizes.latent_channels}"
     lines = [
-        f"devices:     {len(devices)} x {devices[0].device_kind}",
+        f"devices:     {len(devices)} x {asked or devices[0].device_kind}",
         f"head:        {len(model.template)} vertices, {len(model.faces)} triangles, {model.version}",
         f"avatar:      {gaussians} Gaussians at most, SH degree {optimisation.sh_degree}",
-        f"diffusion:   {weights / 1e6:.2f} M parameters, frames {sizes.frame_size}, latents "
-        f"{sizes.latent_size} x {sizes.latent_size} x {sizes.latent_channels}, condition {sizes.condition}",
+        f"diffusion:   {cost.parameters / 1e6:.2f} M parameters, UNets in {sizes.dtype}, frames {side}, "
+        f"latents {latents}, condition {sizes.condition}",
         f"dataset:     uint8 [{samples + 1}, {frames}, {side}, {side}, 3] and its alpha, "
         f"{(samples + 1) * frames * side * side * 4 / 2**20:.0f} MiB",
-        f"schedule:    {optimisation.steps} steps of {optimisation.batch} frames; {filled} samples filled, "
-        f"{refreshed} refreshed",
-        f"diffusion evaluations: {evaluations * frames} frames",
+        f"schedule:    {optimisation.steps} steps of {optimisation.batch} frames; {work.filled} samples of "
+        f"{frames} frames filled, {work.refreshed} refreshed",
         f"checkpoint:  {checks.checkpoint_bytes(config, gaussians) >> 20} MiB, {config.runner.keep} kept",
-        f"time:        about {seconds / 60:.0f} minutes on one CPU core, plus 2 to 3 to compile",
+        *costs(config, cost, work, len(devices)),
     ]
     return "\n".join(lines)
 
 
-def fill_cost(config: Config) -> int:
-    """Evaluations of the denoiser a frame, to make a sample from noise."""
-    generation = config.generation
-    return generation.denoise_steps * (1 if generation.guidance in (0, 1) else 2)
+def costs(config: Config, cost: prediction.Prediction, work: Work, devices: int) -> list[str]:
+    """The lines on operations, memory and time."""
+    asked = config.runner.dry_device
+    speed = device_table.TABLE[asked] if asked else prediction.measured()
+    source = "data sheet" if asked else "measured now"
+    seconds = {name: getattr(cost, name).seconds(speed) for name in ("reference", "fill", "refresh")}
+    room = f" of {speed.memory / 1e9:.0f}" if speed.memory else ""
+    short = ", TOO MUCH" if speed.memory and cost.memory > speed.memory else ""
+    peak = cost.memory - cost.weights - cost.arguments
+    update = seconds["refresh"] * -(-config.generation.samples_per_update // devices)
+    total = seconds["reference"] + work.fills * seconds["fill"] + work.refreshes * seconds["refresh"]
+    lines = [
+        f"operations:  portrait {count(cost.reference.flops)}",
+        f"             a sample from noise {count(cost.fill.flops)}",
+        f"             a sample refreshed {count(cost.refresh.flops)}",
+        f"memory:      {cost.memory / 1e9:.2f}{room} GB a device{short}: weights {cost.weights / 1e9:.2f}, "
+        f"frames, condition images and features {cost.arguments / 1e9:.2f}, intermediates {peak / 1e9:.2f}",
+        "             (the largest set that lives together; the compiler's copies and workspace and the "
+        "avatar's training come on top)",
+        f"speed:       {speed.half / 1e12:.3g} TFLOP/s in half precision, {speed.single / 1e12:.3g} in "
+        f"float32 ({source}); {100 * device_table.FRACTION:.0f} % of it is assumed",
+        f"update:      {span(update)}, {config.generation.samples_per_update} sample(s)",
+    ]
+    if asked:
+        return [*lines, f"time:        {span(total)} for the diffusion; the avatar's steps are not counted"]
+    pairs = config.optimisation.steps * config.optimisation.batch * (config.input.size / 128) ** 2
+    avatar = 1e-3 * STEP_PAIR_MS * pairs
+    return [
+        *lines,
+        f"time:        {span(total + avatar)}: {span(total)} for the diffusion, {span(avatar)} for the "
+        "avatar on one CPU core; compilation comes on top",
+    ]
 
 
-def refresh_cost(config: Config) -> int:
-    """Evaluations of the denoiser a frame, to refresh a sample."""
-    generation = config.generation
-    if not generation.inversion:
-        return fill_cost(config)
-    branches = 1 if generation.inversion_guidance in (0, 1) else 2
-    return fill_cost(config) + branches * generation.inversion_steps * generation.inversion_iterations
+def count(flops: Counter[str]) -> str:
+    """Operations by type, as text."""
+    total = flops.total()
+    unit, name = (1e15, "PFLOP") if total >= 1e14 else (1e12, "TFLOP")
+    parts = ", ".join(f"{number / unit:.3g} in {dtype}" for dtype, number in flops.most_common())
+    return f"{total / unit:.3g} {name}" + (f" ({parts})" if len(flops) > 1 else "")
+
+
+def span(seconds: float) -> str:
+    """A time for people."""
+    for limit, unit, name in (
+        (120.0, 1.0, "seconds"),
+        (7200.0, 60.0, "minutes"),
+        (2 * 86400.0, 3600.0, "hours"),
+    ):
+        if seconds < limit:
+            return f"{seconds / unit:.1f} {name}"
+    return f"{seconds / 86400:.1f} days"

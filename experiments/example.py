@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import inputs
 from zero1a_jax import flame as flame_room
 from zero1a_jax import synthetic
 from zero1a_jax.flame.procedural import procedural_head
@@ -15,6 +16,11 @@ from zero1a_jax.types import Array, FlameModel
 
 SIZE = 512
 BACKDROP = (0.62, 0.68, 0.72)  # sRGB, a studio's grey: the portrait's background has to be removed too
+
+
+def source(image: str) -> str | np.ndarray:
+    """What --image names: the path of a picture, or the pixels of a rendered person."""
+    return picture(int(image.removeprefix(inputs.SYNTHETIC))) if inputs.is_synthetic(image) else image
 
 
 def picture(seed: int, *, size: int = SIZE) -> np.ndarray:

@@ -42,7 +42,7 @@ def flagfile(config: Config) -> str:
     """The text of a flag file that starts the same run again."""
     lines = ["# python -m experiments.run --flagfile=THIS_FILE"]
     for name, value in config_module.to_values(config).items():
-        if name != "dry_run":
+        if not name.startswith("dry_"):
             lines.append(f"--{name}={_text(value)}")
     return "\n".join(lines) + "\n"
 

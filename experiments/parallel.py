@@ -1,4 +1,4 @@
-"""Randomness and devices: the only place that derives keys and calls pmap.
+"""Randomness and devices: the only place that derives keys and calls pmap or places arrays on devices.
 
 Keys come from (seed, purpose, step, global index), never from a device's index, and lists are global:
 devices split them, the last share is padded, padding has weight 0. So the work and its draws do not
@@ -51,8 +51,7 @@ def rng(seed: int, purpose: str, step: int = 0) -> np.random.Generator:
 
 def replicate(tree: Any, devices: Sequence[Device]) -> Any:
     """A copy of every leaf on every device: leading axis D, one slice a device."""
-    mesh = jax.sharding.Mesh(np.array(devices), (AXIS,))
-    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS))
+    sharding = _placed(devices, jax.sharding.PartitionSpec(AXIS))
 
     def spread(leaf: Any) -> jax.Array:
         leaf = np.asarray(leaf)
@@ -92,3 +91,35 @@ def join(tree: Any, count: int) -> Any:
 def mapped(function: Callable, devices: Sequence[Device], *, donate: Sequence[int] = ()) -> Callable:
     """`function` on all devices at once; every argument and result has the device axis in front."""
     return jax.pmap(function, axis_name=AXIS, devices=list(devices), donate_argnums=tuple(donate))
+
+
+def shared_frames(count: int, devices: Sequence[Device]) -> tuple[Device, ...]:
+    """As many of the devices as can take equal shares of `count` frames."""
+    return tuple(devices)[: max(n for n in range(1, len(devices) + 1) if count % n == 0)]
+
+
+def everywhere(tree: Any, devices: Sequence[Device]) -> Any:
+    """A copy of every leaf on every device, as one array without a device axis: for `over_frames`."""
+    return jax.device_put(tree, _placed(devices, jax.sharding.PartitionSpec()))
+
+
+def over_frames(
+    function: Callable, devices: Sequence[Device], *, split: Sequence[int], arguments: int
+) -> Callable:
+    """`function` once, on all devices together: each works on its share of the frames.
+
+    Args:
+      function: of positional arguments, with arrays [T, ...] or scalars as results; XLA splits its work along
+        the frames and exchanges what attention over time needs.
+      devices: T must be a multiple of their number.
+      split: which arguments have the frames in front; the others are `everywhere`.
+      arguments: how many there are.
+    """
+    whole, shares = (_placed(devices, jax.sharding.PartitionSpec(*names)) for names in ((), (AXIS,)))
+    places = tuple(shares if index in split else whole for index in range(arguments))
+    program = jax.jit(function, in_shardings=places)
+    return lambda *given: program(*(jax.device_put(x, place) for x, place in zip(given, places, strict=True)))
+
+
+def _placed(devices: Sequence[Device], spec: jax.sharding.PartitionSpec) -> jax.sharding.NamedSharding:
+    return jax.sharding.NamedSharding(jax.sharding.Mesh(np.array(devices), (AXIS,)), spec)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import io
 import sys
@@ -13,15 +14,29 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors.numpy import load_file
 
-from experiments import assemble, checkpoint, checks, dry, example, heads, logs, parallel, train, workdir
+from experiments import (
+    assemble,
+    checkpoint,
+    diffusions,
+    dry,
+    example,
+    heads,
+    logs,
+    own_model,
+    parallel,
+    prepared,
+    train,
+    workdir,
+)
 from experiments import config as config_module
+from experiments import devices as device_table
 from experiments import finish as finish_module
 from experiments.assemble import Parts, Progress
 from experiments.config import Config
 from experiments.programs import Programs
-from zero1a_jax import diffusion, preprocess, rasterizer
+from third_party.converters import lpips
+from zero1a_jax import diffusion, preprocess, rasterizer, symgen
 from zero1a_jax.image import losses
 from zero1a_jax.types import ArkitMap, FlameModel, FlameParams, Portrait
 
@@ -38,7 +53,7 @@ def run(config: Config) -> int:
     try:
         model = heads.load(config.input.flame)
         if config.runner.dry_run:
-            print(dry.describe(config, model, devices))
+            print(dry.describe(config, model, devices), flush=True)
             return 0
         detector = preprocess.find_detector(config.input.assets or None)
         portrait = load_portrait(config, model, detector, folder)
@@ -111,41 +126,42 @@ def train_run(
 
 
 def load_portrait(config: Config, model: FlameModel, detector: Callable, folder: Path) -> Portrait:
-    """The run's portrait: stored in the folder of a resumed run, else prepared from the picture.
+    """The run's portrait: stored in the folder of a resumed run, else from the picture or a prepared folder.
 
-    Raises ValueError with one sentence for a picture that is damaged or shows no face.
+    Raises ValueError with one sentence for a picture that is damaged or shows no face, or such a folder.
     """
     stored = folder / "portrait.npz"
     if stored.is_file() and (folder / "config.json").is_file():
         return assemble.load_portrait(stored)
-    image = config.input.image
-    source = example.picture(int(image.removeprefix(checks.SYNTHETIC))) if is_synthetic(image) else image
     print("preparing the portrait", flush=True)
-    return preprocess.prepare(
-        source, model=model, detector=detector, size=config.input.size, background=config.input.background
-    )
-
-
-def is_synthetic(image: str) -> bool:
-    """Whether --image asks for a rendered person."""
-    return image.startswith(checks.SYNTHETIC)
+    if Path(config.input.image).is_dir():
+        portrait, notes = prepared.read(
+            config.input.image, model, size=config.input.size, background=config.input.background
+        )
+    else:
+        result = preprocess.prepare_all(
+            example.source(config.input.image), model=model, detector=detector, size=config.input.size,
+            background=config.input.background, mask=config.input.mask or None,
+            segmenter=preprocess.find_segmenter(config.input.assets or None),
+            face_index=config.input.face_index,
+        )  # fmt: skip
+        portrait, notes = result.portrait, result.notes
+    for note in notes:
+        print(f"note: {note}", flush=True)
+    return portrait
 
 
 def load_parts(config: Config, model: FlameModel, portrait: Portrait, detector: Callable) -> Parts:
-    """The rooms' contributions for the embedded default. Raises ValueError where sizes do not fit."""
-    sizes, params = diffusion.load_miniature()
-    if sizes.frame_size != config.input.size:
-        raise ValueError(f"--size={config.input.size} does not fit the diffusion: use {sizes.frame_size}.")
+    """The rooms' contributions. Raises ValueError where the diffusion and sizes do not fit."""
+    video_model, params = load_diffusion(config)
     arkit = heads.arkit(model, config.input.arkit)
     # Without the compensation small Gaussians grow by the 0.3 px blur, and larger frames show gaps.
     drawing: dict[str, Any] = {"antialiased": True, "implementation": config.optimisation.rasterizer}
     return Parts(
         model=model,
         portrait=portrait,
-        diffusion=diffusion.build(sizes),
+        diffusion=video_model,
         diffusion_params=params,
-        condition_size=sizes.condition_size,
-        condition_kind=sizes.condition,
         render=functools.partial(rasterizer.render, **drawing),
         suggest_capacity=functools.partial(rasterizer.suggest_capacity, **drawing),
         perceptual=perceptual(config),
@@ -155,14 +171,29 @@ def load_parts(config: Config, model: FlameModel, portrait: Portrait, detector: 
     )
 
 
+def load_diffusion(config: Config) -> tuple[symgen.Diffusion, Any]:
+    """The video diffusion and its parameters: the user's own, AniPortrait's or the miniature's.
+
+    Raises as `load_parts`.
+    """
+    text, size = config.input.diffusion, config.input.size
+    if own_model.named(text):
+        return own_model.load(text, size, config.curriculum.frames)
+    sizes, params = diffusions.load(text, size)
+    if config.generation.pose_guider == "official":
+        sizes = diffusion.official(sizes)
+    dtype = device_table.dtype_of(
+        config.generation.dtype, platform=jax.default_backend(), miniature=not text
+    )
+    sizes = dataclasses.replace(sizes, dtype=dtype)
+    return diffusion.build(sizes), diffusion.cast(sizes, params)
+
+
 def perceptual(config: Config) -> Callable:
     """LPIPS where its weights are given, else multi-scale D-SSIM."""
     if not config.optimisation.lpips_weights:
         return losses.dssim_multiscale
-    flat = load_file(config.optimisation.lpips_weights)
-    weights: Any = {"kernels": [], "biases": [], "linear": []}
-    for name in sorted(flat, key=lambda n: (n.split(".")[0], int(n.split(".")[1]))):
-        weights[name.split(".")[0]].append(jnp.asarray(flat[name]))
+    weights: Any = jax.tree.map(jnp.asarray, lpips.load(config.optimisation.lpips_weights))
     return functools.partial(losses.lpips, weights)
 
 
@@ -173,10 +204,11 @@ def load_motion(path: str, model: FlameModel, portrait: Portrait, arkit: ArkitMa
 
 
 def hashes(config: Config) -> dict[str, str]:
-    """SHA-256 of the shipped files that the run depends on, and of the head and table that the user gave."""
+    """SHA-256 of the shipped files that the run depends on, and of the models that the user gave."""
     folder = Path(str(_assets()))
     files = [path for path in sorted(folder.iterdir()) if path.is_file()]
     files += [heads.file(config.input.flame)] if config.input.flame else []
+    files += diffusions.files(config.input.diffusion)
     table = Path(config.input.arkit)
     files += sorted(table.glob("bs2*.npy")) if table.is_dir() else [table] if config.input.arkit else []
     return {path.name: workdir.digest(path) for path in files}

@@ -1,28 +1,33 @@
 """Prepares a portrait alone: finds the face, fits the head, cuts out the person.
 
-    python -m experiments.prepare --image=photo.jpg --out=runs/photo
+    python -m experiments.prepare --image=photo.jpg --out=prepared/photo
+    python -m experiments.run --image=prepared/photo ...
 
-writes portrait.png, matte.png, landmarks.png (detected green, fitted red), overlay.png (the fitted head over
-the picture), sheet.png (all side by side) and portrait.npz (parameters, camera, landmarks, crop).
+writes picture.png (the crop), matte.png (the person in it) and portrait.npz (parameters, camera, landmarks),
+which a run reads, and for the eye portrait.png, landmarks.png (detected green, fitted red), overlay.png (the
+fitted head over the picture) and sheet.png (all side by side). Correct by hand what is wrong: edit matte.png,
+or put another tracker's parameters beside it as tracker.npz (keys: zero1a_jax/drive/trackers.py).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from experiments import command
-from experiments.config import option
+from experiments import checks, command, inputs
+from experiments.config import Input, option
 
 
 @dataclass(frozen=True)
 class Options:
     """What to prepare, and how."""
 
-    image: str = option("", "The picture.")
+    image: str = option("", "The picture, or synthetic:SEED.")
     out: str = option("", "Folder for the results; made where it is missing.")
-    assets: str = option("", "Folder with face_landmarker.task, else ZERO1A_ASSETS, else the embedded net.")
+    mask: str = option("", "A picture of the same size, white where the person is.")
+    face_index: int = option(0, "Which face of several, 0 = the largest.", low=0)
+    flame: str = option("", "Folder with a FLAME model and its landmark files; else the embedded head.")
+    assets: str = option("", "Folder with MediaPipe's models, else ZERO1A_ASSETS, else the embedded net.")
     size: int = option(512, "Side of the portrait in pixels.", low=32, high=2048)
     background: str = option("white", "white, black, #rrggbb, or keep.")
 
@@ -32,48 +37,31 @@ def main(options: Options) -> None:
     for name in ("image", "out"):
         if not getattr(options, name):
             raise command.Refused(f"give --{name}=PATH")
+    if Path(options.image).is_dir():
+        raise command.Refused(f"{options.image} is a folder: give a picture")
+    found = inputs.problems(Input(image=options.image, mask=options.mask))
+    found += checks.flame_problems(Path(options.flame)) if options.flame else []
+    if found:
+        raise command.Refused(found[0])
 
-    import numpy as np
-    from PIL import Image
-
+    from experiments import example, heads, prepared
     from zero1a_jax import preprocess
-    from zero1a_jax.flame import procedural_head
 
-    model = procedural_head()
-    detector = preprocess.find_detector(options.assets or None)
-    prepared = preprocess.prepare_all(
-        options.image, model=model, detector=detector, size=options.size, background=options.background
-    )
-    pictures = preprocess.pictures(model, prepared)
-    folder = Path(options.out)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, picture in pictures.items():
-        Image.fromarray(picture).save(folder / f"{name}.png")
-    Image.fromarray(np.concatenate(list(pictures.values()), 1)).save(folder / "sheet.png")
-    np.savez(folder / "portrait.npz", **arrays(prepared))
-    faces = prepared.detection.faces
-    several = f" (the largest of {faces} faces)" if faces > 1 else ""
-    print(f"found a face with {prepared.detection.source}{several}")
-    error = float(prepared.fit.error)
-    print(f"the fitted head's landmarks lie {error:.1%} of the eye distance off on average")
-    print(f"wrote {folder}/sheet.png and portrait.npz")
-
-
-def arrays(prepared: Any) -> dict[str, Any]:
-    """What portrait.npz holds: FlameParams as flame_*, the camera as camera_*, landmarks and crop."""
-    import numpy as np
-
-    portrait = prepared.portrait
-    flame = {f"flame_{name}": np.asarray(value) for name, value in vars(portrait.flame).items()}
-    camera = {f"camera_{name}": np.asarray(value) for name, value in vars(portrait.camera).items()}
-    return {
-        **flame,
-        **camera,
-        "landmarks": np.asarray(portrait.landmarks),
-        "fitted": np.asarray(prepared.fit.points),
-        "transform": prepared.transform,
-        "error": np.asarray(prepared.fit.error),
-    }
+    assets = options.assets or None
+    model = heads.load(options.flame)
+    result = preprocess.prepare_all(
+        example.source(options.image), model=model, detector=preprocess.find_detector(assets),
+        size=options.size, background=options.background, mask=options.mask or None,
+        segmenter=preprocess.find_segmenter(assets), face_index=options.face_index,
+    )  # fmt: skip
+    prepared.write(options.out, model, result)
+    for note in result.notes:
+        print(f"note: {note}")
+    print(f"found a face with {result.detection.source}")
+    error = float(result.fit.error)
+    print(f"the fitted head's landmarks lie {error:.1%} of the eye distance off on average: "
+          f"confidence {result.fit.confidence:.2f}")
+    print(f"wrote {options.out}: look at sheet.png; a run takes the folder as --image")
 
 
 if __name__ == "__main__":

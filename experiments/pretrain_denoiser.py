@@ -31,9 +31,7 @@ def timesteps(key: jax.Array, shape: tuple[int, int], train_steps: int) -> jax.A
 def loss(config: DiffusionConfig, motion: bool) -> Callable:
     """The v-prediction loss. The batch's "frozen" parameters, the autoencoder among them, are laid under the
     trained ones; with motion all frames of a clip share their timestep."""
-    bars = jnp.asarray(
-        schedule.alpha_bars(config.train_steps, config.beta_start, config.beta_end), jnp.float32
-    )
+    bars = jnp.asarray(schedule.bars_of(config), jnp.float32)
     side = config.latent_size
 
     def value(params: dict, data: dict, key: jax.Array):

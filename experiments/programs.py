@@ -16,7 +16,11 @@ from zero1a_jax.types import FlameModel, State
 
 
 class Programs:
-    """pmapped functions; every argument and result has the device axis in front."""
+    """pmapped functions; every argument and result has the device axis in front.
+
+    With --split_frames `refresh` and `fill` take their weights and the portrait's features without it, and do
+    the first sample alone.
+    """
 
     def __init__(self, setup: Setup):
         self._setup = setup
@@ -29,14 +33,12 @@ class Programs:
         self.plan = jax.jit(functools.partial(symgen.plan, config=config.curriculum))
         self.refresh = self._refresh(refresh, from_noise=False)
         self.fill = self._refresh(refresh, from_noise=True)
-        size = parts.condition_size
-        points = functools.partial(symgen.condition_points, size=size)
-        self.points = parallel.mapped(points, setup.devices)  # (model, flame [T], camera [T]) to [T, 119, 2]
+        size, kind = parts.diffusion.condition_size, parts.diffusion.condition
+        points = functools.partial(symgen.condition_points, size=size, kind=kind)
+        self.points = parallel.mapped(points, setup.devices)  # (model, flame [T], camera [T]) to [T, P, 2]
 
         def images(model, flame, camera, points):
-            return symgen.condition_images(
-                model, flame, camera, size=size, kind=parts.condition_kind, points=points
-            )
+            return symgen.condition_images(model, flame, camera, size=size, kind=kind, points=points)
 
         self.conditions = parallel.mapped(images, setup.devices)  # to [T, S, S, 3]
         thresholds = avatar_room.DensityConfig(
@@ -49,7 +51,16 @@ class Programs:
         def one(params, reference, rgb, alpha, conditions, key):
             return function(params, reference, rgb, alpha, conditions, key=key, from_noise=from_noise)
 
-        return parallel.mapped(one, self._setup.devices)
+        if not self._setup.config.runner.split_frames:
+            return parallel.mapped(one, self._setup.devices, donate=(2, 3))
+        devices = parallel.shared_frames(self._setup.config.curriculum.frames, self._setup.devices)
+        together = parallel.over_frames(one, devices, split=(2, 3, 4), arguments=6)
+
+        def first(params, reference, *sample):
+            out = together(params, reference, *(leaf[0] for leaf in sample))
+            return jax.tree.map(lambda leaf: leaf[None], out)
+
+        return first
 
     def render(self, capacity: int) -> Callable:
         """(avatar, model, flame [T], camera [T]) to rgb [T, H, W, 3], alpha [T, H, W], overflow []."""

@@ -182,9 +182,10 @@ def refresh(
     """Renders, conditions and regenerates the samples `slots`, as many at a time as there are devices."""
     views = np.asarray(programs.plan(step).views)
     devices = len(setup.devices)
+    together = 1 if setup.config.runner.split_frames else devices
     slots = [int(slot) for slot in slots]
-    for begin in range(0, len(slots), devices):
-        share = slots[begin : begin + devices]
+    for begin in range(0, len(slots), together):
+        share = slots[begin : begin + together]
         padded = share + share[:1] * (devices - len(share))
         cameras, flames = zip(*(symgen.sequence(setup.samples, s, views) for s in padded), strict=True)
         camera, flame = (jax.tree.map(lambda *x: np.stack(x), *trees) for trees in (cameras, flames))
@@ -221,15 +222,15 @@ def detected(setup: Setup, rgb: Any, points: np.ndarray) -> tuple[np.ndarray, np
     """Landmarks detected in frames [D, T, H, W, 3], and which samples [D] lost them.
 
     What a detector does not know (the embedded net has no outline) keeps the mesh's `points`
-    [D, T, 119, 2], in pixels of the condition image.
+    [D, T, P, 2], in pixels of the condition image.
     """
     detector = setup.parts.detector
     if detector is None:
         raise ValueError("--landmarks=detector needs a detector; give one, or use --landmarks=mesh")
-    ids = np.array(landmark_image.DRAWN_MEDIAPIPE)
+    ids = np.array(landmark_image.points_of(setup.parts.diffusion.condition))
     frames = cache.to_uint8(rgb)
     lost = np.zeros(len(frames), bool)
-    scale = setup.parts.condition_size / frames.shape[-2]
+    scale = setup.parts.diffusion.condition_size / frames.shape[-2]
     for d, t in np.ndindex(*frames.shape[:2]):
         try:
             face = detector(frames[d, t])

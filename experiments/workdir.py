@@ -17,6 +17,7 @@ from typing import Any
 
 from experiments import config as config_module
 from experiments import flags as flags_module
+from experiments import inputs
 from experiments.config import Config
 
 FOLDERS = ("checkpoints", "tensorboard", "renders", "videos", "export", "logs")
@@ -64,10 +65,10 @@ def image_changed(config: Config, folder: Path) -> list[str]:
     """A sentence where the picture is not the one that the run in `folder` was started with."""
     about = folder / "environment.json"
     image = Path(config.input.image)
-    if not about.is_file() or not image.is_file():
+    if not about.is_file() or not inputs.files(config.input):
         return []
     old = json.loads(about.read_text("utf-8")).get("input", {}).get("sha256")
-    if old is not None and old != digest(image):
+    if old is not None and old != digest(*inputs.files(config.input)):
         return [f"{image} has changed since the run in {folder} was started: give another --workdir."]
     return []
 
@@ -87,7 +88,7 @@ def create(config: Config, environment: dict[str, Any], *, portrait: bytes) -> P
 
 def describe(config: Config, devices: list[str], hashes: dict[str, str]) -> dict[str, Any]:
     """What decides a run's bits besides its flags: versions, revision, settings, devices, hashes."""
-    image = Path(config.input.image)
+    given = inputs.files(config.input)
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -96,15 +97,21 @@ def describe(config: Config, devices: list[str], hashes: dict[str, str]) -> dict
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "nproc": os.environ.get("NPROC", ""),
         "devices": devices,
-        "input": {"path": str(image), "sha256": digest(image) if image.is_file() else None},
+        "input": {"path": config.input.image, "sha256": digest(*given) if given else None},
         "weights": hashes,
     }
 
 
-def digest(path: str | os.PathLike) -> str:
-    """SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def digest(*paths: str | os.PathLike) -> str:
+    """SHA-256 of a file, or of several with their names."""
+    found = []
+    for path in paths:
+        with open(path, "rb") as file:
+            found.append(hashlib.file_digest(file, "sha256").hexdigest())
+    if len(found) == 1:
+        return found[0]
+    lines = "".join(f"{one}  {Path(path).name}\n" for one, path in zip(found, paths, strict=True))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:

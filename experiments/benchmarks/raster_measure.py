@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -134,12 +135,13 @@ def measure_batches(
     capacity = rasterizer.suggest_capacity(gaussians, camera)
     calls: dict[Any, Callable] = {}
     memory: dict[tuple[str, int], float] = {}
+    weights = _weights((camera.height, camera.width, 5))
     for name in names:
         _, loss = _functions(camera, capacity, name)
-        single = compiled(jax.grad(loss), gaussians, camera, clock=settings.clock)
+        single = compiled(jax.grad(loss), gaussians, camera, weights, clock=settings.clock)
         for count in cameras:
             several = jax.tree.map(lambda x, count=count: jnp.stack([x] * count), camera)
-            batch = compiled(jax.grad(loss), gaussians, several, clock=settings.clock)
+            batch = compiled(jax.grad(loss), gaussians, several, weights, clock=settings.clock)
             calls[name, count, "batch"] = batch.call
             calls[name, count, "loop"] = lambda one=single.call, count=count: [one() for _ in range(count)]
             memory[name, count] = batch.temporaries_mb
@@ -151,8 +153,10 @@ def measure_batches(
 
 
 def _functions(camera: Camera, capacity: int, implementation: str) -> tuple[Callable, Callable]:
-    """images(gaussians, camera) and a scalar of them in which every pixel has its weight."""
-    weights = np.random.default_rng(1).normal(size=(camera.height, camera.width, 5)).astype(np.float32)
+    """images(gaussians, camera) and a scalar of them in which every pixel has its weight, [H, W, 5].
+
+    The weights are an argument: constants would be brought into the kernel's layout by the compiler.
+    """
     background = jnp.full(3, raster_peers.BACKGROUND)
 
     def images(gaussians: Gaussians, camera: Camera) -> tuple:
@@ -161,11 +165,15 @@ def _functions(camera: Camera, capacity: int, implementation: str) -> tuple[Call
         )
         return out.rgb, out.alpha, out.depth
 
-    def loss(gaussians: Gaussians, camera: Camera) -> jax.Array:
+    def loss(gaussians: Gaussians, camera: Camera, weights: jax.Array) -> jax.Array:
         rgb, alpha, depth = images(gaussians, camera)
         return jnp.sum(rgb * weights[..., :3]) + jnp.sum(alpha * weights[..., 3] + depth * weights[..., 4])
 
     return images, loss
+
+
+def _weights(shape: tuple[int, ...]) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(1).normal(size=shape), jnp.float32)
 
 
 def _prepare(case: Case, implementation: str, clock: Callable[[], float]) -> _Prepared:
@@ -173,26 +181,23 @@ def _prepare(case: Case, implementation: str, clock: Callable[[], float]) -> _Pr
     capacity = rasterizer.suggest_capacity(gaussians, camera)
     images, loss = _functions(camera, capacity, implementation)
     tile = tile_size(implementation)
-    make = jax.jit(lambda g, c: raster_roofline.lists(g, c, capacity=capacity, tile=tile))
-    table, lists, origins = make(gaussians, camera)
+    grid = tiles.Grid(camera.height, camera.width, tile)
+    make = jax.jit(lambda g, c: raster_roofline.lists(g, c, capacity=capacity, grid=grid))
+    table, lists = make(gaussians, camera)
+    blend = functools.partial(composite, grid=grid, widths=(3, 1), implementation=implementation)
+    weights = [_weights(image.shape) for image in jax.eval_shape(blend, table, lists)]
 
-    def blend(table, lists, origins):
-        return composite(table, lists, origins, implementation=implementation)
-
-    shape = jax.eval_shape(blend, table, lists, origins).shape
-    weights = jnp.asarray(np.random.default_rng(1).normal(size=shape), jnp.float32)
-
-    def weighted(table, lists, origins, weights):
-        return jnp.sum(blend(table, lists, origins) * weights)
+    def weighted(table, lists, weights):
+        return sum(jnp.sum(i * w) for i, w in zip(blend(table, lists), weights, strict=True))
 
     programs = {
         "forward": compiled(images, gaussians, camera, clock=clock),
-        "gradient": compiled(jax.grad(loss), gaussians, camera, clock=clock),
-        "composite forward": compiled(blend, table, lists, origins, clock=clock),
-        # The value keeps the forward pass alive, as in training.
-        "composite gradient": compiled(
-            jax.value_and_grad(weighted), table, lists, origins, weights, clock=clock
+        "gradient": compiled(
+            jax.grad(loss), gaussians, camera, _weights((camera.height, camera.width, 5)), clock=clock
         ),
+        "composite forward": compiled(blend, table, lists, clock=clock),
+        # The value keeps the forward pass alive, as in training.
+        "composite gradient": compiled(jax.value_and_grad(weighted), table, lists, weights, clock=clock),
     }
     return _Prepared(case, implementation, capacity, gaussians, camera, programs)
 

@@ -73,16 +73,17 @@ def from_file(path: str) -> Factory:
 
     def factory(gaussians: Gaussians, camera: Camera, capacity: int) -> Peer:
         render = module.make(camera.width, camera.height, 8, 8, 64, 4, capacity)
-        weights = np.random.default_rng(1).normal(size=(4, camera.height, camera.width)).astype(np.float32)
+        weights = np.random.default_rng(1).normal(size=(4, camera.height, camera.width))
+        weights = jnp.asarray(weights, jnp.float32)  # an argument, as ours are
         means, quats, scales, opacities, colours = _constrained(gaussians)
         fixed = (camera.world_to_camera, jnp.asarray(_intrinsics(camera)), jnp.full(3, BACKGROUND))
         image = jax.jit(lambda *a: render(*a)[0])
-        gradient = jax.jit(jax.grad(lambda *a: jnp.sum(render(*a)[0] * weights), (0, 1, 2, 3, 4)))
+        gradient = jax.jit(jax.grad(lambda w, *a: jnp.sum(render(*a)[0] * w), (1, 2, 3, 4, 5)))
         arguments = (means, quats, scales, opacities, colours, *fixed)
         return Peer(
             "PEER",
             lambda: image(*arguments),
-            lambda: gradient(*arguments),
+            lambda: gradient(weights, *arguments),
             lambda: np.moveaxis(np.asarray(image(*arguments)[:3]), 0, -1),
         )
 
@@ -139,20 +140,21 @@ def splax(gaussians: Gaussians, camera: Camera, capacity: int) -> Peer:
     (fx, fy), (cx, cy) = (tuple(map(float, pair)) for pair in (camera.focal, camera.center))
     options = {"img_shape": (camera.height, camera.width), "f": (fx, fy), "c": (cx, cy)}
     fixed = {"viewmat": camera.world_to_camera, "background": jnp.full(3, BACKGROUND)}
-    weights = np.random.default_rng(1).normal(size=(camera.height, camera.width, 4)).astype(np.float32)
+    weights = np.random.default_rng(1).normal(size=(camera.height, camera.width, 4))
+    weights = jnp.asarray(weights, jnp.float32)
 
     def render(*arguments: jax.Array) -> tuple[jax.Array, jax.Array]:
         image, depth = package.training.render(*arguments, **fixed, **options, render_depth=True)
         return image, depth.reshape(camera.height, camera.width, 1)
 
-    def loss(*arguments: jax.Array) -> jax.Array:
+    def loss(weights: jax.Array, *arguments: jax.Array) -> jax.Array:
         return jnp.sum(jnp.concatenate(render(*arguments), -1) * weights)
 
-    image, gradient = jax.jit(render), jax.jit(jax.grad(loss, (0, 1, 2, 3, 4)))
+    image, gradient = jax.jit(render), jax.jit(jax.grad(loss, (1, 2, 3, 4, 5)))
     return Peer(
         f"splax {metadata.version('splax')}",
         lambda: image(*arguments),
-        lambda: gradient(*arguments),
+        lambda: gradient(weights, *arguments),
         lambda: np.asarray(image(*arguments)[0]),
     )
 

@@ -81,14 +81,13 @@ def _multiply_adds(start: jax.Array, factors: jax.Array) -> jax.Array:
 
 
 def lists(
-    gaussians: Gaussians, camera: Camera, *, capacity: int, tile: int
-) -> tuple[jax.Array, tiles.Lists, jax.Array]:
-    """The table [N, 6 + 4], the tiles' lists and origins [T, 2] that `render` composites. Jittable."""
-    grid = tiles.Grid(camera.height, camera.width, tile)
+    gaussians: Gaussians, camera: Camera, *, capacity: int, grid: tiles.Grid
+) -> tuple[jax.Array, tiles.Lists]:
+    """The table [N, 6 + 4] and the tiles' lists that `render` composites. Jittable."""
     lens = project.Lens(antialiased=False, near=api.NEAR, far=math.inf, radius_clip=0.0)
     splats, extent = project.project(gaussians, camera, lens=lens)
     found, _ = tiles.tile_lists(splats, tiles.boxes(splats, extent, grid), grid, capacity)
-    return jnp.stack(splats, 1), found, jnp.asarray(grid.origins())
+    return jnp.stack(splats, 1), found
 
 
 @jax.jit
@@ -112,8 +111,10 @@ def _walk(table: jax.Array, found: tiles.Lists, origins: jax.Array) -> tuple[jax
 
 def pairs(gaussians: Gaussians, camera: Camera, *, capacity: int) -> Pairs:
     """Counts the pairs that the image needs, in the lists of 8x8 tiles whatever composites."""
-    make = jax.jit(lambda g, c: lists(g, c, capacity=capacity, tile=tiles.TILE))
-    table, found, origins = make(gaussians, camera)
+    grid = tiles.Grid(camera.height, camera.width)
+    make = jax.jit(lambda g, c: lists(g, c, capacity=capacity, grid=grid))
+    table, found = make(gaussians, camera)
     # A pixel's count fits 32 bits, the sum need not.
-    evaluated, drawn = (int(x.sum(dtype="int64")) for x in map(jax.device_get, _walk(table, found, origins)))
+    walked = jax.device_get(_walk(table, found, grid.origins()))
+    evaluated, drawn = (int(x.sum(dtype="int64")) for x in walked)
     return Pairs(evaluated, drawn)

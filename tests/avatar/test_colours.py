@@ -29,12 +29,12 @@ def scene():
     vertices, _ = jax.jit(forward)(head, params)
     colour = jax.jit(colours_from_portrait)
 
-    def make(yaw, symmetric):
+    def make(yaw, symmetric, painted=None):
         camera = portrait_camera(frame_target(head, params.shape), yaw, 0.0, SIZE)
         pixels, depth = project(camera, vertices)
         faces = jnp.asarray(head.faces)
         face, weights, _ = jax.jit(zbuffer, static_argnums=(3, 4))(pixels, depth, faces, SIZE, SIZE)
-        painted = jnp.asarray(paint(head.template, symmetric))
+        painted = jnp.asarray(paint(head.template, symmetric) if painted is None else painted)
         rgb = jnp.einsum("hwk,hwkc->hwc", weights, painted[faces[jnp.maximum(face, 0)]])
         alpha = (face >= 0).astype(jnp.float32)
         portrait = Portrait(rgb + 1 - alpha[..., None], alpha, jnp.zeros((105, 2)), camera, params)
@@ -82,6 +82,25 @@ def test_everything_has_a_plausible_colour(scene):
     assert found[teeth].mean() > 0.7  # hidden behind closed lips
     mouth = head.masks["mouth_interior"][head.faces].all(1) & ~teeth
     assert np.median(found[mouth, 0] - found[mouth, 1]) > 0.05  # reddish
+
+
+@pytest.mark.parametrize("bald", [False, True])
+def test_hidden_hair_and_a_collar_go_round(scene, bald):
+    """Brown on top, blue below the middle of the neck: from the front the back of both is hidden."""
+    head, vertices, make = scene
+    skin, hair, cloth = np.array([[0.8, 0.6, 0.5], [0.3, 0.2, 0.1], [0.1, 0.2, 0.7]], np.float32)
+    neck = head.masks["neck"]
+    middle = np.median(head.template[neck, 1])
+    painted = np.where(head.masks["scalp"][:, None] & (not bald), hair, skin)
+    low = (neck | head.masks["boundary"])[:, None] & (head.template[:, 1:2] < middle)
+    painted = np.where(low, cloth, painted)
+    found, truth, _ = make(0.0, True, painted.astype(np.float32))
+    behind = facing(head, vertices, np.pi)
+    scalp = head.masks["scalp"][head.faces].all(1) & behind
+    assert scalp.sum() > 100 and np.abs(found - truth)[scalp].max(1).mean() < 0.05
+    height = head.template[head.faces].mean(1)[:, 1]
+    nape = neck[head.faces].all(1) & behind & (np.abs(height - middle) > 0.015)
+    assert nape.sum() > 20 and np.quantile(np.abs(found - truth)[nape].max(1), 0.9) < 0.15
 
 
 def test_mirrored_triangles_are_across():

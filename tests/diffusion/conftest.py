@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import importlib.util
 import json
 import os
 from pathlib import Path
@@ -32,30 +33,11 @@ class Published:
 
 
 def config_of(settings: dict, **changes) -> DiffusionConfig:
-    pose, clip, vae, motion = (
-        settings[part] for part in ("pose_guider", "image_encoder", "vae", "motion_module")
-    )
-    return DiffusionConfig(
-        frame_size=settings["image_hw"][0],
-        vae_channels=tuple(vae["block_out_channels"]),
-        vae_layers=vae["layers_per_block"],
-        vae_groups=vae["norm_num_groups"],
-        unet_channels=tuple(settings["block_out_channels"]),
-        unet_layers=settings["layers_per_block"],
-        unet_heads=settings["num_attention_heads"],
-        groups=settings["norm_num_groups"],
-        context_channels=settings["cross_attention_dim"],
-        motion_heads=motion["num_attention_heads"],
-        pose_heads=pose["num_attention_heads"],
-        pose_head_channels=pose["attention_head_dim"],
-        clip_channels=clip["hidden_size"],
-        clip_feedforward=clip["intermediate_size"],
-        clip_layers=clip["num_hidden_layers"],
-        clip_heads=clip["num_attention_heads"],
-        window=settings["e2e"]["context_frames"],
-        overlap=settings["e2e"]["context_overlap"],
-        **changes,
-    )
+    """The fixture's sizes as the converter reads them, and the windows of its runs."""
+    e2e = settings["e2e"]
+    changes = dict(window=e2e["context_frames"], overlap=e2e["context_overlap"]) | changes
+    sizes = dataclasses.asdict(aniportrait.sizes(FOLDER))
+    return DiffusionConfig(frame_size=settings["image_hw"][0], **sizes, **changes)
 
 
 @pytest.fixture(scope="session")
@@ -108,3 +90,13 @@ def make_config():
 def make_params():
     """`make_params(config)`: see small_model."""
     return small_model
+
+
+@pytest.fixture(scope="session")
+def pickles():
+    """The writer of torch files; see tests/third_party."""
+    path = Path(__file__).parents[1] / "third_party" / "pickles.py"
+    spec = importlib.util.spec_from_file_location("zero1a_test_pickles", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from zero1a_jax.diffusion import build, model, schedule, vae
+from zero1a_jax.diffusion import build, model, official, schedule, vae
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +107,27 @@ def test_preconditioning_is_the_best_linear_estimate(config):
     np.testing.assert_allclose(out, (v - slope * x).std(0), rtol=0.01)
 
 
+def test_a_model_that_predicts_noise(make_config, monkeypatch):
+    """A network that knows the noise in x_t: the velocity made of it is the true one."""
+    c = make_config(zero_snr=False, prediction="noise")
+    clean, noise = jax.random.normal(jax.random.key(0), (2, 2, 3, 4, 4, 4))
+    timesteps = jnp.array([20, 700])
+    bar = schedule.bars_of(c)[timesteps][:, None, None, None, None].astype(np.float32)
+
+    class Knows:
+        def __init__(self, config):
+            assert config is c
+
+        def apply(self, *_):
+            return noise
+
+    monkeypatch.setattr(model, "DenoisingUNet", Knows)
+    given = model.Reference((), jnp.ones((2, 1, 8)))
+    noisy = schedule.add_noise(clean, noise, bar)
+    v = model.predict(c, {"denoiser": {}}, noisy, timesteps, given, pose=[], read=jnp.ones(2))
+    np.testing.assert_allclose(v, schedule.velocity(clean, noise, bar), atol=1e-4)
+
+
 def test_shared_body_and_linear_encoder(make_config, make_params):
     c = make_config(shared_unets=True, vae_linear=True, latent_channels=16, position_table=True)
     params = make_params(c)
@@ -128,6 +149,9 @@ def test_shared_body_and_linear_encoder(make_config, make_params):
         (dict(up_attention=(True,)), "one entry a level"),
         (dict(pose_strides=(1, 1)), "make it 8"),
         (dict(condition="depth"), "landmarks"),
+        (dict(beta_schedule="cosine"), "scaled_linear"),
+        (dict(prediction="noise"), "zero_snr=False"),
+        (dict(pose_norm="running", pose_range=(-1.0, 509.0)), 'pose_norm="batch"'),
         (dict(pose_norm="layer"), "running"),
         (dict(window=40), "motion_frames"),
     ],
@@ -135,6 +159,13 @@ def test_shared_body_and_linear_encoder(make_config, make_params):
 def test_bad_configs(make_config, change, message):
     with pytest.raises(ValueError, match=message):
         make_config(**change)
+
+
+def test_the_official_mode_is_for_batch_norm(make_config):
+    c = official(make_config(pose_norm="running"))
+    assert (c.pose_norm, c.pose_range, c.bank_float16) == ("batch", (-1.0, 509.0), True)
+    with pytest.raises(ValueError, match="no batch norm"):
+        official(make_config(pose_norm="none"))
 
 
 def test_bad_arguments(setting):

@@ -1,14 +1,12 @@
 """Against the published code's own numbers; tolerances from the fixture's README."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from third_party.converters import aniportrait
-from zero1a_jax.diffusion import build, image_encoder, model, vae
+from zero1a_jax.diffusion import build, image_encoder, model, official, vae
 from zero1a_jax.diffusion.denoising_unet import DenoisingUNet
 from zero1a_jax.diffusion.reference_unet import ReferenceUNet
 
@@ -71,7 +69,7 @@ def test_autoencoder_and_image_encoder(published):
 def test_one_evaluation(published, name, guided, quirks):
     c, params = published.config, published.params
     if quirks:
-        c = dataclasses.replace(c, pose_norm="batch", pose_range=(-1.0, 509.0), bank_float16=True)
+        c = official(c)
     given, expected = published.arrays("inputs"), published.arrays(name)
     landmarks = (video(given["pose_cond"])[0] + 1) / 2
     context = jnp.asarray(expected["image_embeds"])
@@ -140,7 +138,7 @@ def test_long_video(published, name):
     """The pipeline over overlapping windows, from the same first latents, step by step."""
     c, params, e2e = published.config, published.params, published.settings["e2e"]
     if "official" in name:
-        c = dataclasses.replace(c, pose_norm="batch", pose_range=(-1.0, 509.0), bank_float16=True)
+        c = official(c)
     given, expected = published.arrays("inputs"), published.arrays("e2e")
     count = e2e["frames"]
     landmarks = given["pose_images_uint8"][:count].astype(np.float32) / 255

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from zero1a_jax.diffusion import schedule
+from zero1a_jax.diffusion import emoji_config, schedule
 
 
 @pytest.fixture
@@ -18,6 +18,8 @@ def test_signal_power(tables):
     np.testing.assert_allclose(bars, tables["alphas_cumprod_f32"], atol=1e-6)
     assert bars[-1] == 0
     np.testing.assert_allclose(schedule.betas(), tables["betas_f32"], atol=1e-5)
+    scaled = schedule.bars_of(emoji_config())
+    np.testing.assert_allclose(scaled, tables["alphas_cumprod_train_scaled_linear_f64"], atol=1e-12)
 
 
 @pytest.mark.parity
@@ -44,6 +46,11 @@ def test_noise_and_velocity(tables):
     assert np.abs(noisy - tables["noisy"]).max() <= 2e-6
     velocity = schedule.velocity(tables["noise_x0"], tables["noise_eps"], bar)
     assert np.abs(velocity - tables["velocity"]).max() <= 2e-6
+    noise = schedule.noise_of(noisy, velocity, bar)
+    np.testing.assert_allclose(noise, tables["noise_eps"], atol=1e-5)
+    some = bar[:, 0, 0] > 0.01
+    again = schedule.velocity_of(noisy[some], noise[some], bar[some])
+    np.testing.assert_allclose(again, velocity[some], atol=1e-5)
 
 
 def gaussian_velocity(x, bar, mean, variance):

@@ -124,6 +124,9 @@ def blob_capacity(gaussians, camera, *, margin=1.0):
 class FakeDiffusion(NamedTuple):
     """Latents are frames at half size; denoising mixes them with the portrait and the conditions."""
 
+    frame_size: int
+    condition_size: int
+    condition: str
     reference: Any
     encode: Any
     decode: Any
@@ -145,6 +148,9 @@ def fake_diffusion() -> FakeDiffusion:
         return 0.3 * jnp.clip(latents, 0, 1) + 0.7 * reference - 0.01 * halve(conditions)
 
     return FakeDiffusion(
+        frame_size=SIZE,
+        condition_size=SIZE,
+        condition="landmarks",
         reference=lambda params, rgb, condition: halve(rgb),
         encode=lambda params, frames: halve(frames),
         decode=decode,
@@ -160,8 +166,6 @@ def fake_parts(**changes: Any) -> assemble.Parts:
         portrait=disc_portrait(model),
         diffusion=fake_diffusion(),
         diffusion_params={"gain": jnp.ones(())},
-        condition_size=SIZE,
-        condition_kind="landmarks",
         render=blob_render,
         suggest_capacity=blob_capacity,
         perceptual=losses.dssim_multiscale,

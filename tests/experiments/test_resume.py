@@ -102,9 +102,10 @@ def test_sigterm_saves_and_the_next_start_goes_on(uninterrupted):
 
 
 @pytest.mark.slow
-def test_four_devices_agree_with_one(uninterrupted):
-    folder = uninterrupted.parent / "four"
-    finished(start(folder, devices=4))
+@pytest.mark.parametrize("options", [(), ("split_frames=True",)], ids=["samples", "frames"])
+def test_four_devices_agree_with_one(uninterrupted, options):
+    folder = uninterrupted.parent / f"four{len(options)}"
+    finished(start(folder, *options, devices=4))
     one, four = arrays(uninterrupted), arrays(folder)
     fields = [name for name in one if name.startswith("state.avatar.gaussians.")]
     assert len(fields) == 5

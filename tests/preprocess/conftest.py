@@ -8,7 +8,7 @@ from zero1a_jax import flame, geometry
 from zero1a_jax.flame import procedural_head
 from zero1a_jax.image.landmarks import OUTLINE
 from zero1a_jax.preprocess.detect import Detection
-from zero1a_jax.preprocess.fit import FLIP
+from zero1a_jax.preprocess.fit_landmarks import FLIP
 from zero1a_jax.preprocess.landmark_net import IRISES
 from zero1a_jax.preprocess.subset import IRISES as IRIS_ROWS
 from zero1a_jax.preprocess.subset import landmark_subset

@@ -1,10 +1,15 @@
 """The matte on drawn persons whose outline is known."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
-from zero1a_jax.preprocess.matte import background_colour, matte
+from zero1a_jax.preprocess.matte import background_colour, find_person, matte
+from zero1a_jax.preprocess.segment import SEGMENTER_FILES, find_segmenter
 
 SIZE = 128
 
@@ -72,3 +77,39 @@ def test_background_names():
     for bad in ("blue", "#12", "#gggggg", ""):
         with pytest.raises(ValueError, match="background"):
             background_colour(bad)
+
+
+def test_a_segmenter_tells_the_person(person):
+    """Its soft edges stay, a bystander goes, and where it is blind the colours tell."""
+    truth, head, colours = person
+    rgb = np.where(truth[..., None], colours, np.random.default_rng(0).uniform(size=(SIZE, SIZE, 3)))
+    seen = ndimage.gaussian_filter(truth.astype(np.float32), 1.0)
+    seen[2:12, 2:12] = 1.0
+    everywhere = np.ones((SIZE, SIZE), bool)
+    alpha, notes = find_person(rgb, head, everywhere, lambda picture: seen)
+    assert notes == () and overlap(alpha, truth) > 0.97 and alpha[:14, :14].max() == 0
+    assert ((alpha > 0.2) & (alpha < 0.8)).any() and alpha.min() >= 0 and alpha.max() <= 1
+    alpha, notes = find_person(rgb, head, everywhere, lambda picture: np.zeros((SIZE, SIZE), np.float32))
+    assert len(notes) == 1 and "does not see" in notes[0]
+    assert np.array_equal(alpha, matte(rgb, head, everywhere))
+
+
+def test_segmenters_are_found_where_their_model_is(tmp_path, monkeypatch):
+    monkeypatch.delenv("ZERO1A_ASSETS", raising=False)
+    assert find_segmenter() is None and find_segmenter(tmp_path) is None
+    pytest.importorskip("mediapipe")
+    (tmp_path / SEGMENTER_FILES[0]).write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="not a MediaPipe segmenter"):
+        find_segmenter(tmp_path)
+
+
+def test_the_real_segmenter():
+    segmenter = find_segmenter() if os.environ.get("ZERO1A_ASSETS") else None
+    if segmenter is None:
+        pytest.skip("needs selfie_segmenter.tflite in ZERO1A_ASSETS")
+    folder = Path(__file__).parents[1] / "fixtures" / "preprocess"
+    found = segmenter(np.asarray(Image.open(folder / "two_faces.jpg")))
+    with np.load(folder / "two_faces.npz") as stored:
+        columns, rows = np.round(stored["points"][:105].T).astype(int)
+    assert found.shape == Image.open(folder / "two_faces.jpg").size[::-1] and found.dtype == np.float32
+    assert found[rows, columns].mean() > 0.8 and found[:5].mean() < 0.2

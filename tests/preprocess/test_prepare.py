@@ -9,8 +9,8 @@ from PIL import Image
 
 from zero1a_jax import flame, geometry
 from zero1a_jax.preprocess import look, prepare_all
-from zero1a_jax.preprocess.crop import around, compose, recentre, similarity, warp
-from zero1a_jax.preprocess.detect import NO_FACE, Detection, find_detector
+from zero1a_jax.preprocess.crop import around, chain, recentre, similarity, warp
+from zero1a_jax.preprocess.detect import NO_FACE, Detection, find_detector, together
 from zero1a_jax.preprocess.prepare import prepare, silhouette
 
 
@@ -141,7 +141,7 @@ def test_crops_are_upright_and_recentred(truth):
     assert abs(back[0, 1]) < 1e-5
     again = recentre(np.eye(2, 3), camera, np.array([0.0, 0.0, 0.0]), distance=0.5)
     assert np.linalg.det(again[:, :2]) > 1
-    assert np.allclose(compose(again, np.eye(2, 3)), again)
+    assert np.allclose(chain(again, np.eye(2, 3)), again)
 
 
 def test_detection_lookup_and_turn():
@@ -152,3 +152,66 @@ def test_detection_lookup_and_turn():
     clockwise = detection.moved(similarity(np.zeros(2), -np.pi / 2, 1.0, 2))
     assert np.allclose(clockwise.points, [[-1, 2], [-3, 4]])  # about (0, 0), which lands at (1, 1)
     assert np.allclose(clockwise.rotation @ (0, 1, 0), (1, 0, 0), atol=1e-6)  # up now points right
+
+
+def test_a_face_of_several_can_be_chosen(head, scene):
+    picture, detector, _, known = scene
+    small = dataclasses.replace(known, points=known.points * 0.2)
+    both = {"model": head, "detector": lambda shown: together([known, small]), "size": 64}
+    alone, first = prepare_all(picture, model=head, detector=detector, size=64), prepare_all(picture, **both)
+    assert alone.notes == () and np.array_equal(alone.portrait.rgb, first.portrait.rgb)
+    assert first.notes == ("2 faces were found, the largest is used: --face_index=0 to 1 chooses.",)
+    both["detector"] = lambda shown: together([small, known])
+    second = prepare_all(picture, **both, face_index=1)
+    assert np.array_equal(alone.portrait.rgb, second.portrait.rgb)
+    assert second.notes == ("2 faces were found, number 1 by size is used: --face_index=0 to 1 chooses.",)
+    with pytest.raises(ValueError, match="only 2 faces were found"):
+        prepare(picture, **both, face_index=2)
+
+
+def test_the_face_stays_chosen_in_the_closer_look(head, scene):
+    """The crop may show both faces, the other one first."""
+    picture, _, _, known = scene
+    other = dataclasses.replace(known, points=known.points - (60.0, 0.0))
+    looks = []
+
+    def detector(shown):
+        if shown.shape[:2] == (300, 400):
+            return together([known, other])
+        looks.append(shown)
+        transform = around(known.points, known.rotation, shown.shape[0])
+        return together([other.moved(transform), known.moved(transform)])
+
+    prepared = prepare_all(picture, model=head, detector=detector, size=64)
+    points, _ = known.moved(prepared.transform).lookup(head.mediapipe_indices)
+    assert looks and np.abs(np.asarray(prepared.portrait.landmarks) - points).max() < 8.0
+
+
+def test_faces_found_twice_count_once(scene):
+    _, _, _, known = scene
+    shifted = dataclasses.replace(known, points=known.points + 3.0)
+    away = dataclasses.replace(known, points=known.points + (500.0, 0.0))
+    found = together([known, shifted, away])
+    assert found.faces == 2 and len(found.others) == 1 and np.array_equal(found.points, known.points)
+    chosen = found.face(1)
+    assert np.array_equal(chosen.points, away.points)
+    assert np.array_equal(chosen.others[0].points, known.points) and chosen.others[0].others == ()
+    with pytest.raises(ValueError, match="No face"):
+        together([])
+
+
+def test_a_mask_of_the_users_own(head, scene, tmp_path):
+    picture, detector, _, _ = scene
+    mask = np.zeros((300, 400), np.uint8)
+    mask[:, 130:300] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    options = {"model": head, "detector": detector, "size": 64}
+    prepared = prepare_all(picture, **options, mask=tmp_path / "mask.png")
+    inside, _ = warp(mask[..., None], prepared.transform, 64)
+    assert np.abs(np.asarray(prepared.portrait.alpha) - inside[..., 0] * prepared.inside).mean() < 0.02
+    Image.fromarray(255 - mask).save(tmp_path / "mask.png")
+    with pytest.raises(ValueError, match="hides most of the face"):
+        prepare(picture, **options, mask=tmp_path / "mask.png")
+    Image.fromarray(mask[:-1]).save(tmp_path / "mask.png")
+    with pytest.raises(ValueError, match="must agree"):
+        prepare(picture, **options, mask=tmp_path / "mask.png")

@@ -30,7 +30,7 @@ SHORT = {
 
 
 def _scene(tile, *, capacity=CAPACITY, deviation=6.0, logit=0.0):
-    """A random table, its lists, their origins, and the overflow."""
+    """A random table, its lists, their grid, and the overflow."""
     r = np.random.default_rng(0)
     x, y = r.uniform(-5, WIDTH + 5, SIZE), r.uniform(-5, HEIGHT + 5, SIZE)
     sx, sy = np.exp(0.5 * r.normal(size=(2, SIZE))) * deviation
@@ -48,40 +48,48 @@ def _scene(tile, *, capacity=CAPACITY, deviation=6.0, logit=0.0):
         return tiles.tile_lists(splats, tiles.boxes(splats, extent, grid), grid, capacity)
 
     lists, overflow = listed(splats, Extent(*sizes, np.ones(SIZE, bool)))
-    return np.stack(splats, 1), lists, grid.origins(), int(overflow)
+    return np.stack(splats, 1), lists, grid, int(overflow)
 
 
-def _cotangent(lists, tile, channels=5):
+def _cotangents(grid, widths=(3, 1, 1)):
     r = np.random.default_rng(1)
-    return np.float32(r.normal(size=(len(lists.counts), channels, tile**2)))
+    sides = (grid.rows * grid.tile, grid.columns * grid.tile)
+    return tuple(np.float32(r.normal(size=(*sides, width))) for width in widths)
 
 
-@functools.partial(jax.jit, static_argnums=4)
-def _run(table, lists, origins, cotangent, plan):
-    """Sums and the table's gradient, from the Pallas kernels."""
-    output = blend_pallas.forward(table, lists, origins, plan)
-    return output, blend_pallas.backward(table, lists, origins, output, cotangent, plan)
+def _gradient(kernel, images, cotangents):
+    """kernel(remaining, cotangents), as vjp calls it."""
+    products = [jnp.sum(i * c, -1, keepdims=True) for i, c in zip(images, cotangents, strict=True)]
+    return kernel(sum(products), cotangents)
 
 
-@jax.jit
-def _truth(table, lists, origins, cotangent):
+@functools.partial(jax.jit, static_argnums=(2, 4))
+def _run(table, lists, grid, cotangents, plan):
+    """Images and the table's gradient, from the Pallas kernels."""
+    widths = tuple(c.shape[-1] for c in cotangents[:-1])
+    images = blend_pallas.forward(table, lists, grid, widths, plan)
+    return images, _gradient(
+        lambda *given: blend_pallas.backward(table, lists, grid, *given, plan), images, cotangents
+    )
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _truth(table, lists, grid, cotangents):
     """The same from blend_xla, which composites each tile's list on the small tiles that it consists of."""
-    count, channels, pixels = cotangent.shape
-    across = int(pixels**0.5) // tiles.TILE
-    offsets = tiles.Grid(across * tiles.TILE, across * tiles.TILE).origins()
-    small = tiles.Lists(lists.ids, *(jnp.repeat(x, across**2) for x in lists[1:]))
-    places = (origins[:, None] + offsets).reshape(-1, 2)
-    plan = blend_xla.plan(len(places))
-    cut = cotangent.reshape(count, channels, across, tiles.TILE, across, tiles.TILE)
-    cut = cut.transpose(0, 2, 4, 1, 3, 5).reshape(-1, channels, tiles.TILE**2)
-    output = blend_xla.forward(table, small, places, plan)
-    gradient = blend_xla.backward(table, small, places, output, cut, plan)
-    joined = output.reshape(count, across, across, channels, tiles.TILE, tiles.TILE)
-    return joined.transpose(0, 3, 1, 4, 2, 5).reshape(cotangent.shape), gradient
+    small = tiles.Grid(grid.rows * grid.tile, grid.columns * grid.tile)
+    row, column = (small.origins()[:, axis].astype(int) // grid.tile for axis in (1, 0))
+    owner = row * grid.columns + column
+    lists = tiles.Lists(lists.ids, *(jnp.asarray(x)[owner] for x in lists[1:]))
+    plan, widths = blend_xla.plan(small.tiles), tuple(c.shape[-1] for c in cotangents[:-1])
+    images = blend_xla.forward(table, lists, small, widths, plan)
+    return images, _gradient(
+        lambda *given: blend_xla.backward(table, lists, small, *given, plan), images, cotangents
+    )
 
 
 def _assert_close(found, expected):
-    np.testing.assert_allclose(found[0], expected[0], atol=3e-6)
+    for image, truth in zip(found[0], expected[0], strict=True):
+        np.testing.assert_allclose(image, truth, atol=3e-6)
     scale = np.abs(expected[1]).max(0)
     assert (scale > 0).all()
     assert (np.abs(found[1] - expected[1]) <= 2e-5 * scale).all()
@@ -95,28 +103,28 @@ def _assert_no_races(name):
 @pytest.mark.parametrize("name", SHORT)
 def test_equals_xla(name):
     plan = SHORT[name]
-    table, lists, origins, overflow = _scene(plan.tile, deviation=3.0, logit=2.0)
+    table, lists, grid, overflow = _scene(plan.tile, deviation=3.0, logit=2.0)
     assert overflow == 0 and lists.counts.max() > 8
-    cotangent = _cotangent(lists, plan.tile)
-    _assert_close(_run(table, lists, origins, cotangent, plan), _truth(table, lists, origins, cotangent))
+    cotangents = _cotangents(grid)
+    _assert_close(_run(table, lists, grid, cotangents, plan), _truth(table, lists, grid, cotangents))
     _assert_no_races(name)
 
 
 def test_equals_xla_with_overflow_and_empty_tiles():
     plan = SHORT["generic"]
-    table, lists, origins, overflow = _scene(plan.tile, capacity=24, deviation=2.0)
+    table, lists, grid, overflow = _scene(plan.tile, capacity=24, deviation=2.0)
     assert overflow > 0
     counts = np.where(np.arange(len(lists.counts)) % 3 > 0, lists.counts, 0)
     lists = tiles.Lists(np.pad(lists.ids, (0, CAPACITY - 24)), lists.starts, counts)
-    cotangent = _cotangent(lists, plan.tile)
-    _assert_close(_run(table, lists, origins, cotangent, plan), _truth(table, lists, origins, cotangent))
+    cotangents = _cotangents(grid)
+    _assert_close(_run(table, lists, grid, cotangents, plan), _truth(table, lists, grid, cotangents))
 
 
 @pytest.mark.parametrize("name", SHORT)
 def test_what_lies_behind_opaque_tiles_is_not_visited(name):
     """Behind a wall of one chunk all values are NaN: they may not be read, nor leave the gradient unset."""
     plan = SHORT[name]
-    table, lists, origins, _ = _scene(plan.tile)
+    table, lists, grid, _ = _scene(plan.tile)
     clean, poisoned = table.copy(), table.copy()
     poisoned[8:, 6:] = np.nan
     for changed in (clean, poisoned):
@@ -127,11 +135,11 @@ def test_what_lies_behind_opaque_tiles_is_not_visited(name):
     ids = np.zeros(CAPACITY, np.int32)
     ids[: counts.sum()] = np.concatenate([np.arange(n) for n in counts])
     lists = tiles.Lists(*(jnp.asarray(v, jnp.int32) for v in (ids, starts, counts)))
-    cotangent = _cotangent(lists, plan.tile)
-    found = _run(poisoned, lists, origins, cotangent, plan)
-    assert np.isfinite(found[0]).all()
-    expected = _truth(clean, lists, origins, cotangent)
-    np.testing.assert_allclose(found[0], expected[0], atol=3e-6)
+    cotangents = _cotangents(grid)
+    found = _run(poisoned, lists, grid, cotangents, plan)
+    expected = _truth(clean, lists, grid, cotangents)
+    for image, truth in zip(found[0], expected[0], strict=True):
+        np.testing.assert_allclose(image, truth, atol=3e-6)
     scale = np.abs(expected[1]).max()
     np.testing.assert_allclose(found[1][:8], expected[1][:8], atol=2e-5 * scale)
     assert not found[1][8:].any()
@@ -141,31 +149,31 @@ def test_what_lies_behind_opaque_tiles_is_not_visited(name):
 def test_any_number_of_values(values=27):
     """In fours, the last one padded with zeros, they are what blend_xla composites."""
     plan = SHORT["generic"]
-    table, lists, origins, _ = _scene(plan.tile, deviation=3.0)
+    table, lists, grid, _ = _scene(plan.tile, deviation=3.0)
     features = np.float32(np.random.default_rng(2).normal(size=(SIZE, values)))
-    cotangent = _cotangent(lists, plan.tile, values + 1)
+    by_values, by_alpha = _cotangents(grid, (values, 1))
     wide = np.concatenate([table[:, :6], features], 1)
-    output, gradient = map(np.asarray, _run(wide, lists, origins, cotangent, plan))
+    (image, alpha), gradient = _run(wide, lists, grid, (by_values, by_alpha), plan)
     padding = -values % 4
     features = np.pad(features, ((0, 0), (0, padding)))
-    by_value = np.pad(cotangent[:, :-1], ((0, 0), (0, padding), (0, 0)))
+    by_values = np.pad(by_values, ((0, 0), (0, 0), (0, padding)))
     pieces = []
     for first in range(0, values, 4):
         part = np.concatenate([table[:, :6], features[:, first : first + 4]], 1)
-        given = [by_value[:, first : first + 4], cotangent[:, -1:] * (first == 0)]
-        pieces.append([np.asarray(v) for v in _truth(part, lists, origins, np.concatenate(given, 1))])
-    sums = np.concatenate([piece[0][:, :4] for piece in pieces], 1)[:, :values]
-    expected = np.concatenate([sums, pieces[0][0][:, 4:]], 1)
-    by_shape = sum(piece[1][:, :6] for piece in pieces)
+        given = (by_values[..., first : first + 4], by_alpha * (first == 0))
+        pieces.append(_truth(part, lists, grid, given))
+    drawn = np.concatenate([piece[0][0] for piece in pieces], -1)[..., :values]
+    by_shape = sum(np.asarray(piece[1][:, :6]) for piece in pieces)
     by_features = np.concatenate([piece[1][:, 6:] for piece in pieces], 1)[:, :values]
-    _assert_close((output, gradient), (expected, np.concatenate([by_shape, by_features], 1)))
+    expected = ((drawn, pieces[0][0][1]), np.concatenate([by_shape, by_features], 1))
+    _assert_close(((image, alpha), np.asarray(gradient)), expected)
 
 
 @pytest.mark.parametrize("columns", [6, 129])
 def test_a_table_of_the_wrong_width_is_refused(columns):
-    _, lists, origins, _ = _scene(16)
+    _, lists, grid, _ = _scene(16)
     with pytest.raises(ValueError, match="columns"):
-        blend_pallas.forward(jnp.zeros((SIZE, columns)), lists, origins, blend_pallas.INTERPRETED)
+        blend_pallas.forward(jnp.zeros((SIZE, columns)), lists, grid, (3, 1), blend_pallas.INTERPRETED)
 
 
 @pytest.mark.parametrize("pass_", ["forward", "backward"])
@@ -181,14 +189,20 @@ def test_lowers_for_devices_that_are_not_here(kind, cores, platform, plan, call,
     def shaped(*shape, dtype=jnp.float32):
         return jax.ShapeDtypeStruct(shape, dtype)
 
-    count = 64
-    lists = tiles.Lists(*(shaped(n, dtype=jnp.int32) for n in (4096, count, count)))
-    arguments = [shaped(1000, 10), lists, shaped(count, 2)]
-    arguments += [shaped(count, 5, plan.tile**2)] * (2 if pass_ == "backward" else 0)
-    function = getattr(blend_pallas, pass_)
+    side = 8 * plan.tile
+    grid = tiles.Grid(side, side, plan.tile)
+    lists = tiles.Lists(*(shaped(n, dtype=jnp.int32) for n in (4096, grid.tiles, grid.tiles)))
+    arguments = [shaped(1000, 10), lists]
+    if pass_ == "backward":
+        arguments += [shaped(side, side, 1), tuple(shaped(side, side, width) for width in (3, 1, 1))]
+
+    def function(table, lists, *images):
+        given = images or ((3, 1),)
+        return getattr(blend_pallas, pass_)(table, lists, grid, *given, plan)
+
     device = jax.sharding.AbstractDevice(kind, cores, platform)
     with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((1,), ("x",), abstract_device=device)):
-        traced = jax.jit(lambda *a: function(*a, plan)).trace(*arguments)
+        traced = jax.jit(function).trace(*arguments)
         text = traced.lower(lowering_platforms=(platform,)).as_text()
     assert call in text
 

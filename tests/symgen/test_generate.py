@@ -130,5 +130,5 @@ def test_condition_images(fakes):
 
 
 def test_condition_kind_is_checked(fakes):
-    with pytest.raises(ValueError, match="choose from landmarks, dense"):
+    with pytest.raises(ValueError, match="choose from landmarks, emoji, dense"):
         symgen.condition_images(fakes.sphere_head(), None, None, size=64, kind="depth")

@@ -1,83 +1,150 @@
 """AniPortrait's checkpoint folder to the parameters of zero1a_jax.diffusion.
 
-Every key of every file is used exactly once; a key that is missing, left over, or of the wrong size raises
-ValueError. PyTorch layouts: convolutions OIHW, linear [out, in]. Neither torch nor
-diffusers is needed: a .pth goes through the allow-list reader, which executes nothing.
+Every key of every file is used exactly once; one that is missing, left over or of the wrong shape is named
+before any number is read. PyTorch layouts: convolutions OIHW, linear [out, in]. Neither torch nor diffusers
+is needed: a .pth goes through the allow-list reader, which executes nothing.
 """
 
 from __future__ import annotations
 
-import pathlib
+import dataclasses
+import json
+import os
 import re
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
+import ml_dtypes
 import numpy as np
-from safetensors.numpy import load_file
 
-from third_party.converters.unpickle import load_torch
+from third_party.converters import aniportrait_keys, tensor_files
+from third_party.converters.aniportrait_keys import EXPECTED, IGNORED, Sizes
+from third_party.converters.pickled import BadFile
 
 PARTS = {
     "reference": ("reference_unet",),
-    "denoiser": ("denoising_unet", "motion_module"),
+    "denoiser": ("motion_module", "denoising_unet"),  # the second wins where both have a key, as published
     "pose_guider": ("pose_guider",),
     "vae": ("vae",),
     "image_encoder": ("image_encoder",),
 }
+PLACES = {  # of files in the folder, beside their own names; each with any suffix of tensor_files
+    "vae": ("sd-vae-ft-mse/diffusion_pytorch_model", "vae/diffusion_pytorch_model"),
+    "image_encoder": ("image_encoder/model", "image_encoder/pytorch_model"),
+}
+DTYPES = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
+CONVERTED = "zero1a_jax diffusion 1"  # "format" in the config.json of a converted folder
+
 RENAMES = (
     (".temporal_transformer.", "."),
     (".transformer_blocks.0.", ".block."),
     (".to_out.0.", ".to_out."),
     (".ff.net.0.proj.", ".ff.proj."),
     (".ff.net.2.", ".ff.out."),
-    (".norm2.", ".norm2."),
 )
-VAE_RENAMES = ((".to_q.", ".query."), (".to_k.", ".key."), (".to_v.", ".value."), (".to_out.", ".proj_attn."))
+VAE_NAMES = (("to_q", "query"), ("to_k", "key"), ("to_v", "value"), ("to_out.0", "proj_attn"))
+
+Tensors = dict[str, np.ndarray]
 
 
-def load(folder: str | pathlib.Path) -> dict:
-    """A folder with PART.safetensors or PART.pth for the six parts -> the parameter tree, float32 arrays.
+def load(folder: str | os.PathLike) -> dict:
+    """The parameter tree of a folder: AniPortrait's files as float32, or what `convert` wrote, as it is.
 
-    Where a part has both, .safetensors is read. Raises ValueError for a part that is missing or damaged.
+    AniPortrait's layout: reference_unet, denoising_unet, motion_module and pose_guider as .pth or
+    .safetensors, the folders image_encoder and sd-vae-ft-mse (or files image_encoder and vae beside the
+    others). Where a file is there in both formats, .safetensors is read.
+
+    Raises:
+      BadFile (a ValueError): a file or key is missing, left over, damaged or of another shape.
     """
-    folder = pathlib.Path(folder)
-    return {
-        part: convert(part, {key: value for name in names for key, value in _tensors(folder, name).items()})
-        for part, names in PARTS.items()
-    }
-
-
-def _tensors(folder: pathlib.Path, name: str) -> dict[str, np.ndarray]:
-    for suffix, read in ((".safetensors", load_file), (".pth", load_torch)):
-        file = folder / f"{name}{suffix}"
-        if file.is_file():
-            found = read(file)
-            if not isinstance(found, dict) or not all(isinstance(v, np.ndarray) for v in found.values()):
-                raise ValueError(f"{file} holds something else than named tensors.")
-            return found
-    raise ValueError(f"{folder / name} is missing; AniPortrait has a .safetensors or .pth for each part.")
-
-
-def convert(part: str, tensors: dict[str, np.ndarray]) -> dict:
-    """The tensors of one part (see PARTS) to its tree."""
+    folder = Path(folder)
+    converted = is_converted(folder)
+    parts = _converted(folder) if converted else _parts(*_open(folder))
     tree: dict = {}
-    for key, value in tensors.items():
-        if key.endswith(("num_batches_tracked", "embeddings.position_ids")):
-            continue  # counters, without influence on the result
-        value = np.asarray(value, np.float32)
-        if key.endswith("pos_encoder.pe"):
-            _check_positions(key, value)
-            continue
-        path, value = _entry(part, key, value)
-        node = tree
-        for name in path[:-1]:
-            node = node.setdefault(name, {})
-        if path[-1] in node:
-            raise ValueError(f"two keys lead to {'/'.join(path)}; the second is {key}.")
-        node[path[-1]] = value
-    if part == "vae":
-        channels = tree["post_quant_conv"]["bias"].shape[0]
-        std = np.full(channels, 1 / 0.18215, np.float32)
-        return {"network": tree, "mean": np.zeros(channels, np.float32), "std": std}
+    for part, tensors in parts.items():
+        for path, value in tensors.items():
+            *places, name = part, *path.split("/")
+            node = tree
+            for place in places:
+                node = node.setdefault(place, {})
+            node[name] = np.array(value, value.dtype if converted else np.float32, order="C")
+            tensor_files.release(value)
     return tree
+
+
+def sizes(folder: str | os.PathLike) -> Sizes:
+    """The sizes of the model in a folder, which `load` reads. Raises as `load`."""
+    folder = Path(folder)
+    return _stored_sizes(folder) if is_converted(folder) else _open(folder)[0]
+
+
+def files(folder: str | os.PathLike) -> list[Path]:
+    """The files with numbers that `load` reads. Raises BadFile where one is missing."""
+    folder = Path(folder)
+    if is_converted(folder):
+        return [folder / f"{part}.safetensors" for part in PARTS]
+    return list(_find(folder).values())
+
+
+def is_converted(folder: str | os.PathLike) -> bool:
+    """Whether `convert` wrote the folder."""
+    return _config(Path(folder) / "config.json").get("format") == CONVERTED
+
+
+def convert(
+    folder: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    dtype: str = "float32",
+    say: Callable[[str], Any] = print,
+) -> None:
+    """Writes the parameters of AniPortrait's folder to `out`, one .safetensors file a part, for `load`.
+
+    Args:
+      folder: as for `load`.
+      out: a folder that is new or empty.
+      dtype: number type of all weights with two or more axes, a key of DTYPES; the rest stays float32.
+      say: gets a line for each part.
+
+    Memory: one tensor at a time. Raises BadFile as `load`, and ValueError for `out`.
+    """
+    folder, out = Path(folder), Path(out)
+    if is_converted(folder):
+        raise ValueError(f"{folder} is converted already")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out} is there already and not empty: give another folder")
+    if dtype not in DTYPES:
+        raise ValueError(f"there is no number type {dtype}; choose one of {', '.join(DTYPES)}")
+
+    def kind(tensor: np.ndarray) -> np.dtype:
+        return np.dtype(DTYPES[dtype] if tensor.ndim > 1 else np.float32)
+
+    found, opened = _open(folder)
+    parts = _parts(found, opened)
+    size = sum(tensor.size * kind(tensor).itemsize for part in parts.values() for tensor in part.values())
+    place = out.absolute()
+    while not place.exists():
+        place = place.parent
+    if shutil.disk_usage(place).free < size * 1.01 + (64 << 20):
+        raise ValueError(f"{place} has no room for the {size >> 20} MiB of the converted model")
+    out.mkdir(parents=True, exist_ok=True)
+    for number, (part, tensors) in enumerate(parts.items(), 1):
+        begin = time.monotonic()
+        written = tensor_files.write(out / f"{part}.safetensors", tensors, kind)
+        seconds = time.monotonic() - begin
+        say(f"{number} of {len(parts)}: {part}, {len(tensors)} tensors, {written >> 20} MiB, {seconds:.0f} s")
+    about = {"format": CONVERTED, "sizes": dataclasses.asdict(found)}
+    (out / ".config.json.part").write_text(json.dumps(about, indent=1) + "\n", "utf-8")
+    os.replace(out / ".config.json.part", out / "config.json")  # last: it marks a whole folder
+
+
+def shapes(sizes: Sizes) -> dict[str, dict[str, tuple[int, ...]]]:
+    """The shape of every parameter by its path, "a/b/c", for each part: what `load` gives for those sizes."""
+    blank = {name: _blank(expected(sizes)) for name, expected in EXPECTED.items()}
+    return {part: {p: v.shape for p, v in t.items()} for part, t in _parts(sizes, blank, known=False).items()}
 
 
 def check(tree: dict, like: dict, path: str = "") -> None:
@@ -94,6 +161,102 @@ def check(tree: dict, like: dict, path: str = "") -> None:
             raise ValueError(f"{path}/{name} is {value.shape}, the config wants {tuple(like[name].shape)}.")
 
 
+def _blank(wanted: Mapping[str, tuple[int, ...]]) -> Tensors:
+    """Arrays of those shapes that take no memory."""
+    return {key: np.broadcast_to(np.float32(0), shape) for key, shape in wanted.items()}
+
+
+def _open(folder: Path) -> tuple[Sizes, dict[str, Tensors]]:
+    """The sizes and the checked tensors of the six files, with keys as current diffusers names them."""
+    found, opened = _find(folder), {}
+    for name, path in found.items():
+        tensors = tensor_files.read(path)
+        opened[name] = {key: value for key, value in tensors.items() if not key.endswith(IGNORED)}
+    opened["vae"] = _vae_as_today(found["vae"], opened["vae"])
+    known = {name: {key: value.shape for key, value in tensors.items()} for name, tensors in opened.items()}
+    try:
+        sizes = aniportrait_keys.read_sizes(known, _settings(folder, found))
+    except BadFile as error:
+        raise BadFile(f"{folder}: {error}") from error
+    for name, tensors in opened.items():
+        wanted = EXPECTED[name](sizes)
+        if name == "denoising_unet":  # may bring motion modules of its own
+            motion = EXPECTED["motion_module"](sizes)
+            wanted |= {key: motion[key] for key in tensors if key in motion}
+        tensor_files.compare(found[name], tensors, wanted)
+    return sizes, opened
+
+
+def _find(folder: Path) -> dict[str, Path]:
+    """The paths of the six files."""
+    if not folder.is_dir():
+        raise BadFile(f"there is no folder {folder}")
+    found = {}
+    for name in EXPECTED:
+        path = tensor_files.find(folder, (name, *PLACES.get(name, ())))
+        if path is None:
+            raise BadFile(f"{folder / name} is missing: the model needs it as .safetensors or .pth")
+        found[name] = path
+    return found
+
+
+def _settings(folder: Path, found: Mapping[str, Path]) -> dict[str, dict]:
+    """What config.json says of each file: in its own folder, or a section of the common one."""
+    whole = _config(folder / "config.json")
+    settings = {name: whole[name] for name in EXPECTED if isinstance(whole.get(name), dict)} | {"unet": whole}
+    for name in PLACES:
+        if found[name].parent != folder:
+            own = _config(found[name].parent / "config.json")
+            settings[name] = settings.get(name, {}) | own | own.get("vision_config", {})
+    return settings
+
+
+def _config(path: Path) -> dict:
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text("utf-8")) if path.stat().st_size < 1 << 20 else None
+    except ValueError as error:
+        raise BadFile(f"{path} is no JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise BadFile(f"{path} holds no settings")
+    return content
+
+
+def _vae_as_today(path: Path, tensors: Tensors) -> Tensors:
+    """Attention of old files, query, key, value and proj_attn, under today's names and as matrices."""
+    renamed: Tensors = {}
+    for key, value in tensors.items():
+        for new, old in VAE_NAMES:
+            key = key.replace(f".attentions.0.{old}.", f".attentions.0.{new}.")
+        if re.search(r"\.attentions\.0\.to_\w+(\.0)?\.weight$", key) and value.shape[2:] == (1, 1):
+            value = value[:, :, 0, 0]
+        if key in renamed:
+            raise BadFile(f"{path} has {key} under two names")
+        renamed[key] = value
+    return renamed
+
+
+def _parts(sizes: Sizes, files: Mapping[str, Tensors], *, known: bool = True) -> dict[str, Tensors]:
+    """Our parameters by path, views of the files' tensors. Position tables are compared where `known`."""
+    parts: dict[str, Tensors] = {}
+    for part, names in PARTS.items():
+        merged = {key: value for name in names for key, value in files[name].items()}
+        parts[part] = {}
+        for key, value in merged.items():
+            if key.endswith("pos_encoder.pe"):
+                if known:
+                    _check_positions(key, value)
+                continue
+            path, value = _entry(part, key, value)
+            parts[part]["/".join(path)] = value
+    channels = (sizes.latent_channels,)
+    parts["vae"] = {f"network/{path}": value for path, value in parts["vae"].items()}
+    parts["vae"] |= {"mean": np.zeros(channels, np.float32)}
+    parts["vae"] |= {"std": np.full(channels, 1 / sizes.latent_scale, np.float32)}
+    return parts
+
+
 def _entry(part: str, key: str, value: np.ndarray) -> tuple[list[str], np.ndarray]:
     if part == "image_encoder":
         return _clip_entry(key, value)
@@ -101,13 +264,11 @@ def _entry(part: str, key: str, value: np.ndarray) -> tuple[list[str], np.ndarra
     for old, new in RENAMES:
         name = name.replace(old, new)
     if part == "vae":
-        for old, new in VAE_RENAMES:
-            name = name.replace(old, new)
-        if re.search(r"\.(query|key|value|proj_attn)\.", name) and value.ndim == 4:
-            value = value[:, :, 0, 0]
+        for new, old in VAE_NAMES:
+            name = name.replace(f".{new.removesuffix('.0')}.", f".{old}.")
     if part == "pose_guider":
         name = _pose_name(name)
-    name = re.sub(r"\.block\.norm2\.", ".block.attn2.norm.", name)
+    name = name.replace(".block.norm2.", ".block.attn2.norm.")
     path = re.sub(r"\.(\d+)", r"_\1", name[1:]).split(".")
     body = re.match(r"(conv_in|down_blocks|mid_block|up_blocks)", path[0])
     if part in ("reference", "denoiser") and body:
@@ -152,8 +313,26 @@ def _check_positions(key: str, value: np.ndarray) -> None:
     """The temporal position table is a formula in this project; the file's must agree with it."""
     _, frames, channels = value.shape
     angles = np.arange(frames)[:, None] * 10000.0 ** (-np.arange(0, channels, 2) / channels)
-    error = max(
-        np.abs(value[0, :, 0::2] - np.sin(angles)).max(), np.abs(value[0, :, 1::2] - np.cos(angles)).max()
-    )
-    if error > 1e-4:
-        raise ValueError(f"{key} is not the sinusoidal position table (off by {error:.1e}).")
+    numbers = value[0].astype(np.float64)
+    waves = (numbers[:, 0::2] - np.sin(angles), numbers[:, 1::2] - np.cos(angles))
+    error = max(np.abs(wave).max() for wave in waves)
+    if not error <= 1e-4:
+        raise BadFile(f"{key} is not the sinusoidal position table (off by {error:.1e})")
+
+
+def _stored_sizes(folder: Path) -> Sizes:
+    stored = _config(folder / "config.json").get("sizes") or {}
+    wanted = {field.name: type(field.default) for field in dataclasses.fields(Sizes)}
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
+    if {name: type(value) for name, value in values.items()} != wanted:
+        raise BadFile(f"{folder / 'config.json'} has other sizes than this version writes: convert again")
+    return Sizes(**values)
+
+
+def _converted(folder: Path) -> dict[str, Tensors]:
+    """The checked parameters by path of a folder that `convert` wrote."""
+    parts = {}
+    for part, wanted in shapes(_stored_sizes(folder)).items():
+        parts[part] = tensor_files.read(folder / f"{part}.safetensors")
+        tensor_files.compare(folder / f"{part}.safetensors", parts[part], wanted)
+    return parts

@@ -22,7 +22,11 @@ _FACING = (0.15, 0.45)  # cosine to the viewer between which a sample's trust ri
 _COVERED = (0.88, 0.995)  # the same for the portrait's alpha: rims carry background
 _SLACK = 0.0015  # metres behind the z-buffer at which a point still counts as seen
 _ROUNDS = 200  # rings of triangles that a colour can flow
-_FADE = 0.9  # trust lost per ring
+_REACH = 0.05  # metres over which a flowing colour loses all but 1/e of its trust
+_FLOWED = (0.2, 0.9)  # trust between which a colour that flowed in wins over what is likely there
+_LEVEL = 0.006  # metres of height that a colour of the neck stands for
+_CROWN = 0.02  # metres from the farthest scalp that is seen: what is there, the hidden scalp has
+_OUTSIDE = 0.03  # of the head's pixels: so many hair pixels beside the mesh tell the hair's colour alone
 # sRGB of parts that hide; mask names as in the embedded head, where a model has them
 _PARTS = (
     ("mouth_interior", (0.30, 0.10, 0.10)),
@@ -100,13 +104,14 @@ def mirror_faces(model: FlameModel) -> Array:
 
 
 def spread(
-    faces: Array, vertex_count: int, colours: Array, trust: Array, region: Array
+    vertices: Array, faces: Array, colours: Array, trust: Array, region: Array
 ) -> tuple[Array, Array]:
     """Lets face colours [F, 3] flow over the mesh [F, 3] to where trust [F] is low; the same for trust.
 
-    A face is as trusted as its own sample or, faded, its neighbours; its colour is the mix. Nothing
-    flows out of or through faces outside `region` [F]. What no trusted face reaches keeps trust 0.
+    A face is as trusted as its own sample or, faded by the way, its neighbours; its colour is the mix.
+    Nothing flows out of or through faces outside `region` [F]. What no trusted face reaches keeps trust 0.
     """
+    vertex_count, fade = len(vertices), jnp.exp(-_sizes(vertices, faces) / _REACH)
     faces, trust, member = jnp.asarray(faces), jnp.where(region, trust, 0.0), region.astype(colours.dtype)
 
     def round_(_: int, state: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -118,12 +123,19 @@ def spread(
             corner = corner.at[faces[:, i]].add(carried)
         around = jnp.mean(corner[faces], 1)
         mixed = around[:, :3] / jnp.maximum(around[:, 3:4], 1e-12)
-        flowed = _FADE * around[:, 3] / jnp.maximum(around[:, 4], 1e-12)
+        flowed = fade * around[:, 3] / jnp.maximum(around[:, 4], 1e-12)
         own = trust[:, None]
         blended = jnp.where(around[:, 3:4] > 1e-12, own * colours + (1.0 - own) * mixed, now)
         return blended, jnp.maximum(trust, flowed)
 
     return jax.lax.fori_loop(0, _ROUNDS, round_, (colours, trust))
+
+
+def _sizes(vertices: Array, faces: Array) -> Array:
+    """How far it is across each triangle [F], metres: the root of its area."""
+    corners = vertices[jnp.asarray(faces)]
+    normals = jnp.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    return jnp.sqrt(0.5 * jnp.linalg.norm(normals, axis=-1))
 
 
 def _part_colours(model: FlameModel, skin: Array) -> tuple[Array, Array, Array]:
@@ -141,21 +153,80 @@ def _part_colours(model: FlameModel, skin: Array) -> tuple[Array, Array, Array]:
     return colours, own, eyes
 
 
-def _fill(
-    model: FlameModel, vertex_count: int, colours: Array, known: Array, plain: Array, is_part: Array
-) -> Array:
-    """Colours [F, 3] for what is not known: flowing in from around, plain where nothing arrives.
+def _scalp(model: FlameModel) -> Array:
+    """Which triangles [F] are scalp; none where the model does not mark it."""
+    if not model.masks or "scalp" not in model.masks:
+        return jnp.zeros(len(model.faces), bool)
+    return jnp.any(jnp.asarray(model.masks["scalp"])[jnp.asarray(model.faces)], 1)
 
-    Parts stay plain: a sliver of lip must not paint the mouth. The scalp, where the model marks it, takes
-    colours from the scalp alone, or skin from the nape would climb up the back of the hair.
+
+def hair_colour(
+    model: FlameModel, portrait: Portrait, vertices: Array, scalp: Array, colours: Array, known: Array
+) -> Array:
+    """The colour [3] that the hidden scalp most likely has.
+
+    That of the scalp's farthest part that is seen, which is skin on a bald head; and of the person's pixels
+    above and beside the mesh, as far as there are enough.
     """
-    scalp = jnp.zeros_like(is_part)
-    if model.masks and "scalp" in model.masks:
-        scalp = jnp.any(jnp.asarray(model.masks["scalp"])[jnp.asarray(model.faces)], 1) & ~is_part
+    faces, camera = jnp.asarray(model.faces), portrait.camera
+    centroids = jnp.mean(vertices[faces], 1)
+    back = centroids[:, 1] - centroids[:, 2]
+    seen = known * scalp
+    farthest = jnp.max(jnp.where(seen > 0.3, back, -jnp.inf))
+    weight = seen * jnp.exp(jnp.clip((back - farthest) / _CROWN, -30.0, 0.0))
+    crown = jnp.sum(weight[:, None] * colours, 0) / jnp.maximum(jnp.sum(weight), 1e-6)
+
+    pixels, depth = project(camera, vertices)
+    face_id, _, _ = zbuffer(pixels, depth, faces, camera.height, camera.width)
+    middle = jnp.sum(project(camera, centroids)[0][:, 1] * scalp) / jnp.maximum(jnp.sum(scalp), 1)
+    above = jnp.arange(camera.height)[:, None] < middle
+    beside = ((face_id < 0) & above & (portrait.alpha > _COVERED[1])).astype(colours.dtype)
+    mean = jnp.sum(portrait.rgb * beside[..., None], (0, 1)) / jnp.maximum(jnp.sum(beside), 1.0)
+    share = jnp.clip(jnp.sum(beside) / jnp.maximum(_OUTSIDE * jnp.sum(face_id >= 0), 1.0), 0.0, 1.0)
+    return jnp.where(jnp.sum(weight) > 1e-3, (1.0 - share) * crown + share * mean, mean)
+
+
+def skin_below(model: FlameModel, vertices: Array, colours: Array, known: Array, plain: Array) -> Array:
+    """Colours [F, 3] for the hidden neck and shoulders: what is seen of them at the same height.
+
+    So a collar goes round, and does not climb up the nape. `plain` [F, 3] where the model marks no neck.
+    """
+    faces, masks = jnp.asarray(model.faces), model.masks or {}
+    names = [name for name in ("neck", "boundary") if name in masks]
+    if not names:
+        return plain
+    member = jnp.any(jnp.stack([jnp.all(jnp.asarray(masks[name])[faces], 1) for name in names]), 0)
+    height = jnp.mean(vertices[faces], 1)[:, 1]
+    low, high = (jnp.min(jnp.where(member, height, jnp.inf)), jnp.max(jnp.where(member, height, -jnp.inf)))
+    grid = jnp.linspace(low, high, 64)
+    # A little weight from afar, so that heights at which nothing is seen take the nearest that is.
+    near = jnp.exp(-0.5 * ((grid[:, None] - height) / _LEVEL) ** 2)
+    weight = (near + 1e-6 * jnp.exp(-jnp.abs(grid[:, None] - height) / _LEVEL)) * (known * member)
+    total = jnp.sum(weight, 1)
+    profile = (weight @ colours) / jnp.maximum(total, 1e-20)[:, None]
+    around = jnp.stack([jnp.interp(height, grid, profile[:, c]) for c in range(3)], -1)
+    return jnp.where(jnp.min(total) > 1e-12, around, plain)
+
+
+def _fill(
+    model: FlameModel, vertices: Array, colours: Array, known: Array, plain: Array, is_part: Array,
+    hair: Array,
+) -> Array:  # fmt: skip
+    """Colours [F, 3] for what is not known: flowing in from around, and with the way turning into `hair` [3]
+    on the scalp, elsewhere into what is seen of the neck at that height.
+
+    Parts stay plain: a sliver of lip must not paint the mouth. The scalp takes colours from the scalp alone,
+    or skin from the nape would climb up the back of the hair.
+    """
+    scalp = _scalp(model) & ~is_part
     filled = plain
-    for region in (scalp, ~scalp & ~is_part):
-        flowed, trust = spread(model.faces, vertex_count, colours, known, region)
-        filled = jnp.where((region & (trust > 1e-30))[:, None], flowed, filled)
+    for region, hidden in (
+        (scalp, jnp.broadcast_to(hair, plain.shape)),
+        (~scalp & ~is_part, skin_below(model, vertices, colours, known, plain)),
+    ):
+        flowed, trust = spread(vertices, model.faces, colours, known, region)
+        share = _smoothstep(trust, *_FLOWED)[:, None]
+        filled = jnp.where(region[:, None], share * flowed + (1.0 - share) * hidden, filled)
     return filled
 
 
@@ -180,7 +251,9 @@ def colours_from_portrait(avatar: Avatar, model: FlameModel, portrait: Portrait)
 
     skin_mean = jnp.sum(mixed * known[:, None], 0) / jnp.maximum(jnp.sum(known), 1e-6)
     plain, is_part, is_eye = _part_colours(model, skin_mean)
-    filled = _fill(model, vertices.shape[0], mixed, known, plain, is_part)
+    hair = hair_colour(model, portrait, vertices, _scalp(model) & ~is_part, mixed, known)
+    hair = jnp.where(jnp.isfinite(hair).all() & (jnp.sum(hair) > 0), hair, skin_mean)
+    filled = _fill(model, vertices, mixed, known, plain, is_part, hair)
     # Both eyes look the same way, so that an iris is no mirror image: eyes borrow nothing.
     believed = jnp.where(is_eye, trust, known)[:, None]
     chosen = jnp.where(is_eye[:, None], own, mixed)

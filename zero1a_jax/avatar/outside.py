@@ -17,6 +17,7 @@ from zero1a_jax.types import Array, Avatar, FlameModel, Portrait
 
 _SHARE = 0.5  # of the free slots, so that density control keeps the other half
 _OPAQUE = 0.5  # alpha from which a pixel belongs to the person
+_OPACITY_LOGIT = 2.2  # 0.9: hair is not seen through
 _SIZE = 0.6  # standard deviation in pixel spacings
 
 
@@ -53,7 +54,7 @@ def cover_outside(avatar: Avatar, model: FlameModel, portrait: Portrait) -> Avat
         log_scales=old.log_scales.at[place].set(jnp.log(size)[:, None], mode="drop"),
         quats=old.quats.at[place].set(jnp.array([1.0, 0.0, 0.0, 0.0]), mode="drop"),
         sh=old.sh.at[place].set(0.0, mode="drop").at[place, 0].set((colours - 0.5) / SH_BASIS_0, mode="drop"),
-        opacity_logits=old.opacity_logits.at[place].set(0.0, mode="drop"),
+        opacity_logits=old.opacity_logits.at[place].set(_OPACITY_LOGIT, mode="drop"),
     )
     return avatar.replace(
         gaussians=gaussians,

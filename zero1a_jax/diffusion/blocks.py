@@ -6,9 +6,14 @@ the epsilon of the norms, the GELU and the padding of strided convolutions, so a
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from zero1a_jax.diffusion.attention import attend
 
 Array = jax.Array
 ZEROS = nn.initializers.zeros_init()
@@ -38,6 +43,11 @@ def layer_norm(name: str) -> nn.LayerNorm:
     return nn.LayerNorm(epsilon=1e-5, use_fast_variance=False, name=name)
 
 
+def cast(tree: Any, dtype: str) -> Any:
+    """Every leaf of a pytree in another type."""
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), tree)
+
+
 def fold(images: Array, patch: int) -> Array:
     """Moves patch x patch pixels into channels: [..., H, W, C] -> [..., H/p, W/p, p*p*C]."""
     *lead, height, width, channels = images.shape
@@ -63,7 +73,7 @@ def sinusoid(timesteps: Array, channels: int) -> Array:
 
 
 class TimeEmbedding(nn.Module):
-    """Timesteps [B] to [B, 4 * channels]."""
+    """Timesteps [B] to [B, 4 * channels], in float32 whatever the weights are in."""
 
     channels: int
 
@@ -83,7 +93,7 @@ class Resnet(nn.Module):
     def __call__(self, x: Array, time: Array) -> Array:
         h = nn.silu(group_norm(self.groups, 1e-5, "norm1")(x))
         h = conv(self.channels, name="conv1")(h)
-        h = h + nn.Dense(self.channels, name="time_emb_proj")(nn.silu(time))[:, None, None]
+        h = h + nn.Dense(self.channels, name="time_emb_proj")(nn.silu(time).astype(x.dtype))[:, None, None]
         h = nn.silu(group_norm(self.groups, 1e-5, "norm2")(h))
         h = conv(self.channels, name="conv2", zero=True)(h)
         if x.shape[-1] != self.channels:
@@ -117,52 +127,59 @@ class Upsample(nn.Module):
         return conv(self.channels, name="conv")(x)
 
 
-def attend(q: Array, k: Array, v: Array) -> tuple[Array, Array, Array]:
-    """Unnormalised: (weighted values [B, Q, h, d], sum of weights [B, Q, h], largest logit [B, Q, h])."""
-    logits = jnp.einsum("bqhd,bkhd->bhqk", q * q.shape[-1] ** -0.5, k)
-    top = jax.lax.stop_gradient(logits.max(-1, keepdims=True))
-    weights = jnp.exp(logits - top)
-    values = jnp.einsum("bhqk,bkhd->bqhd", weights, v)
-    return values, jnp.swapaxes(weights.sum(-1), 1, 2), jnp.swapaxes(top[..., 0], 1, 2)
-
-
 class Attention(nn.Module):
     """Multi-head attention. With a bank, keys and values are the own tokens and the bank's together.
 
-    x [B*F, N, C]; bank [B, M, C] is shared by the F frames of a batch element; read [B] in {0, 1} says
-    which elements see it. source: tokens of keys and values instead of x (cross-attention).
+    x [F*B, N, C]; bank [B, M, C] is shared by the F frames of a batch element; read [B] in {0, 1} says
+    which elements see it. A numpy `read` is known as the program is built, so that elements that do not see
+    the bank cost nothing; those must come first.
     """
 
     heads: int
     out: int
 
     @nn.compact
-    def __call__(self, x: Array, source: Array | None = None, bank: Array | None = None, read=None) -> Array:
-        inner = self.out
-        to_q = nn.Dense(inner, use_bias=False, name="to_q")
-        to_k = nn.Dense(inner, use_bias=False, name="to_k")
-        to_v = nn.Dense(inner, use_bias=False, name="to_v")
-        source = x if source is None else source
+    def __call__(self, x: Array, bank: Array | None = None, read=None) -> Array:
+        to_q, to_k, to_v = (nn.Dense(self.out, use_bias=False, name=f"to_{name}") for name in "qkv")
+        q, k, v = (_split(project(x), self.heads) for project in (to_q, to_k, to_v))
+        if bank is None or read is None:
+            mixed = attend(q, k, v)
+        else:
+            blind, batch = _blind(read), len(bank)
+            frames = len(x) // batch
+            q, k, v = (a.reshape(frames, batch, *a.shape[1:]) for a in (q, k, v))
+            parts = [_each(q[:, :blind], k[:, :blind], v[:, :blind])] if blind else []
+            if blind < batch:
+                more = [_split(project(bank[blind:]), self.heads) for project in (to_k, to_v)]
+                more = [jnp.broadcast_to(a, (frames, *a.shape)) for a in more]
+                k, v = (jnp.concatenate([a[:, blind:], b], 2) for a, b in zip((k, v), more, strict=True))
+                seen = None
+                if not isinstance(read, np.ndarray):
+                    seen = (read > 0)[:, None] | (jnp.arange(k.shape[2]) < x.shape[1])
+                    seen = jnp.tile(seen, (frames, 1))
+                parts.append(_each(q[:, blind:], k, v, seen))
+            mixed = jnp.concatenate(parts, 1) if len(parts) > 1 else parts[0]
+        return nn.Dense(self.out, name="to_out")(mixed.reshape(*x.shape[:-1], self.out))
 
-        def split(tokens: Array) -> Array:
-            return tokens.reshape(*tokens.shape[:-1], self.heads, inner // self.heads)
 
-        q = split(to_q(x))
-        values, total, top = attend(q, split(to_k(source)), split(to_v(source)))
-        if bank is not None and read is not None:
-            # The bank's keys do not depend on the frame, so all frames' queries meet them in one product.
-            batch = bank.shape[0]
-            queries = q.reshape(batch, -1, *q.shape[-2:])
-            more = attend(queries, split(to_k(bank)), split(to_v(bank)))
-            bank_values, bank_total, bank_top = (a.reshape(q.shape[:2] + a.shape[2:]) for a in more)
-            seen = jnp.repeat(read, q.shape[0] // batch)[:, None, None]
-            bank_top = jnp.where(seen > 0, bank_top, -jnp.inf)
-            joint = jnp.maximum(top, bank_top)
-            own, other = jnp.exp(top - joint), jnp.exp(bank_top - joint)
-            values = values * own[..., None] + bank_values * other[..., None]
-            total = total * own + bank_total * other
-        mixed = values / total[..., None]
-        return nn.Dense(self.out, name="to_out")(mixed.reshape(*x.shape[:-1], inner))
+def _each(q: Array, k: Array, v: Array, seen: Array | None = None) -> Array:
+    """Attention within frames and elements: [F, B, ...] each; seen [F*B, keys]."""
+    queries, keys, values = (a.reshape(-1, *a.shape[2:]) for a in (q, k, v))
+    return attend(queries, keys, values, seen).reshape(q.shape)
+
+
+def _blind(read: Any) -> int:
+    """How many elements are known not to read the bank; they come first."""
+    if not isinstance(read, np.ndarray):
+        return 0
+    count = int((read == 0).sum())
+    if read[:count].any():
+        raise ValueError(f"elements that do not read the bank must come first, but read is {read}.")
+    return count
+
+
+def _split(tokens: Array, heads: int) -> Array:
+    return tokens.reshape(*tokens.shape[:-1], heads, -1)
 
 
 class FeedForward(nn.Module):
@@ -181,7 +198,7 @@ class TransformerBlock(nn.Module):
     """Self-attention (with a bank to read), attention to the context, feed-forward.
 
     Returns the result and the normalised tokens that entered self-attention: what a reference UNet
-    stores in the bank. context [B*F, K, D], or None for a block without that attention.
+    stores in the bank. context [F*B, K, D], or None for a block without that attention.
     """
 
     heads: int
@@ -211,12 +228,8 @@ class CrossAttention(nn.Module):
         to_k = nn.Dense(self.out, use_bias=False, name="to_k")
         v = nn.Dense(self.out, use_bias=False, name="to_v")(context)
         if self.is_initializing() or context.shape[1] > 1:
-
-            def split(tokens: Array) -> Array:
-                return tokens.reshape(*tokens.shape[:-1], self.heads, self.out // self.heads)
-
-            values, total, _ = attend(split(to_q(norm(x))), split(to_k(context)), split(v))
-            v = (values / total[..., None]).reshape(*x.shape[:-1], self.out)
+            q, k, values = (_split(tokens, self.heads) for tokens in (to_q(norm(x)), to_k(context), v))
+            v = attend(q, k, values).reshape(*x.shape[:-1], self.out)
         return nn.Dense(self.out, name="to_out")(v)
 
 

@@ -13,9 +13,9 @@ class DiffusionConfig:
     """
 
     frame_size: int = 512  # pixels, frames are square
-    condition: str = (
-        "landmarks"  # what the condition image shows: "landmarks" or "dense" (canonical coordinates)
-    )
+    # What the condition image shows: "landmarks" (AniPortrait's), "emoji" (Follow-Your-Emoji's) or "dense"
+    # (canonical coordinates).
+    condition: str = "landmarks"
 
     # Autoencoder. Every level but the last halves the side.
     vae_patch: int = 1  # pixels a side that are folded into channels before the autoencoder
@@ -65,8 +65,8 @@ class DiffusionConfig:
     pose_attention: bool = True
     pose_heads: int = 16
     pose_head_channels: int = 88
-    pose_norm: str = "running"  # batch norm statistics: "running", "batch" (published scripts), or "none"
-    pose_range: tuple[float, float] = (-1.0, 1.0)  # where 0..1 goes; the published scripts feed (-1, 509)
+    pose_norm: str = "running"  # batch norm statistics: "running", "batch" (see `official`), or "none"
+    pose_range: tuple[float, float] = (-1.0, 1.0)  # where 0..1 goes
 
     # Image encoder (a CLIP vision tower).
     clip_size: int = 224
@@ -81,8 +81,16 @@ class DiffusionConfig:
     train_steps: int = 1000
     beta_start: float = 0.00085
     beta_end: float = 0.012
+    beta_schedule: str = "linear"  # or "scaled_linear": evenly spaced square roots
+    zero_snr: bool = True  # rescaled so that the last timestep is noise alone
+    prediction: str = "velocity"  # what the network gives: "velocity" or "noise" (not with zero_snr)
     window: int = 16
     overlap: int = 4
+
+    # What the UNets compute in: "float32", "bfloat16" or "float16". Norm statistics, softmax, time embedding,
+    # schedule and result are float32 whatever this says, and so are autoencoder, image encoder and pose
+    # guider, which run once a video. It is not in repr, which weight files store: weights suit all types.
+    dtype: str = dataclasses.field(default="float32", repr=False)
 
     def __post_init__(self):
         factor = self.vae_patch * 2 ** (len(self.vae_channels) - 1)
@@ -103,10 +111,21 @@ class DiffusionConfig:
             reduction *= stride
         if reduction != 8:
             raise ValueError(f"pose_patch times pose_strides reduces by {reduction}; make it 8.")
-        if self.condition not in ("landmarks", "dense"):
-            raise ValueError(f'condition is "{self.condition}"; choose "landmarks" or "dense".')
-        if self.pose_norm not in ("running", "batch", "none"):
-            raise ValueError(f'pose_norm is "{self.pose_norm}"; choose "running", "batch" or "none".')
+        _choose("condition", self.condition, ("landmarks", "emoji", "dense"))
+        _choose("pose_norm", self.pose_norm, ("running", "batch", "none"))
+        _choose("beta_schedule", self.beta_schedule, ("linear", "scaled_linear"))
+        _choose("prediction", self.prediction, ("velocity", "noise"))
+        _choose("dtype", self.dtype, ("float32", "bfloat16", "float16"))
+        if self.pose_norm == "running" and self.pose_range[1] > 1:
+            raise ValueError(
+                f"pose_range {self.pose_range} does not fit the running statistics, which were gathered on "
+                'images in [-1, 1]: set pose_norm="batch" too, or leave the range.'
+            )
+        if self.prediction == "noise" and (self.zero_snr or self.precondition):
+            raise ValueError(
+                "a model that predicts noise says nothing where there is only noise, and preconditioning is "
+                "made for velocities: set zero_snr=False and precondition=False."
+            )
         if not 0 <= self.overlap < self.window <= self.motion_frames:
             raise ValueError("overlap must be below window, and window at most motion_frames.")
 
@@ -119,3 +138,42 @@ class DiffusionConfig:
     def condition_size(self) -> int:
         """Side of the condition images in pixels: the pose guider reduces by 8 to the latents' side."""
         return 8 * self.latent_size
+
+
+def official(config: DiffusionConfig) -> DiffusionConfig:
+    """The same model as AniPortrait's published scripts run it, instead of as it was trained.
+
+    They leave the pose guider in training mode (statistics of the window's own frames), feed it landmark
+    images in [-1, 509] instead of [-1, 1], and round the reference features to float16. A frame then depends
+    on the other frames of its window. The running statistics belong to [-1, 1] alone. Raises ValueError for a
+    pose guider without batch norm.
+    """
+    if config.pose_norm == "none":
+        raise ValueError("this model's pose guider has no batch norm, so there is no official mode of it.")
+    return dataclasses.replace(config, pose_norm="batch", pose_range=(-1.0, 509.0), bank_float16=True)
+
+
+def emoji_config() -> DiffusionConfig:
+    """A model like Follow-Your-Emoji (Ma et al., SIGGRAPH Asia 2024) from the same modules.
+
+    As in its published inference code: scaled-linear betas rescaled to zero terminal SNR, v-prediction,
+    windows of 24 frames, expression-aware landmarks in 0..1, and the landmark encoder's widths and strides.
+    Not as there: its encoder ends in one feature and uses SiLU, its reference network hands over
+    block outputs, and all 257 tokens of CLIP are its context. So its own weights do not fit.
+    """
+    return DiffusionConfig(
+        condition="emoji",
+        beta_schedule="scaled_linear",
+        window=24,
+        pose_range=(0.0, 1.0),
+        pose_channels=(16, 16, 32, 32, 96, 96, 256),
+        pose_kernels=(3,) * 7,
+        pose_strides=(1, 1, 2, 1, 2, 1, 2),
+        pose_norm="none",
+        pose_attention=False,
+    )
+
+
+def _choose(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f'{name} is "{value}"; choose from {", ".join(choices)}.')

@@ -13,7 +13,7 @@ Array = jax.Array
 
 
 class DenoisingUNet(nn.Module):
-    """Latents [B, F, H, W, C] -> velocity, same shape.
+    """Latents [B, F, H, W, C] -> velocity, same shape, float32.
 
     timesteps [B] or [B, F]; context [B, K, D]; bank: a list of [B, N, C], read where `read` [B] is 1;
     pose: features [B, F, ...] of the condition images. motion=False leaves the motion modules out.
@@ -24,13 +24,16 @@ class DenoisingUNet(nn.Module):
     @nn.compact
     def __call__(self, latents, timesteps, context, bank, read, pose, motion: bool = True) -> Array:
         c = self.config
-        batch, frames = latents.shape[:2]
+        latents, context, bank, pose = blocks.cast((latents, context, bank, pose), c.dtype)
+        (batch, frames), shape = latents.shape[:2], latents.shape[2:]
         if timesteps.ndim == 1:
             timesteps = jnp.broadcast_to(timesteps[:, None], (batch, frames))
-        time = blocks.TimeEmbedding(c.unet_channels[0], name="time_embedding")(timesteps.reshape(-1))
-        pose = [feature.reshape(-1, *feature.shape[2:]) for feature in pose]
-        layers = unet.Layers(c, time, jnp.repeat(context, frames, 0), frames, motion, bank, read)
-        x = unet.Body(c, name="body")(latents.reshape(-1, *latents.shape[2:]), pose, layers)
+        # Frames are folded into the batch and come first, so that devices can split them.
+        time = blocks.TimeEmbedding(c.unet_channels[0], name="time_embedding")(timesteps.T.reshape(-1))
+        x, *pose = (jnp.swapaxes(a, 0, 1).reshape(-1, *a.shape[2:]) for a in (latents, *pose))
+        layers = unet.Layers(c, time, jnp.tile(context, (frames, 1, 1)), frames, motion, bank, read)
+        x = unet.Body(c, name="body")(x, pose, layers)
+        x = x.astype(jnp.float32)
         x = nn.silu(blocks.group_norm(c.groups, 1e-5, "conv_norm_out")(x))
         x = blocks.conv(c.latent_channels, name="conv_out", zero=True)(x)
-        return x.reshape(latents.shape)
+        return jnp.swapaxes(x.reshape(frames, batch, *shape), 0, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import pathlib
 
 import jax.numpy as jnp
@@ -73,7 +74,7 @@ def load_miniature(path: str | pathlib.Path | None = None) -> tuple[DiffusionCon
     config = miniature_config()
     with safe_open(file, "numpy") as stream:
         written = (stream.metadata() or {}).get("config")
-    if written != repr(config):
+    if _config_of(written) != config:
         raise ValueError(f"{file} was written for another config than the miniature's: export it again.")
     tensors = load_file(file)
     tree = traverse_util.unflatten_dict(
@@ -90,6 +91,16 @@ def save_miniature(params: dict, path: str | pathlib.Path | None = None) -> path
     save_file(leaves, part, metadata={"config": repr(miniature_config())})
     part.replace(file)
     return file
+
+
+def _config_of(text: str | None) -> DiffusionConfig | None:
+    """The config whose repr is `text`; options that are newer than the text have their defaults."""
+    try:
+        call = ast.parse(text or "", mode="eval").body
+        values = {option.arg: ast.literal_eval(option.value) for option in getattr(call, "keywords", ())}
+        return DiffusionConfig(**values) if values else None
+    except (SyntaxError, ValueError, TypeError):  # another text, or options that are gone
+        return None
 
 
 def _flat(tree: dict) -> dict:

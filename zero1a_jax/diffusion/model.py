@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from zero1a_jax.diffusion import image_encoder, sample, schedule, vae
+from zero1a_jax.diffusion import blocks, image_encoder, sample, schedule, vae
 from zero1a_jax.diffusion.config import DiffusionConfig
 from zero1a_jax.diffusion.denoising_unet import DenoisingUNet
 from zero1a_jax.diffusion.pose_guider import PoseGuider
@@ -31,7 +32,7 @@ class VideoDiffusion(NamedTuple):
     Frames and images are square, channel-last, in 0..1. H = config.frame_size, S = config.condition_size,
     h = config.latent_size, C = config.latent_channels; T is any number of frames.
 
-    init(key) -> params: random parameters.
+    init(key) -> params: random parameters, float32. `cast` gives the UNets' the type they compute in.
     reference(params, rgb [H, W, 3], condition [S, S, 3] or None) -> Reference. The condition image of
         the portrait is needed where config.reference_pose is set and ignored elsewhere.
     encode(params, frames [T, H, W, 3]) -> latents [T, h, h, C];  decode is its inverse, clipped to 0..1.
@@ -56,6 +57,21 @@ class VideoDiffusion(NamedTuple):
     velocity: Callable[..., Array]
     bars: Any
 
+    @property
+    def frame_size(self) -> int:
+        """H, pixels."""
+        return self.config.frame_size
+
+    @property
+    def condition_size(self) -> int:
+        """S, pixels."""
+        return self.config.condition_size
+
+    @property
+    def condition(self) -> str:
+        """What the condition images show."""
+        return self.config.condition
+
 
 def build(config: DiffusionConfig) -> VideoDiffusion:
     """The functions of a model of these sizes. Raises ValueError at once where arguments do not fit."""
@@ -68,7 +84,7 @@ def build(config: DiffusionConfig) -> VideoDiffusion:
         invert=functools.partial(invert, config),
         denoise=functools.partial(denoise, config),
         velocity=functools.partial(velocity, config),
-        bars=schedule.alpha_bars(config.train_steps, config.beta_start, config.beta_end),
+        bars=schedule.bars_of(config),
     )
 
 
@@ -82,18 +98,26 @@ def init(config: DiffusionConfig, key: Array) -> dict:
     side, channels = config.latent_size, config.latent_channels
     latents, context = jnp.zeros((1, side, side, channels)), jnp.zeros((1, 1, config.context_channels))
     images = jnp.zeros((1, config.condition_size, config.condition_size, 3))
-    params["pose_guider"] = jax.jit(PoseGuider(config).init)(keys[2], images)["params"]
-    pose: Any = PoseGuider(config).apply({"params": params["pose_guider"]}, images)
+    pose, made = jax.jit(PoseGuider(config).init_with_output)(keys[2], images)
+    params["pose_guider"] = made["params"]
     own = pose if config.reference_pose else None
-    first = jax.jit(ReferenceUNet(config).init)(keys[3], latents, context, own)["params"]
-    bank: Any = ReferenceUNet(config).apply({"params": first}, latents, context, own)
+    bank, made = jax.jit(ReferenceUNet(config).init_with_output)(keys[3], latents, context, own)
     if not config.shared_unets:
-        params["reference"] = first
+        params["reference"] = made["params"]
     pose = [feature[:, None] for feature in pose]
     params["denoiser"] = jax.jit(DenoisingUNet(config).init)(
         keys[4], latents[:, None], jnp.zeros(1), context, bank, jnp.ones(1), pose
     )["params"]
     return params
+
+
+def cast(config: DiffusionConfig, params: dict) -> dict:
+    """The parameters with those of the UNets in config.dtype, which is all that the functions use.
+
+    Cast them once, to hold no float32 copies: the UNets of the published size are 4.3 GB in bfloat16.
+    """
+    unets = [name for name in ("reference", "denoiser") if name in params]
+    return {**params, **{name: blocks.cast(params[name], config.dtype) for name in unets}}
 
 
 def bank_of(
@@ -121,6 +145,7 @@ def pose_features(config: DiffusionConfig, params: dict, conditions: Array) -> l
 def reference(config: DiffusionConfig, params: dict, rgb: Array, condition: Array | None = None) -> Reference:
     """See VideoDiffusion."""
     _expect("rgb", rgb, (config.frame_size, config.frame_size, 3))
+    params = cast(config, params)
     if config.reference_pose:
         if condition is None:
             raise ValueError("this model wants the portrait's condition image too: give `condition`.")
@@ -138,10 +163,11 @@ def predict(
     given: Reference,
     *,
     pose: list[Array],
-    read: Array,
+    read: Array | np.ndarray,
     motion: bool = True,
 ) -> Array:
-    """Velocity of latents [B, F, h, h, C]; where read [B] is 0 neither bank nor context are seen.
+    """Velocity of latents [B, F, h, h, C]; where read [B] is 0 neither bank nor context are seen (a numpy
+    `read` must have those first, and saves their work).
 
     pose: features [B, F, ...]; given has leading axis B; timesteps [B] or [B, F].
     """
@@ -153,7 +179,16 @@ def predict(
     velocity: Any = DenoisingUNet(config).apply(
         {"params": params["denoiser"]}, inner, timesteps, context, given.bank, read, pose, motion
     )
-    return velocity * out + latents * skip
+    velocity = velocity * out + latents * skip
+    if config.prediction == "noise":
+        return schedule.velocity_of(latents, velocity, _bar(config, timesteps))
+    return velocity
+
+
+def _bar(config: DiffusionConfig, timesteps: Array) -> Array:
+    """Signal power of timesteps [B] or [B, F], to be broadcast over latents [B, F, h, h, C]."""
+    bar = jnp.asarray(schedule.bars_of(config), jnp.float32)[timesteps]
+    return (bar[:, None] if bar.ndim == 1 else bar)[..., None, None, None]
 
 
 def _preconditioning(config: DiffusionConfig, power: Array, timesteps: Array) -> tuple[Array, Array, Array]:
@@ -162,11 +197,7 @@ def _preconditioning(config: DiffusionConfig, power: Array, timesteps: Array) ->
     x_t has variance s = a power + 1 - a; the best linear estimate of v from x_t is
     sqrt(a (1-a)) (1 - power) / s x_t and leaves the variance power / s (as in Karras et al. 2022, table 1).
     """
-    bars = jnp.asarray(
-        schedule.alpha_bars(config.train_steps, config.beta_start, config.beta_end), jnp.float32
-    )
-    bar = bars[timesteps]
-    bar = (bar[:, None] if bar.ndim == 1 else bar)[..., None, None, None]
+    bar = _bar(config, timesteps)
     spread = bar * power + 1 - bar
     return spread**-0.5, jnp.sqrt(bar * (1 - bar)) * (1 - power) / spread, jnp.sqrt(power / spread)
 
@@ -177,16 +208,23 @@ def _solver(
     """velocity(latents [T, ...], timestep) with guidance, over context windows."""
     _expect("latents", latents, (None, config.latent_size, config.latent_size, config.latent_channels))
     _expect("conditions", conditions, (latents.shape[0], config.condition_size, config.condition_size, 3))
+    params, conditions = cast(config, params), jnp.asarray(conditions)
     windows = schedule.windows(latents.shape[0], config.window, config.overlap)
+
+    def pose_of(indices) -> list[Array]:
+        return blocks.cast(pose_features(config, params, conditions[indices]), config.dtype)
+
     # Batch norm on the batch's own statistics depends on the window, so features belong to windows.
-    features = [pose_features(config, params, conditions[indices]) for indices in windows]
-    features = jax.tree.map(lambda *maps: jnp.stack(maps), *features)
-    if isinstance(guidance, int | float) and guidance == 1:
-        read = jnp.ones(1)
-    elif isinstance(guidance, int | float) and guidance == 0:
-        read = jnp.zeros(1)
+    if len(windows) == 1:
+        features = [feature[None] for feature in pose_of(windows[0])]
     else:
-        read = jnp.array([0.0, 1.0])
+        features = jax.lax.map(pose_of, jnp.asarray(windows))
+    if isinstance(guidance, int | float) and guidance == 1:
+        read = np.ones(1, np.float32)
+    elif isinstance(guidance, int | float) and guidance == 0:
+        read = np.zeros(1, np.float32)
+    else:
+        read = np.array([0.0, 1.0], np.float32)
     batch, motion = len(read), latents.shape[0] >= config.motion_least
     given = jax.tree.map(lambda x: jnp.broadcast_to(x, (batch, *x.shape[1:])), given)
 
@@ -212,7 +250,7 @@ def _solver(
 
 
 def _tables(config: DiffusionConfig, steps: int, strength: float) -> schedule.Steps:
-    bars = schedule.alpha_bars(config.train_steps, config.beta_start, config.beta_end)
+    bars = schedule.bars_of(config)
     return schedule.sampler_steps(bars, steps, strength)
 
 

@@ -21,7 +21,7 @@ def position_table(frames: int, channels: int) -> np.ndarray:
 
 
 class TemporalBlock(nn.Module):
-    """Temporal self-attentions, then feed-forward, on tokens [B*H*W, F, C].
+    """Temporal self-attentions, then feed-forward, on tokens [B*H*W, F, C], in any order of places.
 
     The position table enters queries, keys and values, but not the residual.
     """
@@ -35,13 +35,13 @@ class TemporalBlock(nn.Module):
         _, frames, channels = x.shape
         table = jnp.asarray(position_table(frames, channels))
         for i in range(self.attentions):
-            tokens = blocks.layer_norm(f"norms_{i}")(x) + table
+            tokens = blocks.layer_norm(f"norms_{i}")(x) + table.astype(x.dtype)
             x = x + blocks.Attention(self.heads, channels, name=f"attention_blocks_{i}")(tokens)
         return x + blocks.FeedForward(self.factor, name="ff")(blocks.layer_norm("ff_norm")(x))
 
 
 class MotionModule(nn.Module):
-    """x [B*F, H, W, C] plus a temporal transformer over its F frames; starts as the identity."""
+    """x [F*B, H, W, C] plus a temporal transformer over its F frames; starts as the identity."""
 
     heads: int
     attentions: int
@@ -50,11 +50,10 @@ class MotionModule(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, frames: int) -> Array:
-        total, height, width, channels = x.shape
+        channels = x.shape[-1]
         h = blocks.group_norm(self.groups, 1e-6, "norm")(x)
-        h = h.reshape(total // frames, frames, height * width, channels).swapaxes(1, 2)
-        h = nn.Dense(channels, name="proj_in")(h.reshape(-1, frames, channels))
+        h = jnp.moveaxis(h.reshape(frames, -1, channels), 0, 1)
+        h = nn.Dense(channels, name="proj_in")(h)
         h = TemporalBlock(self.heads, self.attentions, self.factor, name="block")(h)
         h = nn.Dense(channels, name="proj_out", kernel_init=blocks.ZEROS)(h)
-        h = h.reshape(total // frames, height * width, frames, channels).swapaxes(1, 2)
-        return x + h.reshape(x.shape)
+        return x + jnp.moveaxis(h, 1, 0).reshape(x.shape)

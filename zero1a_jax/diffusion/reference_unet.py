@@ -23,6 +23,7 @@ class ReferenceUNet(nn.Module):
     @nn.compact
     def __call__(self, latents: Array, context: Array, pose: list[Array] | None = None) -> list[Array]:
         c = self.config
+        latents, context, pose = blocks.cast((latents, context, pose), c.dtype)
         time = blocks.TimeEmbedding(c.unet_channels[0], name="time_embedding")(jnp.zeros(latents.shape[0]))
         layers = unet.Layers(c, time, context, frames=1, motion=False)
         unet.Body(c, name="body")(latents, pose, layers)

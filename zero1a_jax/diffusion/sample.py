@@ -7,6 +7,7 @@ The model is a function predict(latents [B, F, h, w, C], timestep, window) with 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +50,7 @@ def denoise(velocity: Callable, latents: Array, tables: schedule.Steps) -> Array
         timestep, cos, sin = entry
         return schedule.step(x, velocity(x, timestep), cos, sin), None
 
-    return jax.lax.scan(body, latents, _arrays(tables))[0]
+    return jax.lax.scan(body, latents, _arrays(tables, latents.dtype))[0]
 
 
 def invert(velocity: Callable, latents: Array, tables: schedule.Steps, iterations: int) -> Array:
@@ -65,12 +66,11 @@ def invert(velocity: Callable, latents: Array, tables: schedule.Steps, iteration
 
     if iterations < 1:
         raise ValueError(f"iterations is {iterations}; give at least 1.")
-    return jax.lax.scan(body, latents, _arrays(tables), reverse=True)[0]
+    return jax.lax.scan(body, latents, _arrays(tables, latents.dtype), reverse=True)[0]
 
 
-def _arrays(tables: schedule.Steps):
-    return (
-        jnp.asarray(tables.timesteps, jnp.int32),
-        jnp.asarray(tables.cos, jnp.float32),
-        jnp.asarray(tables.sin, jnp.float32),
-    )
+def _arrays(tables: schedule.Steps, dtype: Any):
+    """The tables in at least float32; in float64 where the latents are."""
+    dtype = jnp.promote_types(dtype, jnp.float32)
+    times = jnp.asarray(tables.timesteps, jnp.int32)
+    return times, jnp.asarray(tables.cos, dtype), jnp.asarray(tables.sin, dtype)

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from zero1a_jax.diffusion.config import DiffusionConfig
+
 Array = Any  # numpy or jax, whichever comes in goes out
 
 
@@ -30,11 +32,36 @@ def betas(train_steps: int = 1000, start: float = 0.00085, end: float = 0.012) -
     return 1.0 - np.concatenate([bars[:1], bars[1:] / bars[:-1]])
 
 
-def alpha_bars(train_steps: int = 1000, start: float = 0.00085, end: float = 0.012) -> np.ndarray:
-    """Cumulative signal power a_t, float64 [train_steps]; the last entry is exactly 0."""
-    root = np.sqrt(np.cumprod(1.0 - np.linspace(start, end, train_steps, dtype=np.float64)))
-    root = (root - root[-1]) * root[0] / (root[0] - root[-1])
+def alpha_bars(
+    train_steps: int = 1000,
+    start: float = 0.00085,
+    end: float = 0.012,
+    *,
+    scaled: bool = False,
+    zero_snr: bool = True,
+) -> np.ndarray:
+    """Cumulative signal power a_t, float64 [train_steps].
+
+    scaled: the square roots of the betas are evenly spaced ("scaled_linear", Stable Diffusion), not the
+    betas. zero_snr: rescaled so that the last entry is exactly 0.
+    """
+    power = 0.5 if scaled else 1.0
+    beta = np.linspace(start**power, end**power, train_steps, dtype=np.float64) ** (1 / power)
+    root = np.sqrt(np.cumprod(1.0 - beta))
+    if zero_snr:
+        root = (root - root[-1]) * root[0] / (root[0] - root[-1])
     return root**2
+
+
+def bars_of(config: DiffusionConfig) -> np.ndarray:
+    """The signal power of a config's timesteps, float64 [train_steps]."""
+    return alpha_bars(
+        config.train_steps,
+        config.beta_start,
+        config.beta_end,
+        scaled=config.beta_schedule == "scaled_linear",
+        zero_snr=config.zero_snr,
+    )
 
 
 def trailing_timesteps(steps: int, train_steps: int = 1000, strength: float = 1.0) -> np.ndarray:
@@ -110,6 +137,16 @@ def velocity(latents: Array, noise: Array, bar: Array) -> Array:
 def clean(noisy: Array, velocity: Array, bar: Array) -> Array:
     """The clean latents that a velocity implies: sqrt(a) x - sqrt(1-a) v."""
     return bar**0.5 * noisy - (1.0 - bar) ** 0.5 * velocity
+
+
+def noise_of(noisy: Array, velocity: Array, bar: Array) -> Array:
+    """The noise that a velocity implies: sqrt(1-a) x + sqrt(a) v."""
+    return (1.0 - bar) ** 0.5 * noisy + bar**0.5 * velocity
+
+
+def velocity_of(noisy: Array, noise: Array, bar: Array) -> Array:
+    """The velocity that a predicted noise implies: (noise - sqrt(1-a) x) / sqrt(a); needs a > 0."""
+    return (noise - (1.0 - bar) ** 0.5 * noisy) / bar**0.5
 
 
 def windows(frames: int, size: int = 16, overlap: int = 4) -> np.ndarray:

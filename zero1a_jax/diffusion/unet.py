@@ -39,7 +39,7 @@ class Layers:
         return x
 
     def move(self, x: Array, name: str) -> Array:
-        """A motion module over the frames folded into B; nothing where motion is off."""
+        """A motion module over the frames, folded into B ahead of it; nothing where motion is off."""
         c = self.config
         if not self.motion:
             return x

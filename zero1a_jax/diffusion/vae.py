@@ -6,6 +6,8 @@ diffusers is imported when the first function is called, since the import takes 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +17,7 @@ from zero1a_jax.diffusion import blocks
 from zero1a_jax.diffusion.config import DiffusionConfig
 
 Array = jax.Array
+PIXELS = 2**18  # that the networks see at once, as many frames as that is, at least one: 512 x 512
 
 
 @functools.cache
@@ -89,21 +92,38 @@ def moments(params: dict, frames: Array, config: DiffusionConfig) -> tuple[Array
         return mean, jnp.full_like(mean, -jnp.inf)
     x = blocks.fold(2.0 * frames - 1.0, config.vae_patch)
     network = _network(config)
-    posterior = network.apply(
-        {"params": params["network"]}, jnp.moveaxis(x, -1, 1), method=network.encode, return_dict=False
-    )[0]
-    return posterior.mean, posterior.logvar
+
+    def run(x: Array) -> tuple[Array, Array]:
+        posterior = network.apply(
+            {"params": params["network"]}, jnp.moveaxis(x, -1, 1), method=network.encode, return_dict=False
+        )[0]
+        return posterior.mean, posterior.logvar
+
+    return _by_chunks(run, x, config)
 
 
 def reconstruct(params: dict, raw: Array, config: DiffusionConfig) -> Array:
     """Latents that are not normalised [T, h, w, C] -> frames [T, H, W, 3], not clipped to 0..1."""
     network = _network(config)
-    x = network.apply({"params": params["network"]}, raw, method=network.decode, return_dict=False)[0]
-    x = 0.5 * blocks.unfold(jnp.moveaxis(x, 1, -1), config.vae_patch)
+
+    def run(raw: Array) -> Array:
+        return network.apply({"params": params["network"]}, raw, method=network.decode, return_dict=False)[0]
+
+    x = 0.5 * blocks.unfold(jnp.moveaxis(_by_chunks(run, raw, config), 1, -1), config.vae_patch)
     if config.vae_linear:
         patches = raw @ params["synthesis"] + params["center"]
         return x + blocks.unfold(patches, config.frame_size // config.latent_size)
     return x + 0.5
+
+
+def _by_chunks(function: Callable, frames: Array, config: DiffusionConfig) -> Any:
+    """function(frames) of so many frames at a time that their activations stay small."""
+    count, pixels = len(frames), (config.frame_size // config.vae_patch) ** 2
+    size = max(n for n in range(1, count + 1) if count % n == 0 and (n == 1 or n * pixels <= PIXELS))
+    if size == count:
+        return function(frames)
+    out = jax.lax.map(function, frames.reshape(-1, size, *frames.shape[1:]))
+    return jax.tree.map(lambda leaf: leaf.reshape(count, *leaf.shape[2:]), out)
 
 
 def encode(params: dict, frames: Array, config: DiffusionConfig) -> Array:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from zero1a_jax.types import FlameParams, Motion
 
 _POSES = {"rotation": "rotation", "neck_pose": "neck", "jaw_pose": "jaw", "translation": "translation"}
+_WANTED = {"shape", "expr", "eyes_pose", "fps", "flame_version", *_POSES}
 
 
 def load_flame_npz(path: str | os.PathLike, *, fps: float = 25.0, flame_version: str = "unknown") -> Motion:
@@ -39,12 +40,12 @@ def load_flame_npz(path: str | os.PathLike, *, fps: float = 25.0, flame_version:
         names = sorted(path.glob("*.npz"))
         if not names:
             raise FileNotFoundError(f"{path} holds no .npz files")
-        frames = [_params(_read(name), name) for name in names]
+        frames = [_params(read_arrays(name, _WANTED), name) for name in names]
         if len({tuple(np.shape(v)[1:] for v in vars(p).values()) for p in frames}) > 1:
             raise ValueError(f"the .npz files in {path} have different sizes; they are not one sequence")
         joined = {n: np.concatenate([getattr(p, n) for p in frames]) for n in vars(frames[0])}
         return Motion(FlameParams(**joined), None, fps, flame_version)
-    data = _read(path)
+    data = read_arrays(path, _WANTED)
     return Motion(
         _params(data, path),
         None,
@@ -77,10 +78,13 @@ def save_flame_npz(path: str | os.PathLike, motion: Motion) -> None:
     )
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(path: Path, wanted: Set[str]) -> dict[str, np.ndarray]:
+    """The arrays of an .npz that have a wanted name. Nothing is unpickled.
+
+    Raises FileNotFoundError, or ValueError where it is no such file.
+    """
     if not path.is_file():
-        raise FileNotFoundError(f"there is no motion at {path}")
-    wanted = {"shape", "expr", "eyes_pose", "fps", "flame_version", *_POSES}
+        raise FileNotFoundError(f"there are no parameters at {path}")
     try:
         data = np.load(path, allow_pickle=False)
         if isinstance(data, np.ndarray):

@@ -1,6 +1,6 @@
 """FLAME-like heads as pure functions."""
 
-from zero1a_jax.flame.landmarks import contour_row, landmarks68, landmarks_drawn, landmarks_mediapipe
+from zero1a_jax.flame.landmarks import contour_row, landmarks68, landmarks_drawn, landmarks_mediapipe, pupils
 from zero1a_jax.flame.model import forward, frame_target, shaped_template, with_arkit, zero_params
 from zero1a_jax.flame.pncc import pncc
 from zero1a_jax.flame.procedural import procedural_head
@@ -17,6 +17,7 @@ __all__ = [
     "lip_rings",
     "pncc",
     "procedural_head",
+    "pupils",
     "shaped_template",
     "with_arkit",
     "zero_params",

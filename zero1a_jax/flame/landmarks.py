@@ -1,4 +1,4 @@
-"""Landmarks on a posed head: iBUG's 68, MediaPipe's 105 and the 119 that AniPortrait draws.
+"""Landmarks on a posed head: iBUG's 68, MediaPipe's 105, the 119 that AniPortrait draws, and the pupils.
 
 A landmark is a barycentric mix of a triangle's corners. The face contour slides over the mesh as the
 head turns: a table of 79 rows, one per degree of yaw, says which triangles it passes.
@@ -133,3 +133,14 @@ def landmarks_drawn(
     outline = resample(_contour(model, vertices, contour_row(params, camera=camera)), len(OUTLINE))
     features = jnp.broadcast_to(features, (*outline.shape[:-2], *features.shape[-2:]))
     return jnp.concatenate([features, outline], -2)
+
+
+def pupils(model: FlameModel, vertices: Array) -> Array:
+    """The subject's right and left pupil [*B, 2, 3] of posed vertices [*B, V, 3], metres.
+
+    They stand for MediaPipe's points 468 and 473. Each is the vertex that lies foremost in the template
+    among those that follow the eye's joint.
+    """
+    weights, depth = jnp.asarray(model.skinning)[:, (4, 3)], jnp.asarray(model.template)[:, 2:]
+    foremost = jnp.argmax(jnp.where(weights > 0.5, depth, -jnp.inf), 0)
+    return jnp.take(vertices, foremost, axis=-2)

@@ -28,10 +28,16 @@ def similarity(center: np.ndarray, angle: float, scale: float, size: int) -> np.
     return np.concatenate([linear, (0.5 * size - linear @ center)[:, None]], 1)
 
 
-def compose(second: np.ndarray, first: np.ndarray) -> np.ndarray:
+def chain(second: np.ndarray, first: np.ndarray) -> np.ndarray:
     """The transform that applies `first`, then `second`."""
     linear = second[:, :2] @ first[:, :2]
     return np.concatenate([linear, second[:, :2] @ first[:, 2:] + second[:, 2:]], 1)
+
+
+def invert(transform: np.ndarray) -> np.ndarray:
+    """The transform [2, 3] back."""
+    linear = np.linalg.inv(transform[:, :2])
+    return np.concatenate([linear, -linear @ transform[:, 2:]], 1)
 
 
 def around(points: np.ndarray, rotation: np.ndarray, size: int) -> np.ndarray:
@@ -54,7 +60,7 @@ def recentre(transform: np.ndarray, camera: Camera, target: np.ndarray, distance
     seen = matrix[:3, :3] @ np.asarray(target, np.float64) + matrix[:3, 3]
     pixel = seen[:2] / seen[2] * np.asarray(camera.focal) + np.asarray(camera.center)
     angle = math.atan2(matrix[0, 1], -matrix[1, 1])
-    return compose(similarity(pixel, angle, seen[2] / distance, camera.width), transform)
+    return chain(similarity(pixel, angle, seen[2] / distance, camera.width), transform)
 
 
 def warp(picture: np.ndarray, transform: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 MEDIAPIPE_FILE = "face_landmarker.task"
+FIRST_IRIS = 468  # ids from there on are the irises
 NO_FACE = "No face was found in the picture: use one where a face is upright, unhidden and large enough."
 
 
@@ -21,8 +22,8 @@ class Detection:
     the iris points (468 and 473 the centres of the subject's right and left). rotation [3, 3] turns the
     head's axes (x the subject's left, y up, z out of the face) into the camera's turned to x right, y up,
     z toward the viewer: the identity faces the camera. scores are ARKit-named, 0..1, or empty.
-    faces counts what was found; the largest is described. spread is how far a point lies from the fitted
-    head's, metres, standard deviation, as the fit assumes.
+    faces counts what was found; one is described and `others` are the rest, largest first. spread is how
+    far a point lies from the fitted head's, metres, standard deviation, as the fit assumes.
     """
 
     points: np.ndarray
@@ -33,6 +34,7 @@ class Detection:
     faces: int
     source: str
     spread: float = 0.003
+    others: tuple[Detection, ...] = ()
 
     def lookup(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points [K', 2] of the given ids, and which of them are known [K'] (others are zero)."""
@@ -49,12 +51,59 @@ class Detection:
         c, s = np.cos(angle), np.sin(angle)
         turn = np.array([[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]])  # y up
         return dataclasses.replace(
-            self, points=points.astype(np.float32), rotation=(turn @ self.rotation).astype(np.float32)
+            self,
+            points=points.astype(np.float32),
+            rotation=(turn @ self.rotation).astype(np.float32),
+            others=tuple(other.moved(transform) for other in self.others),
         )
+
+    def face(self, index: int) -> Detection:
+        """Another face of the same picture: 0 is this one, 1 the next.
+
+        Raises ValueError where there are fewer.
+        """
+        everyone = (self, *self.others)
+        if not 0 <= index < len(everyone):
+            found = "1 face was" if len(everyone) == 1 else f"{len(everyone)} faces were"
+            raise ValueError(f"--face_index={index}, but only {found} found: 0 is the largest.")
+        rest = (*everyone[:index], *everyone[index + 1 :])
+        return dataclasses.replace(everyone[index], others=tuple(alone(face) for face in rest))
+
+
+def alone(face: Detection) -> Detection:
+    """A face without the others."""
+    return dataclasses.replace(face, others=())
+
+
+def together(faces: Sequence[Detection]) -> Detection:
+    """The first of the faces of a picture, with the others beside it. Of those found twice the first stays.
+
+    Raises ValueError where there are none.
+    """
+    found: list[Detection] = []
+    for face in faces:
+        if not any(_same(face, other) for other in found):
+            found.append(face)
+    if not found:
+        raise ValueError(NO_FACE)
+    first, *others = (dataclasses.replace(face, faces=len(found), others=()) for face in found)
+    return dataclasses.replace(first, others=tuple(others))
+
+
+def _same(one: Detection, other: Detection) -> bool:
+    (a, size), (b, other_size) = _place(one), _place(other)
+    return bool(np.linalg.norm(a - b) < 0.5 * max(size, other_size))
+
+
+def _place(face: Detection) -> tuple[np.ndarray, float]:
+    """Middle [2] and larger side of the box around a face's points, irises aside."""
+    points = face.points[np.asarray(face.ids) < FIRST_IRIS]
+    low, high = points.min(0), points.max(0)
+    return 0.5 * (low + high), float((high - low).max())
 
 
 Detector = Callable[[np.ndarray], Detection]
-"""A function of a picture [H, W, 3] uint8; raises ValueError where it finds no face."""
+"""A function of a picture [H, W, 3] uint8 to its largest face; raises ValueError where it finds none."""
 
 
 def find_detector(assets: str | os.PathLike | None = None) -> Detector:
@@ -63,21 +112,26 @@ def find_detector(assets: str | os.PathLike | None = None) -> Detector:
     `assets` is a folder that may hold face_landmarker.task; without it the environment variable
     ZERO1A_ASSETS is read. Raises ValueError when the named folder does not exist.
     """
-    folder = assets or os.environ.get("ZERO1A_ASSETS")
-    if folder:
-        if not Path(folder).is_dir():
-            raise ValueError(f"The assets folder {folder} does not exist: check --assets or ZERO1A_ASSETS.")
-        path = Path(folder) / MEDIAPIPE_FILE
-        if path.is_file() and _has_mediapipe():
-            from zero1a_jax.preprocess.detect_mediapipe import mediapipe_detector
+    folder = assets_folder(assets)
+    if folder is not None and (folder / MEDIAPIPE_FILE).is_file() and has_mediapipe():
+        from zero1a_jax.preprocess.detect_mediapipe import mediapipe_detector
 
-            return mediapipe_detector(path)
+        return mediapipe_detector(folder / MEDIAPIPE_FILE)
     from zero1a_jax.preprocess.detect_embedded import embedded_detector
 
     return embedded_detector()
 
 
-def _has_mediapipe() -> bool:
+def assets_folder(assets: str | os.PathLike | None = None) -> Path | None:
+    """The folder of optional models: `assets`, else ZERO1A_ASSETS. ValueError where it does not exist."""
+    folder = assets or os.environ.get("ZERO1A_ASSETS")
+    if folder and not Path(folder).is_dir():
+        raise ValueError(f"The assets folder {folder} does not exist: check --assets or ZERO1A_ASSETS.")
+    return Path(folder) if folder else None
+
+
+def has_mediapipe() -> bool:
+    """Whether MediaPipe is installed."""
     from importlib.util import find_spec
 
     return find_spec("mediapipe") is not None

@@ -11,7 +11,7 @@ from PIL import Image
 
 from zero1a_jax.preprocess import landmark_net
 from zero1a_jax.preprocess.crop import similarity, warp
-from zero1a_jax.preprocess.detect import NO_FACE, Detection, Detector
+from zero1a_jax.preprocess.detect import Detection, Detector, together
 from zero1a_jax.preprocess.landmark_net import CROP, IRISES, POINTS
 
 SIDE = 2.0  # side of a crop in extents of the points, as in training
@@ -29,7 +29,7 @@ SPREAD = 0.004  # metres, standard deviation of the net's points about the truth
 def embedded_detector(params: Any = None) -> Detector:
     """A detector that needs no download; `params` replaces the shipped weights.
 
-    Of several faces the largest is taken. Raises ValueError on use when no face is found.
+    Of several faces the largest comes first. Raises ValueError on use when no face is found.
     """
     weights = landmark_net.load() if params is None else params
 
@@ -37,12 +37,9 @@ def embedded_detector(params: Any = None) -> Detector:
         faces: list[Detection] = []
         for window in _scan(weights, picture):
             face = _look_closer(weights, picture, *window)
-            if face is not None and not any(_same(face, other) for other in faces):
+            if face is not None:
                 faces.append(face)
-        if not faces:
-            raise ValueError(NO_FACE)
-        largest = max(faces, key=_rank)
-        return Detection(**{**vars(largest), "faces": len(faces)})
+        return together(sorted(faces, key=_rank, reverse=True))
 
     return detect
 
@@ -59,11 +56,6 @@ def _extent(points: np.ndarray) -> float:
 def _middle(points: np.ndarray) -> np.ndarray:
     face = points[: -len(IRISES)]
     return 0.5 * (face.min(0) + face.max(0))
-
-
-def _same(one: Detection, other: Detection) -> bool:
-    gap = np.linalg.norm(_middle(one.points) - _middle(other.points))
-    return bool(gap < 0.5 * max(_extent(one.points), _extent(other.points)))
 
 
 def _windows(width: int, height: int) -> Iterator[tuple[float, float, float]]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from zero1a_jax.preprocess.detect import MEDIAPIPE_FILE, NO_FACE, Detection, Detector
+from zero1a_jax.preprocess.detect import MEDIAPIPE_FILE, Detection, Detector, together
 
 MAX_FACES = 8
 SMALLEST = 256  # smaller pictures are enlarged: the landmarker's finder sees at most 128 pixels a side
@@ -21,7 +21,7 @@ def mediapipe_detector(path: str | os.PathLike) -> Detector:
     """A detector around the model file face_landmarker.task.
 
     The whole picture is tried first, then with a margin (a face that fills it), then in overlapping
-    parts (a small face). Of several faces the largest is taken. Raises ValueError when the file is
+    parts (a small face). Of several faces the largest comes first. Raises ValueError when the file is
     missing or not such a model, and on use when no face is found; ImportError where MediaPipe is absent.
     """
     if not Path(path).is_file():
@@ -54,11 +54,12 @@ def mediapipe_detector(path: str | os.PathLike) -> Detector:
         wide = (-margin, -margin, width + margin, height + margin)
         # Opened for each picture: one kept open fails noisily when the interpreter ends.
         with open_model() as landmarker:
+            faces: list[Detection] = []
             for boxes in ([whole], [wide], _parts(width, height, 0.6), _parts(width, height, 0.35)):
                 faces = [face for box in boxes for face in _look(mediapipe, landmarker, picture, box)]
                 if faces:
-                    return max(faces, key=_area)
-        raise ValueError(NO_FACE)
+                    break
+        return together(sorted(faces, key=_area, reverse=True))
 
     return detect
 
@@ -82,8 +83,7 @@ def _look(mediapipe: Any, landmarker: Any, picture: np.ndarray, box: Box) -> lis
         u, _, v = np.linalg.svd(np.asarray(found.facial_transformation_matrixes[i], np.float64)[:3, :3])
         faces.append(Detection(
             points=points.astype(np.float32), ids=np.arange(len(points)),
-            rotation=(u @ v).astype(np.float32), confidence=1.0, scores=scores,
-            faces=len(found.face_landmarks), source="mediapipe",
+            rotation=(u @ v).astype(np.float32), confidence=1.0, scores=scores, faces=1, source="mediapipe",
         ))  # fmt: skip
     return faces
 

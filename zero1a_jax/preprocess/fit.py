@@ -1,4 +1,4 @@
-"""One face's landmarks to a FLAME head and a camera: damped Gauss-Newton with priors.
+"""One face's landmarks, and then its picture, to a FLAME head and a camera.
 
 The head keeps its own frame (no root or neck rotation, no translation) and the camera carries the
 rigid motion, so that everything made later around the head relates to one frame. Focal length and
@@ -7,72 +7,48 @@ distance cannot both be told from one picture: the focal length is the given one
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
-from jax.flatten_util import ravel_pytree
 
 from zero1a_jax import geometry
-from zero1a_jax.flame.landmarks import landmarks_drawn, landmarks_mediapipe
-from zero1a_jax.flame.model import forward, frame_target, zero_params
-from zero1a_jax.image.landmarks import OUTLINE
+from zero1a_jax.flame.model import frame_target, zero_params
 from zero1a_jax.preprocess.detect import Detection
-from zero1a_jax.preprocess.subset import IRISES, landmark_subset
+from zero1a_jax.preprocess.fit_landmarks import (
+    FLIP,
+    Observed,
+    Unknowns,
+    camera_of,
+    eyes_of,
+    interocular,
+    observe,
+    place,
+    priors,
+    solve,
+)
+from zero1a_jax.preprocess.subset import landmark_subset
 from zero1a_jax.types import Array, Camera, FlameModel, FlameParams
 
-FLIP = np.diag([1.0, -1.0, -1.0]).astype(np.float32)  # x right, y up, z to the viewer -> OpenCV
-EYE_CORNERS = (33, 263)  # MediaPipe's outer corners: the inter-ocular distance is between them
-IRIS_IDS = (473, 468)  # left, right
-OUTLINE_SPREAD = 0.004
-IRIS_SPREAD = 0.0008
-OUTLIER = 5.0  # spreads
-HELD = 1e4  # the precision of what stays at its mean
-NAMED_SPREAD = 0.3  # of ARKit-named expression weights, which live in 0..1
-JAW_SPREAD = (0.2, 0.03, 0.03)  # radians
-GAZE_SPREAD = 0.25
-RIGID_STEPS, STEPS = 12, 40
-FIRST_DAMPING = 1e-2
+TOLERATED = 0.05  # inter-ocular distances
 
 
 @struct.dataclass
 class Fit:
-    """A fitted head. `error` is the mean distance of the 105 points as a fraction of the inter-ocular
-    distance on a frontal view of the fitted head at its distance."""
+    """A fitted head. `error` is the mean distance of the 105 points from the detected ones as a fraction of
+    the inter-ocular distance on a frontal view of the fitted head at its distance."""
 
     flame: FlameParams  # no leading axes
     camera: Camera  # one camera
     points: Array  # [105, 2] pixels: the fitted head's, in the order of the model's embedding
     error: Array  # []
 
-
-class _Observed(NamedTuple):
-    points: Array  # [105, 2] pixels
-    weights: Array  # [105]
-    outline: Array  # [27, 2] pixels
-    outline_weights: Array  # [27]
-    irises: Array  # [2, 2] pixels, left then right
-    iris_weights: Array  # [2]
-    spread: Array  # [] metres, see Detection.spread
-    focal: Array  # []
-    center: Array  # [2]
-
-
-class _Unknowns(NamedTuple):
-    turn: Array  # [3] rotation vector of the head about its frame target
-    shift: Array  # [3] of the frame target in the camera, metres; (0, 0, 1) is canonical
-    shape: Array
-    expression: Array
-    jaw: Array  # [3]
-    gaze: Array  # [2] rotation of both eyes about x and y
-
-
-class _Prior(NamedTuple):
-    mean: _Unknowns
-    precision: _Unknowns  # 1 / standard deviation
-    named: Array  # [] 1 where expression weights are ARKit's (0..1), else 0
+    @property
+    def confidence(self) -> float:
+        """exp(-error / 0.05): 1 where head and detection agree, 0.37 where they lie 5 % of the
+        inter-ocular distance apart. After refinement it says how far picture and detector agree."""
+        return math.exp(-float(self.error) / TOLERATED)
 
 
 def fit(model: FlameModel, detection: Detection, camera: Camera) -> Fit:
@@ -89,223 +65,54 @@ def fit(model: FlameModel, detection: Detection, camera: Camera) -> Fit:
     Deterministic. Raises ValueError where the model has no embedding or shares no points.
     """
     reduced = landmark_subset(model)
-    observed, known = _observe(reduced, detection, camera)
+    observed, known = observe(reduced, detection, camera)
     if known < 20:
         raise ValueError("The detector and the head share too few landmarks: use FLAME's 105 ids.")
-    prior = _priors(reduced, detection)
     turn = geometry.matrix_to_axis_angle(jnp.asarray(detection.rotation))
-    unknowns, points, error = _solve(reduced, observed, prior, turn)
+    unknowns = solve(reduced, observed, priors(reduced, detection), turn)
+    return assemble(model, reduced, observed, unknowns, camera)
+
+
+def assemble(
+    model: FlameModel, reduced: FlameModel, observed: Observed, unknowns: Unknowns, like: Camera
+) -> Fit:
+    """The Fit of solved unknowns; `like` gives the camera's intrinsics."""
+    points, error = _judge(reduced, observed, unknowns)
     flame = zero_params(model)
     flame = flame.replace(
         shape=_pad(unknowns.shape, flame.shape),
         expression=_pad(unknowns.expression, flame.expression),
         jaw=unknowns.jaw,
-        eyes=_eyes(unknowns.gaze),
+        eyes=eyes_of(unknowns.gaze),
     )
-    return Fit(flame, _camera(reduced, unknowns, camera), points, error)
+    return Fit(flame, camera_of(reduced, unknowns, like), points, error)
+
+
+def unknowns_of(model: FlameModel, fitted: Fit) -> Unknowns:
+    """The inverse of `assemble`, as many coefficients as `model` (a reduced head) has."""
+    matrix = jnp.asarray(fitted.camera.world_to_camera)
+    target = frame_target(model, jnp.zeros(model.shape_basis.shape[-1]))
+    shift = jnp.matmul(matrix[:3, :3], target, precision="highest") + matrix[:3, 3]
+    flame = fitted.flame
+    return Unknowns(
+        turn=geometry.matrix_to_axis_angle(jnp.asarray(FLIP) @ matrix[:3, :3]),
+        shift=shift,
+        shape=flame.shape[: model.shape_basis.shape[-1]],
+        expression=flame.expression[: model.expression_basis.shape[-1]],
+        jaw=flame.jaw,
+        gaze=flame.eyes[0, :2],
+    )
 
 
 def _pad(values: Array, like: Array) -> Array:
     return jnp.zeros_like(like).at[: len(values)].set(values)
 
 
-def _eyes(gaze: Array) -> Array:
-    both = jnp.concatenate([gaze, jnp.zeros(1, gaze.dtype)])
-    return jnp.stack([both, both])
-
-
-def _observe(model: FlameModel, detection: Detection, camera: Camera) -> tuple[_Observed, int]:
-    points, found = detection.lookup(np.asarray(model.mediapipe_indices))
-    outline, outline_found = detection.lookup(np.array(OUTLINE))
-    irises, irises_found = detection.lookup(np.array(IRIS_IDS))
-    facing = _facing(model, detection.rotation)
-    # Far from the camera's side a detector only guesses the outline.
-    side = np.linspace(-1.0, 1.0, len(OUTLINE)) * detection.rotation[2, 0]  # > 0: the hidden side
-    observed = _Observed(
-        points=points,
-        weights=found * facing,
-        outline=outline,
-        outline_weights=outline_found * (side < 0.3),
-        irises=irises,
-        iris_weights=irises_found.astype(np.float32),
-        spread=np.asarray(detection.spread),
-        focal=np.asarray(np.mean(np.asarray(camera.focal))),
-        center=np.asarray(camera.center, np.float32),
-    )
-    as_float = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), observed)
-    return as_float, int(found.sum())
-
-
-def _facing(model: FlameModel, rotation: np.ndarray) -> np.ndarray:
-    """Weights [105]: 1 for points whose surface faces the camera, down to 0.1 for hidden ones."""
-    corners = np.asarray(model.template)[np.asarray(model.faces)[np.asarray(model.mediapipe_faces)]]
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-12)
-    # Lids and lips are small folds whose own normals mislead; the sphere about the head tells the side.
-    middle = corners.mean(1)
-    round_normals = middle - np.array([0.0, middle[:, 1].mean(), middle[:, 2].min() - 0.06])
-    round_normals /= np.linalg.norm(round_normals, axis=-1, keepdims=True)
-    toward = (normals * 0.3 + round_normals * 0.7) @ rotation[2]
-    return np.clip(0.1 + 2.0 * toward, 0.1, 1.0)
-
-
-def _priors(model: FlameModel, detection: Detection) -> _Prior:
-    names = model.expression_names
-    count = model.expression_basis.shape[-1]
-    named = bool(names) and "jawOpen" in names
-    scores = np.array([detection.scores.get(name, 0.0) for name in names] or [0.0] * count, np.float32)
-    # Gaze is the eyes' joints alone: shapes that turn the eyeballs too would be the same thing twice.
-    looks = np.array([name.startswith("eyeLook") for name in names] or [False] * count)
-    scores[looks] = 0.0
-    zero = np.zeros
-    shapes = model.shape_basis.shape[-1]
-    mean = _Unknowns(
-        zero(3), np.array([0.0, 0.0, 1.0]), zero(shapes), scores if named else zero(count), zero(3), zero(2)
-    )
-    jaw = np.full(3, HELD) if named else 1.0 / np.array(JAW_SPREAD)
-    spread = NAMED_SPREAD if named else 1.0
-    precise = np.where(looks, HELD, 1.0 / spread)
-    precision = _Unknowns(
-        zero(3), zero(3), np.ones(shapes), precise, jaw, np.full(2, 1.0 / GAZE_SPREAD)
-    )
-    def as_float(values: _Unknowns) -> _Unknowns:
-        return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), values)
-
-    return _Prior(as_float(mean), as_float(precision), jnp.float32(named))
-
-
-def _camera(model: FlameModel, unknowns: _Unknowns, like: Camera) -> Camera:
-    target = frame_target(model, jnp.zeros_like(unknowns.shape))
-    rotation = FLIP @ geometry.axis_angle_to_matrix(unknowns.turn)
-    shift = unknowns.shift - jnp.matmul(rotation, target, precision="highest")
-    matrix = jnp.eye(4).at[:3, :3].set(rotation).at[:3, 3].set(shift)
-    return like.replace(
-        world_to_camera=matrix, focal=jnp.asarray(like.focal), center=jnp.asarray(like.center)
-    )
-
-
-def _place(
-    model: FlameModel, observed: _Observed, unknowns: _Unknowns
-) -> tuple[Array, Array, Array]:
-    """Pixels of the 105 points, the outline [27, 2] and the irises [2, 2] of a guess."""
-    camera = Camera(jnp.eye(4), jnp.full(2, observed.focal), observed.center, 1, 1)
-    camera = _camera(model, unknowns, camera)
-    params = zero_params(model).replace(
-        shape=unknowns.shape, expression=unknowns.expression, jaw=unknowns.jaw, eyes=_eyes(unknowns.gaze)
-    )
-    vertices, _ = forward(model, params)
-    outline = landmarks_drawn(model, vertices, params, camera=camera)[-len(OUTLINE) :]
-    irises = vertices[np.array(IRISES)]
-    points = jnp.concatenate([landmarks_mediapipe(model, vertices), outline, irises])
-    pixels, _ = geometry.project(camera, points)
-    return pixels[:-29], pixels[-29:-2], pixels[-2:]
-
-
-def _across(points: Array, line: Array, weights: Array) -> tuple[Array, Array]:
-    """Signed distance [P] of points [P, 2] from the nearest segment of a polyline [L, 2], and the
-    segment's weight [P]; beyond the line's ends the weight is 0."""
-    start, step = line[:-1], line[1:] - line[:-1]
-    squared = jnp.maximum(jnp.sum(step * step, -1), 1e-6)
-    away = points[:, None] - start
-    part = jnp.sum(away * step, -1) / squared
-    near = jnp.clip(part, 0.0, 1.0)
-    gap = jnp.sum((away - near[..., None] * step) ** 2, -1)
-    best = jnp.argmin(gap, -1)
-    rows = jnp.arange(len(points))
-    away, step, part = away[rows, best], step[best], part[rows, best]
-    signed = (away[:, 0] * step[:, 1] - away[:, 1] * step[:, 0]) / jnp.sqrt(squared[best])
-    inside = ((best > 0) | (part >= 0)) & ((best < len(line) - 2) | (part <= 1))
-    return signed, jnp.where(inside, jnp.minimum(weights[best], weights[best + 1]), 0.0)
-
-
-def _residuals(
-    model: FlameModel, observed: _Observed, prior: _Prior, unknowns: _Unknowns, scale: Array
-) -> Array:
-    """Everything that the fit makes small, in standard deviations; `scale` is metres a pixel."""
-    points, outline, irises = _place(model, observed, unknowns)
-    away = (points - observed.points) * scale / observed.spread
-    # Geman and McClure's: what lies far off (a wrong or hidden point) pulls no harder.
-    away = away / jnp.sqrt(1.0 + jnp.sum(away * away, -1, keepdims=True) / OUTLIER**2)
-    away = away * jnp.sqrt(observed.weights)[:, None]
-    signed, line_weights = _across(outline, observed.outline, observed.outline_weights)
-    signed = signed * scale / OUTLINE_SPREAD
-    signed = signed / jnp.sqrt(1.0 + (signed / OUTLIER) ** 2) * jnp.sqrt(line_weights)
-    gaze = (irises - observed.irises) * scale / IRIS_SPREAD
-    gaze = jnp.clip(gaze, -20.0, 20.0) * jnp.sqrt(observed.iris_weights)[:, None]
-    priors = jax.tree.map(lambda x, m, p: (x - m) * p, unknowns, prior.mean, prior.precision)
-    negative = jnp.minimum(unknowns.expression, 0.0) / 0.03 * prior.named
-    above = jnp.maximum(unknowns.expression - 1.0, 0.0) / 0.1 * prior.named
-    parts = (away, signed, gaze, *priors, negative, above)
-    return jnp.concatenate([jnp.ravel(part) for part in parts])
-
-
 @jax.jit
-def _solve(
-    model: FlameModel, observed: _Observed, prior: _Prior, turn: Array
-) -> tuple[_Unknowns, Array, Array]:
-    """Rigid steps from a flat guess, then all unknowns."""
-    start = prior.mean._replace(turn=turn)
-    start = start._replace(shift=_first_shift(model, observed, start))
-    unknowns = _minimise(model, observed, prior, start)
-    points = _place(model, observed, unknowns)[0]
-    error = jnp.sqrt(jnp.sum((points - observed.points) ** 2, -1))
+def _judge(model: FlameModel, observed: Observed, unknowns: Unknowns) -> tuple[Array, Array]:
+    """The 105 fitted points [105, 2], and their mean distance from the detected in inter-ocular distances."""
+    points = place(model, observed, unknowns)[0]
+    gap = jnp.linalg.norm(points - observed.points, axis=-1)
     known = observed.weights > 0
-    mean = jnp.sum(jnp.where(known, error, 0.0)) / jnp.sum(known)
-    return unknowns, points, mean / _interocular(model, observed, unknowns)
-
-
-def _interocular(model: FlameModel, observed: _Observed, unknowns: _Unknowns) -> Array:
-    """Pixels between the outer eye corners of the fitted head, as if it faced the camera."""
-    params = zero_params(model).replace(shape=unknowns.shape, expression=unknowns.expression)
-    marks = landmarks_mediapipe(model, forward(model, params)[0])
-    left, right = (
-        jnp.argmax(jnp.asarray(model.mediapipe_indices) == corner) for corner in EYE_CORNERS
-    )
-    return jnp.linalg.norm(marks[left] - marks[right]) * observed.focal / unknowns.shift[2]
-
-
-def _first_shift(model: FlameModel, observed: _Observed, start: _Unknowns) -> Array:
-    """The frame target's place in the camera that fits size and middle of the points, all at one depth."""
-    points, _, _ = _place(model, observed, start)
-    weights = observed.weights[:, None] / jnp.sum(observed.weights)
-
-    def spread(values: Array) -> tuple[Array, Array]:
-        middle = jnp.sum(values * weights, 0)
-        return middle, jnp.sqrt(jnp.sum((values - middle) ** 2 * weights))
-
-    middle, size = spread(points)
-    wanted, wanted_size = spread(observed.points)
-    depth = start.shift[2] * size / jnp.maximum(wanted_size, 1e-3)
-    # Where the points' middle lies beside the target's projection shrinks with depth.
-    beside = (middle - observed.center) * start.shift[2] / depth
-    plane = (wanted - observed.center - beside) * depth / observed.focal
-    return jnp.concatenate([plane, depth[None]])
-
-
-def _minimise(model: FlameModel, observed: _Observed, prior: _Prior, start: _Unknowns) -> _Unknowns:
-    """Levenberg-Marquardt, first over the rigid motion, then over everything."""
-    vector, unravel = ravel_pytree(start)
-    rigid = jax.tree.map(jnp.zeros_like, start)._replace(turn=jnp.ones(3), shift=jnp.ones(3))
-    rigid = ravel_pytree(rigid)[0]
-    scale = start.shift[2] / observed.focal
-
-    def residuals(values: Array) -> Array:
-        return _residuals(model, observed, prior, unravel(jnp.asarray(values)), scale)
-
-    def step(carry: tuple[Array, Array, Array], i: Array) -> tuple[tuple[Array, Array, Array], None]:
-        values, damping, cost = carry
-        damping = jnp.where(i == RIGID_STEPS, FIRST_DAMPING, damping)
-        free = jnp.where(i < RIGID_STEPS, rigid, 1.0)
-        jacobian = jax.jacfwd(residuals)(values) * free
-        gradient = jnp.matmul(residuals(values), jacobian, precision="highest")
-        normal = jnp.matmul(jacobian.T, jacobian, precision="highest")
-        normal = normal + jnp.diag(damping * jnp.diag(normal) + 1e-6 + (1.0 - free))
-        moved = values - jnp.linalg.solve(normal, gradient) * free
-        new_cost = jnp.sum(residuals(moved) ** 2)
-        better = (new_cost < cost) & jnp.all(jnp.isfinite(moved))
-        damping = jnp.clip(jnp.where(better, damping / 4.0, damping * 6.0), 1e-6, 1e6)
-        return (jnp.where(better, moved, values), damping, jnp.where(better, new_cost, cost)), None
-
-    carry = (vector, jnp.float32(FIRST_DAMPING), jnp.sum(residuals(vector) ** 2))
-    (vector, _, _), _ = jax.lax.scan(step, carry, jnp.arange(RIGID_STEPS + STEPS))
-    return unravel(jnp.asarray(vector))
+    mean = jnp.sum(jnp.where(known, gap, 0.0)) / jnp.sum(known)
+    return points, mean / interocular(model, observed, unknowns)

@@ -1,66 +1,119 @@
-"""A picture file from a stranger to pixels: bounded, upright, eight bits, or one clear sentence."""
+"""A picture file from a stranger to pixels: bounded, upright, eight bits, sRGB, or one clear sentence."""
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 64_000_000  # checked from the header, before anything is decoded
+MAX_BYTES = 512 << 20
 MAX_SIDE = 2048  # larger pictures are reduced: nothing after this needs more
 MIN_SIDE = 32
 # Raster formats that Pillow decodes itself. EPS and the like would start other programs.
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "TGA", "JPEG2000", "ICO", "AVIF")
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "TGA", "JPEG2000", "AVIF")
+# Decoders that take seconds for a megapixel or a few: pixels that they may be given.
+SLOW = {"ppm_plain": 1_000_000, "ppm": 1_000_000, "bmp_rle": 4_000_000, "jpeg2k": 32_000_000}
+DAMAGE = (OSError, SyntaxError, EOFError, MemoryError, struct.error, zlib.error, LookupError,
+          ArithmeticError, TypeError, AttributeError, AssertionError, RuntimeError, ValueError)  # fmt: skip
 
 
-def load_image(source: str | os.PathLike | Image.Image | np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+class Picture(NamedTuple):
+    """rgb [H, W, 3] uint8; alpha [H, W] float32 in 0..1, None where all is opaque; and what the user should
+    know of how it was read, a sentence each."""
+
+    rgb: np.ndarray
+    alpha: np.ndarray | None
+    notes: tuple[str, ...] = ()
+
+
+class Refused(ValueError):
+    """One sentence that says why a picture cannot be used."""
+
+
+def load_image(source: str | os.PathLike | Image.Image | np.ndarray) -> Picture:
     """Reads a picture as eight-bit RGB.
 
     Args:
       source: a path, a Pillow image, or an array [H, W], [H, W, 3] or [H, W, 4] (uint8, or floats in
         0..1). EXIF rotation is applied, an animation gives its first frame; grey, palette, CMYK and
-        16-bit pictures are converted.
+        16-bit pictures are converted, and colour profiles are applied.
 
     Returns:
-      rgb [H, W, 3] uint8 and alpha [H, W] float32 in 0..1, or None where the picture has no
-      transparency. The longer side is at most 2048 pixels.
+      The picture, upright. Its longer side is at most 2048 pixels.
 
     Raises:
       ValueError: the file is missing, not a picture, damaged, above 64 megapixels (known before
-        decoding) or smaller than 32 pixels.
+        decoding), smaller than 32 pixels, or far longer than wide.
     """
+    notes: list[str] = []
     if isinstance(source, np.ndarray):
-        return _finish(_from_array(source), "the array")
-    if isinstance(source, Image.Image):
-        return _finish(source, "the picture")
-    path = Path(source)
-    if not path.is_file():
-        raise ValueError(f"There is no picture at {path}: check the path.")
-    return _finish(_decode(path), path.name)
+        return _finish(_from_array(source), "the array", notes)
+    path = None if isinstance(source, Image.Image) else Path(source)
+    name = "the picture" if path is None else path.name
+    with _one_sentence(name):
+        image = source if isinstance(source, Image.Image) else _decode(Path(source), notes)
+        return _finish(image, name, notes)
 
 
-def _decode(path: Path) -> Image.Image:
-    formats = [name for name in FORMATS if name in _known_formats()]
+def load_mask(path: str | os.PathLike, shape: tuple[int, int]) -> np.ndarray:
+    """A matte [H, W] float32 in 0..1 for a picture [H, W]: white, or opaque where there is transparency.
+
+    Raises ValueError as `load_image`, and where its size is not the picture's.
+    """
+    rgb, alpha, _ = load_image(path)
+    if rgb.shape[:2] != shape:
+        (height, width), (rows, columns) = shape, rgb.shape[:2]
+        raise Refused(f"The mask {Path(path).name} is {columns} x {rows} pixels, but the picture is "
+                      f"{width} x {height}: they must agree.")  # fmt: skip
+    return alpha if alpha is not None else rgb.astype(np.float32).mean(-1) / 255.0
+
+
+@contextmanager
+def _one_sentence(name: str) -> Iterator[None]:
+    """Whatever a decoder trips over becomes one sentence."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # size is judged here, metadata quirks do not matter
-            with Image.open(path, formats=formats) as image:
-                _check_size(image, path.name)
-                image.seek(0)
-                image.load()
-                return image.copy() if image.info.get("transparency") is None else image.convert("RGBA")
+            yield
+    except Refused:
+        raise
     except UnidentifiedImageError as error:
-        raise ValueError(f"{path.name} is not a picture that can be read (use PNG or JPEG).") from error
+        raise Refused(f"{name} is not a picture that can be read (use PNG or JPEG).") from error
     except Image.DecompressionBombError as error:
-        raise ValueError(_too_large(path.name)) from error
-    except (OSError, SyntaxError, EOFError, MemoryError, struct.error, zlib.error, LookupError,
-            ArithmeticError, TypeError, AttributeError, AssertionError) as error:  # fmt: skip
-        raise ValueError(f"{path.name} is damaged or incomplete: {_sentence(error)}") from error
+        raise Refused(_too_large(name)) from error
+    except DAMAGE as error:
+        raise Refused(f"{name} is damaged or incomplete: {_sentence(error)}") from error
+
+
+def _decode(path: Path, notes: list[str]) -> Image.Image:
+    """The first frame's pixels, after everything that can be told from headers and checksums."""
+    if not path.is_file():
+        raise Refused(f"There is no picture at {path}: check the path.")
+    if path.stat().st_size > MAX_BYTES:
+        raise Refused(f"{path.name} has more than {MAX_BYTES >> 20} MiB: reduce it first.")
+    formats = [name for name in FORMATS if name in _known_formats()]
+    # Opened by ourselves: given a path, Pillow maps plain TIFFs and garbles those that EXIF turns.
+    with open(path, "rb") as file, Image.open(file, formats=formats) as image:
+        _check_size(image, path.name)
+        image.verify()  # PNG's checksums, which decoding does not look at; ends the use of `image`
+    with open(path, "rb") as file, Image.open(file, formats=formats) as image:
+        _check_slow(image, path.name)
+        image.seek(0)
+        image.load()
+        first = image.copy() if image.info.get("transparency") is None else _keyed(image)
+        if image.format != "MPO" and getattr(image, "is_animated", False):  # phones' JPEGs carry extras
+            notes.append(f"{path.name} holds several pictures: the first one is used.")
+        return first
 
 
 def _known_formats() -> frozenset[str]:
@@ -68,12 +121,31 @@ def _known_formats() -> frozenset[str]:
     return frozenset(Image.OPEN)
 
 
+def _keyed(image: Image.Image) -> Image.Image:
+    """A picture whose palette, or one of whose colours, is transparent, with an alpha channel."""
+    if not image.mode.startswith("I"):
+        return image.convert("RGBA")
+    opaque = np.asarray(image) != image.info["transparency"]
+    keyed = _eight_bits(image).convert("LA")
+    keyed.putalpha(Image.fromarray(np.where(opaque, 255, 0).astype(np.uint8)))
+    return keyed
+
+
 def _check_size(image: Image.Image, name: str) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
-        raise ValueError(_too_large(name, f" ({width} x {height})"))
+        raise Refused(_too_large(name, f" ({width} x {height})"))
     if min(width, height) < MIN_SIDE:
-        raise ValueError(f"{name} is only {width} x {height} pixels: at least {MIN_SIDE} a side are needed.")
+        raise Refused(f"{name} is only {width} x {height} pixels: at least {MIN_SIDE} a side are needed.")
+    if max(width, height) * MIN_SIDE > min(width, height) * MAX_SIDE:
+        raise Refused(f"{name} is {width} x {height} pixels, a mere strip: cut out the part with the face.")
+
+
+def _check_slow(image: Image.Image, name: str) -> None:
+    for tile in getattr(image, "tile", ()):
+        if image.size[0] * image.size[1] > SLOW.get(tile[0], MAX_PIXELS):
+            raise Refused(f"{name} is too large for {image.format} of its kind, which decodes slowly: "
+                          "save it as PNG or JPEG.")  # fmt: skip
 
 
 def _too_large(name: str, size: str = "") -> str:
@@ -85,19 +157,51 @@ def _sentence(error: Exception) -> str:
     return text[:120].rstrip(".") + "."
 
 
-def _finish(image: Image.Image, name: str) -> tuple[np.ndarray, np.ndarray | None]:
+def _finish(image: Image.Image, name: str, notes: list[str]) -> Picture:
     _check_size(image, name)
-    image = ImageOps.exif_transpose(_eight_bits(image))
-    has_alpha = "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info
-    image = image.convert("RGBA" if has_alpha else "RGB")
+    image = _upright(_eight_bits(image), name, notes)
+    has_alpha = image.mode in ("La", "RGBa") or "A" in image.getbands() or "transparency" in image.info
+    if image.mode == "P" or has_alpha:
+        image = image.convert("RGBA" if has_alpha else "RGB")
     if max(image.size) > MAX_SIDE:
         scale = MAX_SIDE / max(image.size)
         width, height = (max(MIN_SIDE, round(side * scale)) for side in image.size)
         image = image.resize((width, height), Image.Resampling.LANCZOS)  # Pillow weights colours by alpha
-    pixels = np.asarray(image)
-    if not has_alpha or pixels[..., 3].min() == 255:
-        return np.ascontiguousarray(pixels[..., :3]), None
-    return np.ascontiguousarray(pixels[..., :3]), pixels[..., 3].astype(np.float32) / 255.0
+    rgb = np.array(_standard_colours(image, name, notes))
+    alpha = np.asarray(image.getchannel("A")) if has_alpha else None
+    if alpha is None or alpha.min() == 255:
+        return Picture(rgb, None, tuple(notes))
+    return Picture(rgb, alpha.astype(np.float32) / 255.0, tuple(notes))
+
+
+def _upright(image: Image.Image, name: str, notes: list[str]) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except DAMAGE:
+        notes.append(f"{name} has damaged EXIF data: it is taken as it lies.")
+        return image
+
+
+def _standard_colours(image: Image.Image, name: str, notes: list[str]) -> Image.Image:
+    """RGB as sRGB, by the picture's colour profile where it has another one that fits."""
+    profile = image.info.get("icc_profile")
+    if image.mode == "LAB":
+        return _through(image, ImageCms.createProfile("LAB"))
+    base = image if image.mode in ("L", "CMYK") else image.convert("RGB")
+    if profile:
+        try:
+            given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            if "srgb" not in ImageCms.getProfileDescription(given).lower():
+                base = _through(base, given)
+        except (ImageCms.PyCMSError, *DAMAGE):
+            notes.append(f"{name} has a colour profile that does not fit: it is not applied.")
+    return base.convert("RGB")
+
+
+def _through(image: Image.Image, profile: object) -> Image.Image:
+    mapped = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")  # type: ignore[arg-type]
+    assert mapped is not None
+    return mapped
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -105,14 +209,15 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if image.mode != "F" and not image.mode.startswith("I"):
         return image
     values = np.asarray(image).astype(np.float64)
-    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    if not np.isfinite(values).all():
+        raise Refused("The picture holds values that are not finite numbers: save it as PNG.")
     top = values.max()
     if image.mode == "F":
         full = 1.0 if top <= 1.0 else 255.0 if top <= 255.0 else top
     else:
         full = 255.0 if image.mode == "I" and top <= 255 else 65535.0 if top <= 65535 else top
     grey = Image.fromarray(np.clip(values / full * 255.0 + 0.5, 0, 255).astype(np.uint8))
-    grey.info.update(image.info)
+    grey.info.update({key: value for key, value in image.info.items() if key != "transparency"})
     orientation = image.getexif().get(0x0112)
     if orientation:
         grey.getexif()[0x0112] = orientation
@@ -120,10 +225,11 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] not in (3, 4)):
-        raise ValueError(f"A picture array is [H, W], [H, W, 3] or [H, W, 4], but this one is {array.shape}.")
+    if array.ndim not in (2, 3) or 0 in array.shape or array.shape[2:] not in ((), (3,), (4,)):
+        raise Refused(f"A picture array is [H, W], [H, W, 3] or [H, W, 4], but this one is {array.shape}.")
     if array.dtype != np.uint8:
-        if not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
-            raise ValueError("A picture array holds uint8, or finite floats in 0..1.")
+        floats = np.issubdtype(array.dtype, np.floating) and np.isfinite(array).all()
+        if not floats or array.min() < -0.01 or array.max() > 1.01:
+            raise Refused("A picture array holds uint8, or finite floats in 0..1.")
         array = np.clip(array * 255.0 + 0.5, 0, 255).astype(np.uint8)
     return Image.fromarray(np.ascontiguousarray(array))

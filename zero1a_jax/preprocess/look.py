@@ -9,21 +9,24 @@ from PIL import Image, ImageDraw
 from zero1a_jax import geometry
 from zero1a_jax.flame.model import forward
 from zero1a_jax.preprocess.fit import Fit
-from zero1a_jax.preprocess.prepare import Prepared, covered
+from zero1a_jax.preprocess.prepare import Prepared, as_bytes, covered
 from zero1a_jax.types import FlameModel
 
 LIGHT = np.array([0.3, 0.4, 0.87])
+RIM = np.array([1.0, 0.9, 0.1])
 CLAY = np.array([0.9, 0.8, 0.75])
 
 
 def pictures(model: FlameModel, prepared: Prepared) -> dict[str, np.ndarray]:
-    """Pictures [size, size, 3] uint8: portrait, matte, landmarks (detected green, fitted red) and the
+    """Pictures [size, size, 3] uint8: portrait, matte, landmarks (detected green, fitted red, the
+    fitted head's rim yellow) and the
     fitted head over the portrait."""
     rgb = np.asarray(prepared.portrait.rgb)
     alpha = np.repeat(np.asarray(prepared.portrait.alpha)[..., None], 3, -1)
     clay, cover = shaded(model, prepared.fit)
     overlay = np.where(cover[..., None], 0.65 * clay + 0.35 * rgb, rgb)
-    marked = Image.fromarray(_bytes(rgb))
+    inner = np.all([np.roll(cover, step, axis) for step in (1, -1) for axis in (0, 1)], 0)
+    marked = Image.fromarray(as_bytes(np.where((cover & ~inner)[..., None], RIM, rgb)))
     pen = ImageDraw.Draw(marked)
     radius = max(0.6, rgb.shape[1] / 340)
     groups = (np.asarray(prepared.fit.points), (230, 30, 30)), (prepared.detection.points, (0, 220, 60))
@@ -32,10 +35,10 @@ def pictures(model: FlameModel, prepared: Prepared) -> dict[str, np.ndarray]:
             pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
         radius *= 0.6
     return {
-        "portrait": _bytes(rgb),
-        "matte": _bytes(alpha),
+        "portrait": as_bytes(rgb),
+        "matte": as_bytes(alpha),
         "landmarks": np.asarray(marked),
-        "overlay": _bytes(overlay),
+        "overlay": as_bytes(overlay),
     }
 
 
@@ -49,6 +52,3 @@ def shaded(model: FlameModel, fitted: Fit) -> tuple[np.ndarray, np.ndarray]:
     shade = 0.25 + 0.75 * np.clip((normals * weights[..., None]).sum(-2) @ light, 0.0, 1.0)
     return shade[..., None] * CLAY, face_id >= 0
 
-
-def _bytes(image: np.ndarray) -> np.ndarray:
-    return np.round(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)

@@ -1,7 +1,7 @@
-"""Separating the person from the background without any model file.
+"""Separating the person from the background, with a segmenter's answer or without any model file.
 
-The fitted head's silhouette says where the person surely is; hair, neck and shoulders are found by colour
-and by the picture's edges, starting from it. On a plain background colour alone decides.
+Without one the fitted head's silhouette says where the person surely is; hair, neck and shoulders are found
+by colour and by the picture's edges, starting from it. On a plain background colour alone decides.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import scipy.ndimage
 
+from zero1a_jax.preprocess.segment import Segmenter
 from zero1a_jax.types import Array
 
 ndimage: Any = scipy.ndimage  # its own annotations mislead type checkers
@@ -30,6 +31,31 @@ def background_colour(name: str) -> np.ndarray | None:
     if text[:1] != "#" or len(digits) != 6 or any(c not in "0123456789abcdefABCDEF" for c in digits):
         raise ValueError(f'background is "keep", "white", "black" or a colour like "#a0b0c0", not "{name}".')
     return np.array([int(digits[i : i + 2], 16) for i in (0, 2, 4)], np.float32) / 255.0
+
+
+def find_person(
+    rgb: Array, head: Array, inside: Array, segmenter: Segmenter | None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Alpha [H, W] of the person in a canonical crop, and sentences that the user should read.
+
+    Args:
+      rgb, head, inside: see `matte`.
+      segmenter: tells the person where it is given and sees the head; else `matte` does.
+    """
+    if segmenter is None:
+        return matte(rgb, head, inside), ()
+    probability = segmenter(np.round(np.asarray(rgb) * 255.0).astype(np.uint8))
+    if shown(probability, np.asarray(head)) < 0.7:
+        return matte(rgb, head, inside), ("The segmenter does not see the head: colours tell its outline.",)
+    solid = _around_head(probability > 0.5, np.asarray(head) & inside)
+    near = ndimage.binary_dilation(solid, iterations=max(2, head.shape[1] // 100))
+    alpha = np.where(near & inside, np.clip(1.25 * probability - 0.125, 0.0, 1.0), 0.0)
+    return alpha.astype(np.float32), ()
+
+
+def shown(alpha: Array, head: Array) -> float:
+    """The part of the fitted head's silhouette [H, W] that a matte [H, W] keeps."""
+    return float(np.asarray(alpha)[np.asarray(head, bool)].mean()) if np.any(head) else 0.0
 
 
 def matte(rgb: Array, head: Array, inside: Array | None = None) -> np.ndarray:

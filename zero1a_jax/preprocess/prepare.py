@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from typing import Any, NamedTuple
@@ -13,29 +14,35 @@ import scipy.ndimage
 from PIL import Image
 
 from zero1a_jax import geometry
+from zero1a_jax.flame.landmarks import landmarks_mediapipe
 from zero1a_jax.flame.model import forward, frame_target
 from zero1a_jax.geometry.zbuffer import zbuffer
 from zero1a_jax.image import ops
-from zero1a_jax.preprocess.crop import around, recentre, warp
+from zero1a_jax.preprocess.crop import around, chain, invert, recentre, warp
 from zero1a_jax.preprocess.detect import Detection, Detector
 from zero1a_jax.preprocess.fit import Fit, fit
-from zero1a_jax.preprocess.load import load_image
-from zero1a_jax.preprocess.matte import background_colour, matte
-from zero1a_jax.types import FlameModel, Portrait
+from zero1a_jax.preprocess.load import load_image, load_mask
+from zero1a_jax.preprocess.matte import background_colour, find_person, shown
+from zero1a_jax.preprocess.refine import refine
+from zero1a_jax.preprocess.segment import Segmenter
+from zero1a_jax.types import Array, Camera, FlameModel, FlameParams, Portrait
 
 ndimage: Any = scipy.ndimage  # its own annotations mislead type checkers
 
 FOV = math.radians(20.0)  # geometry.portrait_camera's
 WORK = 256  # pixels a side: the crop in which the face is detected again and the matte is made
 ROUNDS = 3
+REFINED = 2
 OPAQUE = 0.95
 
 
 class Prepared(NamedTuple):
     """A portrait and what led to it, all in the portrait's pixels.
 
-    transform [2, 3] maps the picture's pixels to the portrait's; inside [size, size] says which pixels of
-    the portrait the picture covers.
+    picture [size, size, 3] and matte [size, size] are the uint8 crop with its own background and the person
+    in it: with `compose` they give the portrait's colours. transform [2, 3] maps the picture's pixels to the
+    portrait's; inside [size, size] says which pixels of the portrait the picture covers. notes are
+    sentences that the user should read.
     """
 
     portrait: Portrait
@@ -43,11 +50,15 @@ class Prepared(NamedTuple):
     detection: Detection
     transform: np.ndarray
     inside: np.ndarray
+    picture: np.ndarray
+    matte: np.ndarray
+    notes: tuple[str, ...] = ()
 
 
 def prepare(
     image: str | os.PathLike | Image.Image | np.ndarray, *, model: FlameModel, detector: Detector,
-    size: int = 128, background: str = "white",
+    size: int = 128, background: str = "white", mask: str | os.PathLike | None = None,
+    segmenter: Segmenter | None = None, face_index: int = 0,
 ) -> Portrait:  # fmt: skip
     """A portrait cropped, matted and fitted: see `prepare_all` for the intermediate results.
 
@@ -57,6 +68,10 @@ def prepare(
       detector: finds the face, see `detect.find_detector`.
       size: side of the portrait in pixels.
       background: "white", "black", "#rrggbb", or "keep" for the picture's own.
+      mask: a picture of the same size, white where the person is; goes before the picture's own alpha.
+      segmenter: finds the person where neither is given, see `segment.find_segmenter`; without it the
+        fitted head and the colours tell.
+      face_index: which face, 0 the largest.
 
     Returns:
       A Portrait of `size` x `size` pixels with the head upright in the canonical frame: the camera has
@@ -64,32 +79,41 @@ def prepare(
       has no roll, and carries the whole rigid motion (flame.rotation, neck and translation are 0).
 
     Raises:
-      ValueError: the picture cannot be read or shows no face; one sentence says which.
+      ValueError: the picture or the mask cannot be read, or it shows no face; one sentence says which.
     """
-    return prepare_all(image, model=model, detector=detector, size=size, background=background).portrait
+    return prepare_all(
+        image, model=model, detector=detector, size=size, background=background, mask=mask,
+        segmenter=segmenter, face_index=face_index,
+    ).portrait  # fmt: skip
 
 
 def prepare_all(
     image: str | os.PathLike | Image.Image | np.ndarray, *, model: FlameModel, detector: Detector,
-    size: int = 128, background: str = "white",
+    size: int = 128, background: str = "white", mask: str | os.PathLike | None = None,
+    segmenter: Segmenter | None = None, face_index: int = 0, rounds: int = REFINED,
 ) -> Prepared:  # fmt: skip
-    """As `prepare`, with the fit, the detection (in the portrait's pixels) and the crop."""
+    """As `prepare`, with the fit, the detection (in the portrait's pixels), the crop and its matte.
+
+    `rounds` is how often the picture corrects the landmarks' fit (`refine.refine`), matte and crop made anew.
+    """
     if size < 32:
         raise ValueError(f"The portrait's size must be at least 32 pixels, not {size}.")
-    colour = background_colour(background)
-    picture, own_alpha = load_image(image)
-    seen = picture if own_alpha is None else _over_grey(picture, own_alpha)
-    transform, detection, fitted = _frame(model, detector, seen)
+    background_colour(background)
+    picture, known, notes = load_image(image)
+    if mask is not None:
+        known = load_mask(mask, picture.shape[:2])
+    seen = picture if known is None else _over_grey(picture, known)
+    transform, detection, fitted = _frame(model, detector, seen, face_index)
+    notes += several_faces(detection, face_index)
 
-    if own_alpha is None:
-        rgb, inside = warp(picture, transform, WORK)
-        alpha = matte(rgb, silhouette(model, fitted), inside > 0.5)
-    else:
-        eight_bits = np.round(own_alpha * 255.0).astype(np.uint8)[..., None]
-        alpha, inside = warp(eight_bits, transform, WORK)
-        alpha = alpha[..., 0] * inside
+    for _ in range(rounds):
+        alpha, inside, _ = _cut_out(model, fitted, picture, known, transform, segmenter)
+        rgb, _ = warp(seen, transform, WORK)
+        fitted = refine(model, fitted, detection, rgb, alpha, inside)
+        transform, detection, fitted = _centred(model, transform, detection, fitted)
+    alpha, _, more = _cut_out(model, fitted, picture, known, transform, segmenter)
+    notes += more
     alpha = np.asarray(ops.resize(jnp.asarray(alpha, jnp.float32)[..., None], size, size))[..., 0]
-
     factor = size / WORK
     detection = detection.moved(np.array([[factor, 0.0, 0.0], [0.0, factor, 0.0]]))
     fitted = fitted.replace(
@@ -97,22 +121,47 @@ def prepare_all(
     )
     transform = transform * factor
     rgb, inside = warp(picture, transform, size)
-    if colour is not None:
-        rgb = rgb if own_alpha is not None else _own_colours(rgb, alpha)
-        rgb = np.asarray(ops.composite(rgb, alpha, colour))
+    if known is not None:
+        covers, _ = warp(np.round(known * 255.0).astype(np.uint8)[..., None], transform, size)
+        alpha = covers[..., 0] * inside
+        if shown(alpha, silhouette(model, fitted)) < 0.5:
+            what = "own transparency" if mask is None else "mask"
+            raise ValueError(f"The picture's {what} hides most of the face: it must be opaque there.")
+
+    rgb, alpha = as_bytes(rgb), as_bytes(alpha)
     landmarks, _ = detection.lookup(np.asarray(model.mediapipe_indices))
-    portrait = Portrait(
+    portrait = compose(rgb, alpha, jnp.asarray(landmarks), fitted.camera, fitted.flame, background=background)
+    return Prepared(portrait, fitted, detection, transform, inside > 0.5, rgb, alpha, notes)
+
+
+def compose(
+    picture: np.ndarray, matte: np.ndarray, landmarks: Array, camera: Camera, flame: FlameParams, *,
+    background: str,
+) -> Portrait:  # fmt: skip
+    """A portrait of a crop [H, W, 3] uint8 and its matte [H, W] uint8 over a background, see `prepare`."""
+    colour = background_colour(background)
+    rgb, alpha = picture.astype(np.float32) / 255.0, matte.astype(np.float32) / 255.0
+    if colour is not None:
+        rgb = np.asarray(ops.composite(_own_colours(rgb, alpha), alpha, colour))
+    return Portrait(
         rgb=jnp.asarray(np.clip(rgb, 0.0, 1.0), jnp.float32),
-        alpha=jnp.asarray(alpha, jnp.float32),
-        landmarks=jnp.asarray(landmarks),
-        camera=fitted.camera,
-        flame=fitted.flame,
+        alpha=jnp.asarray(alpha),
+        landmarks=landmarks,
+        camera=camera,
+        flame=flame,
     )
-    return Prepared(portrait, fitted, detection, transform, inside > 0.5)
+
+
+def several_faces(detection: Detection, index: int) -> tuple[str, ...]:
+    """A sentence where the picture shows several faces."""
+    if detection.faces < 2:
+        return ()
+    which = "the largest is used" if index == 0 else f"number {index} by size is used"
+    return (f"{detection.faces} faces were found, {which}: --face_index=0 to {detection.faces - 1} chooses.",)
 
 
 def _frame(
-    model: FlameModel, detector: Detector, picture: np.ndarray
+    model: FlameModel, detector: Detector, picture: np.ndarray, face_index: int
 ) -> tuple[np.ndarray, Detection, Fit]:
     """The crop's transform [2, 3] to WORK pixels a side, and detection and fit in it.
 
@@ -120,7 +169,7 @@ def _frame(
     upright, in the middle and 1 m away is found in a few rounds. The face is detected once more in the
     first such crop, where it is larger than in most pictures.
     """
-    detection = detector(picture)
+    detection = detector(picture).face(face_index)
     transform = around(detection.points, detection.rotation, WORK)
     camera = geometry.portrait_camera(jnp.zeros(3), jnp.zeros(()), jnp.zeros(()), WORK, fov=FOV)
     for i in range(ROUNDS):
@@ -133,6 +182,44 @@ def _frame(
     return transform, moved, fit(model, moved, camera)
 
 
+def _centred(
+    model: FlameModel, transform: np.ndarray, detection: Detection, fitted: Fit
+) -> tuple[np.ndarray, Detection, Fit]:
+    """Crop, detection and fit after the crop is moved so that the fitted head is canonical in it.
+
+    Seen a little aside, a head in the middle of the picture is not quite the same head moved: the fit in
+    the new crop is that of the old one but for a fraction of a degree.
+    """
+    camera = fitted.camera
+    target = np.asarray(frame_target(model, fitted.flame.shape))
+    new = recentre(transform, camera, target)
+    change = chain(new, invert(transform))
+    angle = math.atan2(change[1, 0], change[0, 0])
+    c, s = math.cos(angle), math.sin(angle)
+    matrix = np.array(camera.world_to_camera)
+    matrix[:3, :3] = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]]) @ matrix[:3, :3]
+    matrix[:3, 3] = np.array([0.0, 0.0, 1.0]) - matrix[:3, :3] @ target
+    camera = camera.replace(world_to_camera=jnp.asarray(matrix, jnp.float32))
+    marks = landmarks_mediapipe(model, forward(model, fitted.flame)[0])
+    points, _ = geometry.project(camera, marks)
+    moved = detection.moved(chain(new, invert(transform)))
+    return new, moved, fitted.replace(camera=camera, points=points)
+
+
+def _cut_out(
+    model: FlameModel, fitted: Fit, picture: np.ndarray, known: np.ndarray | None, transform: np.ndarray,
+    segmenter: Segmenter | None,
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:  # fmt: skip
+    """The person's alpha [WORK, WORK] in the crop, as known or found, which pixels of the crop the picture
+    covers, and notes."""
+    if known is None:
+        rgb, inside = warp(picture, transform, WORK)
+        alpha, notes = find_person(rgb, silhouette(model, fitted), inside > 0.5, segmenter)
+        return alpha, inside > 0.5, notes
+    alpha, inside = warp(np.round(known * 255.0).astype(np.uint8)[..., None], transform, WORK)
+    return alpha[..., 0] * inside, inside > 0.5, ()
+
+
 def _again(detector: Detector, picture: np.ndarray, transform: np.ndarray, first: Detection) -> Detection:
     """The detection repeated in a crop; the first one where the crop shows no face, or another's."""
     rgb, _ = warp(picture, transform, WORK)
@@ -140,14 +227,16 @@ def _again(detector: Detector, picture: np.ndarray, transform: np.ndarray, first
         second = detector(np.round(rgb * 255.0).astype(np.uint8))
     except ValueError:
         return first
-    linear = np.linalg.inv(transform[:, :2])
-    back = np.concatenate([linear, -linear @ transform[:, 2:]], 1)
-    second = second.moved(back)
-    points, known = second.lookup(first.ids)
-    away = np.linalg.norm(points - first.points, axis=-1)[known].mean()
-    if away > 0.15 * np.ptp(first.points, axis=0).max():
+    faces = [face.moved(invert(transform)) for face in (second, *second.others)]
+
+    def away(face: Detection) -> float:
+        points, known = face.lookup(first.ids)
+        return float(np.linalg.norm(points - first.points, axis=-1)[known].mean())
+
+    nearest = min(faces, key=away)
+    if away(nearest) > 0.15 * np.ptp(first.points, axis=0).max():
         return first
-    return second
+    return dataclasses.replace(nearest, faces=first.faces, others=first.others)
 
 
 def silhouette(model: FlameModel, fitted: Fit) -> np.ndarray:
@@ -165,6 +254,11 @@ def covered(model: FlameModel, fitted: Fit) -> tuple[np.ndarray, np.ndarray]:
 
 
 _zbuffer = jax.jit(zbuffer, static_argnums=(3, 4))
+
+
+def as_bytes(image: Array) -> np.ndarray:
+    """Values in 0..1 as uint8, rounded."""
+    return np.round(np.clip(np.asarray(image), 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
 def _over_grey(picture: np.ndarray, alpha: np.ndarray) -> np.ndarray:

@@ -64,6 +64,33 @@ def landmark_subset(model: FlameModel, shapes: int = 100, expressions: int = 100
     )
 
 
+def restrict(model: FlameModel, vertices: Array) -> FlameModel:
+    """The head with only `vertices` [K], followed by its joints, which may be traced: `flame.forward` gives
+    the same places as on the full head. It has no faces, landmarks, masks or UVs."""
+    regressor = jnp.asarray(model.joint_regressor)
+    joints, count = len(regressor), len(vertices)
+
+    def reduce(values: Array) -> Array:
+        values = jnp.asarray(values)
+        return jnp.concatenate([
+            values[vertices], jnp.einsum("jv,v...->j...", regressor, values, precision="highest")
+        ])  # fmt: skip
+
+    pose = jnp.concatenate([jnp.asarray(model.pose_basis)[vertices], jnp.zeros((joints, 3, 36))])
+    return model.replace(
+        template=reduce(model.template),
+        shape_basis=reduce(model.shape_basis),
+        expression_basis=reduce(model.expression_basis),
+        pose_basis=pose,
+        joint_regressor=jnp.eye(count + joints)[count:],
+        skinning=jnp.concatenate([jnp.asarray(model.skinning)[vertices], jnp.eye(joints)]),
+        faces=jnp.zeros((0, 3), jnp.int32),
+        landmark_faces=None, landmark_barycentrics=None, contour_faces=None, contour_barycentrics=None,
+        mediapipe_faces=None, mediapipe_barycentrics=None, mediapipe_indices=None,
+        masks=None, uv=None, uv_faces=None,
+    )  # fmt: skip
+
+
 def _irises(model: FlameModel, regressor: np.ndarray) -> tuple[np.ndarray, float]:
     """Weights [2, V] of the left and right iris centre, and what to add to their z, metres.
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zero1a_jax.rasterizer import checks
+from zero1a_jax.rasterizer import checks, vjp
+from zero1a_jax.rasterizer.channels import over
 from zero1a_jax.rasterizer.project import Lens, project
-from zero1a_jax.rasterizer.tiles import Grid, boxes, count, tile_lists
-from zero1a_jax.rasterizer.vjp import composite, inspect_tiles, tile_size
+from zero1a_jax.rasterizer.tiles import Grid, Lists, boxes, count, tile_lists
 from zero1a_jax.types import Camera, Gaussians, Inspection, Render
 
 NEAR = 0.01  # metres
@@ -72,7 +72,7 @@ def render(
     Source: Kerbl et al. 2023, with gsplat's constants: alpha is at most 0.99, below 1/255 it is skipped,
     and the Gaussian that would bring the transmittance to 1e-4 or less ends the pixel.
     """
-    grid = Grid(camera.height, camera.width, tile_size(implementation))
+    grid = Grid(camera.height, camera.width, vjp.tile_size(implementation))
     batch = checks.scene(gaussians, camera)
     gaussians, camera = jax.tree.map(jnp.asarray, (gaussians, camera))
     size, dtype = gaussians.means.shape[0], gaussians.means.dtype
@@ -83,15 +83,13 @@ def render(
     shift = jnp.zeros((*batch, size, 2), dtype) if screen_offset is None else screen_offset
     absolute, shift = (shift, jax.lax.stop_gradient(shift)) if absolute_gradient else (None, shift)
     lens = Lens(antialiased, near, far, radius_clip)
-    channels = 5 + (0 if features is None else features.shape[-1])
-    scene = _Scene(gaussians, lens, grid, _room(capacity, size, grid), channels)
-    kernel = functools.partial(composite, implementation=implementation)
-    sums, radii, overflow = _each_camera(kernel, scene, camera, shift, absolute, features)
-    alpha = sums[..., -1, :, :]
-    rgb = jnp.moveaxis(sums[..., :3, :, :], -3, -1)
-    rgb = rgb + (1 - alpha)[..., None] * background[..., None, None, :]
-    features = None if features is None else jnp.moveaxis(sums[..., 4:-1, :, :], -3, -1)
-    return Render(rgb, alpha, sums[..., 3, :, :], radii, overflow, features)
+    widths = (3, 1) if features is None else (3, 1, features.shape[-1])
+    scene = _Scene(gaussians, lens, grid, _room(capacity, size, grid), (*widths, 1))
+    kernel = functools.partial(vjp.composite, grid=grid, widths=widths, implementation=implementation)
+    images, radii, overflow = _each_camera(kernel, scene, camera, shift, absolute, features)
+    rgb, depth, *composited, alpha = images
+    rgb = over(rgb, alpha, jnp.broadcast_to(background, (*batch, 3))[..., None, None, :])
+    return Render(rgb, alpha[..., 0], depth[..., 0], radii, overflow, composited[0] if composited else None)
 
 
 def inspect(
@@ -117,9 +115,10 @@ def inspect(
     gaussians, camera = jax.tree.map(jnp.asarray, (gaussians, camera))
     grid = Grid(camera.height, camera.width)
     room = _room(capacity, gaussians.means.shape[0], grid)
-    scene = _Scene(gaussians, Lens(antialiased, near, far, radius_clip), grid, room, 2)
-    found, _, overflow = _each_camera(inspect_tiles, scene, camera)
-    return Inspection(found[..., 0, :, :], found[..., 1, :, :].astype(jnp.int32), overflow)
+    scene = _Scene(gaussians, Lens(antialiased, near, far, radius_clip), grid, room, (1, 1))
+    kernel = functools.partial(vjp.inspect, grid=grid)
+    (median, number), _, overflow = _each_camera(kernel, scene, camera)
+    return Inspection(median[..., 0], number[..., 0].astype(jnp.int32), overflow)
 
 
 def default_capacity(size: int, height: int, width: int) -> int:
@@ -149,7 +148,7 @@ def count_intersections(
     reaches 1/255; saturates at 2^31 - 1. The 8x8 tiles of "xla", the default, need the most: what suffices
     for them suffices for every implementation.
     """
-    grid = Grid(camera.height, camera.width, tile_size(implementation))
+    grid = Grid(camera.height, camera.width, vjp.tile_size(implementation))
     lens = Lens(antialiased, near, far, radius_clip)
     batch = checks.scene(gaussians, camera)
     gaussians, camera = jax.tree.map(jnp.asarray, (gaussians, camera))
@@ -192,7 +191,7 @@ class _Scene(NamedTuple):
     lens: Lens
     grid: Grid
     capacity: int
-    channels: int  # of the kernel's images
+    widths: tuple[int, ...]  # channels of the kernel's images
 
 
 def _room(capacity: int | None, size: int, grid: Grid) -> int:
@@ -210,43 +209,53 @@ def _each_camera(
     shift: jax.Array | None = None,
     absolute: jax.Array | None = None,
     features: jax.Array | None = None,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The kernel's images [*B, C, H, W] of the cameras [*B], radii [*B, N] and overflow [*B].
+) -> tuple[tuple[jax.Array, ...], jax.Array, jax.Array]:
+    """The kernel's images [*B, H, W, width] of the cameras [*B], radii [*B, N] and overflow [*B].
 
-    kernel(table, lists, origins, absolute) returns [T, C, pixels of a tile]. shift and absolute are
-    [*B, N, 2], features [N, D] or [*B, N, D].
+    kernel(table, lists, absolute) returns whole tiles. shift and absolute are [*B, N, 2], features [N, D] or
+    [*B, N, D].
     """
     means, batch = scene.gaussians.means, camera.focal.shape[:-1]
     if means.shape[0] == 0:
-        images = jnp.zeros((*batch, scene.channels, scene.grid.height, scene.grid.width), means.dtype)
+        size = (*batch, scene.grid.height, scene.grid.width)
+        images = tuple(jnp.zeros((*size, width), means.dtype) for width in scene.widths)
         return images, jnp.zeros((*batch, 0), means.dtype), jnp.zeros(batch, jnp.int32)
-    function = functools.partial(_one_camera, kernel, scene)
-    by_features = 0 if features is not None and features.ndim > 2 else None
-    for _ in batch:
-        function = jax.vmap(function, in_axes=(0, 0, 0, by_features))
-    return function(camera, shift, absolute, features)
+    project_one = functools.partial(project, lens=scene.lens)
+    if not batch:
+        table, lists, radii, overflow = _one_camera(project_one, scene, camera, shift, features)
+        return _cut(kernel(table, lists, absolute), scene.grid), radii, overflow
+    if features is not None:
+        features = jnp.broadcast_to(features, (*batch, *features.shape[-2:]))
+    members = (camera, shift, features)
+    members, absolute = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(batch) :]), (members, absolute))
+    if jax.default_backend() == "cpu":
+        # One camera after the other: its arrays stay in the cache, and its gradient is added to the scene's
+        # at once. Computing the projection again costs less than keeping what its gradient needs.
+        again = jax.checkpoint(project_one, prevent_cse=False)
+        prepared = jax.lax.map(lambda member: _one_camera(again, scene, *member), members)
+    else:
+        prepared = jax.vmap(lambda *member: _one_camera(project_one, scene, *member))(*members)
+    table, lists, *found = prepared
+    images = jax.vmap(kernel)(table, lists, absolute)
+    images, found = jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), (images, found))
+    return _cut(images, scene.grid), *found
+
+
+def _cut(images: Sequence[jax.Array], grid: Grid) -> tuple[jax.Array, ...]:
+    """Off with what whole tiles have beyond the image, [*B, H, W, width]."""
+    return tuple(image[..., : grid.height, : grid.width, :] for image in images)
 
 
 def _one_camera(
-    kernel: Callable,
-    scene: _Scene,
-    camera: Camera,
-    shift: jax.Array | None,
-    absolute: jax.Array | None,
-    features: jax.Array | None,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    grid = scene.grid
-    splats, extent = project(scene.gaussians, camera, shift, lens=scene.lens)
+    project_one: Callable, scene: _Scene, camera: Camera, shift: jax.Array | None, features: jax.Array | None
+) -> tuple[jax.Array, Lists, jax.Array, jax.Array]:
+    """The table [N, 6 + C], the tiles' lists, radii [N] and overflow of one camera."""
+    splats, extent = project_one(scene.gaussians, camera, shift)
     # Which tile a Gaussian is on is not differentiable; say so, or its sorts would be traced twice.
     fixed = jax.tree.map(jax.lax.stop_gradient, splats)
-    box = boxes(fixed, extent, grid)
-    lists, overflow = tile_lists(fixed, box, grid, scene.capacity)
+    box = boxes(fixed, extent, scene.grid)
+    lists, overflow = tile_lists(fixed, box, scene.grid, scene.capacity)
     table = jnp.stack(splats, 1)
     if features is not None:
         table = jnp.concatenate([table, features], 1)
-    sums = kernel(table, lists, jnp.asarray(grid.origins()), absolute)
-    tile = grid.tile
-    image = sums.reshape(grid.rows, grid.columns, -1, tile, tile).transpose(2, 0, 3, 1, 4)
-    image = image.reshape(-1, grid.rows * tile, grid.columns * tile)
-    radii = jnp.where(box.visible, extent.radius, 0.0)
-    return image[:, : grid.height, : grid.width], radii, overflow
+    return table, lists, jnp.where(box.visible, extent.radius, 0.0), overflow

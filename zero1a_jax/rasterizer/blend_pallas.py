@@ -20,7 +20,7 @@ They have never run on one: speed is unknown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -32,8 +32,8 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 from jax.experimental.pallas import tpu as pltpu
 
 from zero1a_jax.rasterizer.blend_steps import row_gradient, step_backward, step_forward
-from zero1a_jax.rasterizer.blend_xla import MIN_TRANSMITTANCE, SHAPE_FIELDS
-from zero1a_jax.rasterizer.tiles import Lists
+from zero1a_jax.rasterizer.blend_xla import MIN_TRANSMITTANCE, SHAPE_FIELDS, Images
+from zero1a_jax.rasterizer.tiles import Grid, Lists
 
 LINE = 128  # floats a line of a chunk, which holds whole entries: a TPU register's lanes
 _ABSENT = np.float32(-1e4)  # log opacity past a list's end
@@ -328,26 +328,43 @@ def _backward_tpu(chunks: _Chunks, pixels: jax.Array, fields: int, plan: Plan) -
     )(chunks.first, chunks.rows, pixels)
 
 
-def forward(table: jax.Array, lists: Lists, origins: jax.Array, plan: Plan) -> jax.Array:
-    """Composites tiles of plan.tile by plan.tile pixels.
+def _origins(lists: Lists, grid: Grid) -> jax.Array:
+    """[T, 2] pixels, of the tiles of one or several images."""
+    return jnp.tile(grid.origins(), (lists.counts.shape[0] // grid.tiles, 1))
 
-    Args: table [M, 6 + C], columns as in blend_xla, C values; lists over T tiles, ids index the table;
-    origins [T, 2] pixels. Returns [T, C + 1, pixels]: sums of weight times each value and 1.
-    """
-    chunks = _pack(table, lists, origins, plan)
+
+def _to_images(tiles: jax.Array, grid: Grid, widths: Sequence[int]) -> Images:
+    """[T, C, pixels] to images [H, W, width], several one below the other."""
+    side = grid.tile
+    sides = (-1, grid.columns, tiles.shape[1], side, side)
+    image = tiles.reshape(sides).transpose(0, 3, 1, 4, 2).reshape(-1, grid.columns * side, tiles.shape[1])
+    ends = np.cumsum(widths)
+    return tuple(image[..., end - width : end] for width, end in zip(widths, ends, strict=True))
+
+
+def _to_tiles(images: Images, grid: Grid) -> jax.Array:
+    """The opposite."""
+    image = jnp.concatenate(images, -1)
+    channels, side = image.shape[-1], grid.tile
+    tiles = image.reshape(-1, side, grid.columns, side, channels).transpose(0, 2, 4, 1, 3)
+    return tiles.reshape(-1, channels, side * side)
+
+
+def forward(table: jax.Array, lists: Lists, grid: Grid, widths: Sequence[int], plan: Plan) -> Images:
+    """Composites images with tiles of plan.tile by plan.tile pixels; see blend_xla.forward."""
+    chunks = _pack(table, lists, _origins(lists, grid), plan)
     composite = _forward_gpu if plan.target == "gpu" else _forward_tpu
     sums = composite(chunks, table.shape[1], plan)
-    return sums.reshape(*sums.shape[:2], plan.tile**2).astype(table.dtype)
+    return _to_images(sums.reshape(*sums.shape[:2], -1).astype(table.dtype), grid, (*widths, 1))
 
 
 def backward(
-    table: jax.Array, lists: Lists, origins: jax.Array, output: jax.Array, cotangent: jax.Array, plan: Plan
+    table: jax.Array, lists: Lists, grid: Grid, remaining: jax.Array, cotangents: Images, plan: Plan
 ) -> jax.Array:
     """The gradient of `forward` with respect to the table, [M, 6 + C]; see blend_xla.backward."""
     size, fields = table.shape
-    chunks = _pack(table, lists, origins, plan)
-    remaining = jnp.sum(output * cotangent, 1, keepdims=True)
-    pixels = jnp.concatenate([cotangent, remaining], 1).astype(jnp.float32)
+    chunks = _pack(table, lists, _origins(lists, grid), plan)
+    pixels = _to_tiles((*cotangents, remaining), grid).astype(jnp.float32)
     pixels = pixels.reshape(*pixels.shape[:2], *plan.shape)
     pull = _backward_gpu if plan.target == "gpu" else _backward_tpu
     rows, visited = pull(chunks, pixels, fields, plan)

@@ -4,18 +4,22 @@ Tiles are lanes: a block of tiles advances in lockstep through its lists, pixels
 and stops when all its tiles are opaque or through. Tiles are sorted by the length of their lists, so
 that a block's tiles finish together. Nothing is stored for the backward pass: it runs front to back as
 well, carrying the transmittance and what the pixel will still receive.
+
+Each block reads and writes its part of the images itself, eight pixels a piece: rearranging whole images
+costs more than the compositing of a small scene. Several cameras are one image, one below the other.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from zero1a_jax.rasterizer.tiles import TILE, Lists
+from zero1a_jax.rasterizer.tiles import TILE, Grid, Lists
 
 MIN_ALPHA = 1 / 255  # fainter contributions are skipped
 MAX_ALPHA = 0.99
@@ -25,6 +29,8 @@ SHAPE_FIELDS = 6  # x, y, l00, l01, l11, log opacity; what follows in a table's 
 _X = (np.arange(PIXELS) % TILE + 0.5).astype(np.float32)[:, None]
 _Y = (np.arange(PIXELS) // TILE + 0.5).astype(np.float32)[:, None]
 _ABSENT = np.float32(-1e4)  # log opacity past a list's end
+
+Images = tuple[jax.Array, ...]
 
 
 class Plan(NamedTuple):
@@ -39,33 +45,77 @@ def plan(tiles: int) -> Plan:
     """Blocks for this many tiles: narrow enough for a CPU's cache, everything at once elsewhere."""
     if jax.default_backend() != "cpu":
         return Plan(lanes=tiles, forward=16, backward=4)
-    return Plan(lanes=min(64, tiles), forward=4, backward=2)
+    return Plan(lanes=min(64, tiles), forward=4, backward=4)
 
 
 class _Blocks(NamedTuple):
-    tile: jax.Array  # [G, B] index of the tile, 0 in the padding
+    tile: jax.Array  # [G, B] index of the tile; T, which is none, in the padding
     starts: jax.Array  # [G, B]
-    counts: jax.Array  # [G, B], falling along the lanes; 0 in the padding
+    counts: jax.Array  # [G, B], falling along the lanes of a camera; 0 in the padding
     x: jax.Array  # [G, B] origins
     y: jax.Array
 
 
-def _blocks(lists: Lists, origins: jax.Array, lanes: int) -> tuple[_Blocks, jax.Array]:
-    """Sorts tiles by falling count. Returns the blocks and [T], where in them each tile went."""
+def _blocks(lists: Lists, grid: Grid, lanes: int) -> _Blocks:
+    """Sorts the tiles, camera by camera, by falling count, and cuts them into blocks."""
     tiles = lists.counts.shape[0]
-    bits = max(1, (tiles - 1).bit_length())
-    # Count and index share an integer; counts beyond its room are equally long for this purpose.
-    rest = np.uint32((1 << (32 - bits)) - 1)
-    key = (rest - jnp.minimum(lists.counts.astype(jnp.uint32), rest)) << bits
-    order = lax.sort(key | jnp.arange(tiles, dtype=jnp.uint32), is_stable=False)
+    if tiles % grid.tiles:
+        raise ValueError(f"{tiles} lists are no multiple of the {grid.tiles} tiles of an image.")
+    bits, cameras = max(1, (tiles - 1).bit_length()), tiles // grid.tiles
+    # Camera, count and index share an integer; counts beyond their room are equally long for this purpose.
+    rest = np.uint32((1 << max(0, 32 - bits - (cameras - 1).bit_length())) - 1)
+    index = np.arange(tiles, dtype=np.uint32)
+    camera = (index // grid.tiles) * (rest + 1)
+    key = (camera + rest - jnp.minimum(lists.counts.astype(jnp.uint32), rest)) << bits
+    order = lax.sort(jnp.asarray(key | index), is_stable=False)
     order = (order & np.uint32((1 << bits) - 1)).astype(jnp.int32)
-    groups = -(-tiles // lanes)
-    padding = groups * lanes - tiles
-    padded = jnp.pad(order, (0, padding))
-    counts = jnp.pad(lists.counts[order], (0, padding))
-    place = jnp.zeros(tiles, jnp.int32).at[order].set(jnp.arange(tiles, dtype=jnp.int32))
-    columns = (padded, lists.starts[padded], counts, origins[padded, 0], origins[padded, 1])
-    return _Blocks(*(column.reshape(groups, lanes) for column in columns)), place
+    padding = -tiles % lanes
+    column, row = order % grid.columns, order % grid.tiles // grid.columns
+    x, y = (TILE * side.astype(jnp.float32) for side in (column, row))
+    blocks = (order, lists.starts[order], lists.counts[order], x, y)
+    empty = (tiles, 0, 0, 0, 0)
+    padded = (jnp.pad(v, (0, padding), constant_values=e) for v, e in zip(blocks, empty, strict=True))
+    return _Blocks(*(value.reshape(-1, lanes) for value in padded))
+
+
+def _places(block: _Blocks, grid: Grid) -> jax.Array:
+    """Where the block's tiles are in images that are cut into pieces of TILE pixels, [B * TILE]."""
+    row, column = block.tile // grid.columns, block.tile % grid.columns
+    lines = TILE * row[:, None] + np.arange(TILE, dtype=np.int32)
+    return (lines * grid.columns + column[:, None]).reshape(-1)
+
+
+def _put(image: jax.Array, places: jax.Array, values: jax.Array) -> jax.Array:
+    """Sets the places of image [pieces, TILE * C] to values [C, PIXELS, B]."""
+    values = values.reshape(-1, TILE, TILE, values.shape[-1]).transpose(3, 1, 2, 0)
+    pieces = values.reshape(-1, image.shape[1])
+    # The padding's places lie past the end.
+    return image.at[places].set(pieces, mode="drop", unique_indices=True)
+
+
+def _take(image: jax.Array, places: jax.Array) -> jax.Array:
+    """The opposite of `_put` for an image [H, W, C], [C, PIXELS, B]; anything in the padding."""
+    channels = image.shape[-1]
+    pieces = image.reshape(-1, TILE * channels).at[places].get(mode="clip")
+    pieces = pieces.reshape(-1, TILE, TILE, channels).transpose(3, 1, 2, 0)
+    return pieces.reshape(channels, PIXELS, -1)
+
+
+def _draw(
+    lists: Lists, grid: Grid, widths: Sequence[int], plan: Plan, dtype: Any, composite: Callable
+) -> Images:
+    """Images of these widths from composite(block), which returns [sum of widths, PIXELS, B]."""
+    ends = np.cumsum(widths)
+
+    def through(images: Images, block: _Blocks) -> tuple[Images, None]:
+        found, places = composite(block), _places(block, grid)
+        parts = (found[end - width : end] for width, end in zip(widths, ends, strict=True))
+        return tuple(_put(image, places, part) for image, part in zip(images, parts, strict=True)), None
+
+    pieces = lists.counts.shape[0] * TILE
+    images = tuple(jnp.zeros((pieces, TILE * width), dtype) for width in widths)
+    images, _ = lax.scan(through, images, _blocks(lists, grid, plan.lanes))
+    return tuple(image.reshape(-1, grid.columns * TILE, w) for image, w in zip(images, widths, strict=True))
 
 
 def _with_absent(table: jax.Array) -> jax.Array:
@@ -76,9 +126,14 @@ def _with_absent(table: jax.Array) -> jax.Array:
 def _fetch(table, ids, block, step, unroll):
     """Entries step..step+unroll-1 of every lane, [6 + C, unroll, B] but flat, and their rows in the table."""
     at = step + jnp.arange(unroll, dtype=jnp.int32)[:, None]
-    owner = ids.at[jnp.minimum(block.starts + at, ids.shape[0] - 1)].get(mode="promise_in_bounds")
+    place = jnp.minimum(block.starts + at, ids.shape[0] - 1).astype(jnp.uint32)
+    owner = ids.at[place].get(mode="promise_in_bounds")
     owner = jnp.where(at < block.counts, owner, table.shape[0] - 1)
-    return jnp.moveaxis(table.at[owner].get(mode="promise_in_bounds"), -1, 0).reshape(-1), owner
+    # Number by number: a gather of rows, turned on its side, would find its row anew for every number. And
+    # unsigned: a signed index could be negative, which costs a comparison.
+    fields = table.shape[1]
+    flat = owner.reshape(-1) * fields + np.arange(fields, dtype=np.int32)[:, None]
+    return table.reshape(-1).at[flat.reshape(-1).astype(jnp.uint32)].get(mode="promise_in_bounds"), owner
 
 
 def _uv(fields, block):
@@ -97,7 +152,7 @@ def _alpha(fields, block):
 
 
 def _weights(raw, transmittance):
-    """Alphas and weights of the entries, in lists, and the transmittance behind them.
+    """Alphas and weights of the entries, [U, PIXELS, B], and the transmittance behind them.
 
     The transmittance goes on falling behind the last Gaussian that is drawn, so that nothing follows.
     """
@@ -107,7 +162,8 @@ def _weights(raw, transmittance):
         after = transmittance * (1 - entry)
         weights.append(jnp.where(after > MIN_TRANSMITTANCE, entry * transmittance, 0.0))
         transmittance = after
-    return alpha, weights, transmittance
+    # Kept, or every channel would compute them again.
+    return alpha, lax.optimization_barrier(jnp.stack(weights)), transmittance
 
 
 def _walk(table, ids, block, unroll, carry, advance):
@@ -125,21 +181,22 @@ def _walk(table, ids, block, unroll, carry, advance):
         following = _fetch(table, ids, block, at + unroll, unroll)
         return at + unroll, going_on, carry, following
 
-    start = (jnp.int32(0), block.counts[0] > 0, carry, _fetch(table, ids, block, 0, unroll))
+    start = (jnp.int32(0), jnp.max(block.counts) > 0, carry, _fetch(table, ids, block, 0, unroll))
     return lax.while_loop(unfinished, step, start)[2]
 
 
-def forward(table: jax.Array, lists: Lists, origins: jax.Array, plan: Plan) -> jax.Array:
-    """Composites tiles.
+def forward(table: jax.Array, lists: Lists, grid: Grid, widths: Sequence[int], plan: Plan) -> Images:
+    """Composites images.
 
-    Args: table [M, 6 + C], x, y, l00, l01, l11, log opacity and C values; lists over T tiles, ids index the
-    table; origins [T, 2] pixels. Returns [T, C + 1, PIXELS]: sums of weight times each value and 1.
+    Args: table [M, 6 + C], x, y, l00, l01, l11, log opacity and C values; lists over the tiles of one or
+    several images, ids index the table; grid: one image, of tiles of TILE pixels; widths: how many of the
+    values each image takes, C together. Returns an image for each width and one of width 1, [H, W, width]
+    (several: one below the other, H and W multiples of TILE): sums of weight times each value, and of weight.
     """
-    blocks, place = _blocks(lists, origins, plan.lanes)
     table = _with_absent(table)
     shape, channels = (PIXELS, plan.lanes), table.shape[1] - SHAPE_FIELDS + 1
 
-    def through(_, block):
+    def composite(block):
         def advance(carry, fields, owner):
             transmittance, sums = carry
             _, weights, transmittance = _weights(_alpha(fields, block), transmittance)
@@ -148,10 +205,9 @@ def forward(table: jax.Array, lists: Lists, origins: jax.Array, plan: Plan) -> j
             return (transmittance, sums + jnp.stack([*drawn, sum(weights)])), transmittance
 
         carry = (jnp.ones(shape, table.dtype), jnp.zeros((channels, *shape), table.dtype))
-        return None, _walk(table, lists.ids, block, plan.forward, carry, advance)[1]
+        return _walk(table, lists.ids, block, plan.forward, carry, advance)[1]
 
-    _, sums = lax.scan(through, None, blocks)  # [G, C + 1, PIXELS, B]
-    return jnp.moveaxis(sums, 3, 1).reshape(-1, channels, PIXELS)[place]
+    return _draw(lists, grid, (*widths, 1), plan, table.dtype, composite)
 
 
 def _polynomials() -> np.ndarray:
@@ -194,25 +250,23 @@ def _absolute(fields, block, slopes):
 def backward(
     table: jax.Array,
     lists: Lists,
-    origins: jax.Array,
-    output: jax.Array,
-    cotangent: jax.Array,
+    grid: Grid,
+    remaining: jax.Array,
+    cotangents: Images,
     plan: Plan,
     *,
     absolute: bool = False,
 ) -> jax.Array:
     """The gradient of `forward` with respect to the table, [M, 6 + C].
 
-    With `absolute`, [M, 6 + C + 2]: then the sums over pixels of |dL/dx| and |dL/dy| follow.
+    remaining [H, W, 1] is the sum over all channels of the images times their cotangents. With `absolute`,
+    [M, 6 + C + 2]: then the sums over pixels of |dL/dx| and |dL/dy| follow.
 
     Front to back: with sigma the exponent, h = weight * (cotangent . values) and R the sum of h over what
     lies behind, dL/dsigma = alpha / (1 - alpha) R - h. Sums over pixels are matrix products.
     """
-    blocks, _ = _blocks(lists, origins, plan.lanes)
-    channels = cotangent.shape[1]
-    drawn = range(channels - 1)
-    pixels = cotangent.reshape(-1, channels * PIXELS)
-    remaining = jnp.sum(output * cotangent, 1)
+    *by_values, by_alphas = cotangents
+    drawn = range(table.shape[1] - SHAPE_FIELDS)
     polynomials, ones = jnp.asarray(_polynomials(), table.dtype), jnp.ones((1, TILE), table.dtype)
     padded, lanes, unroll = _with_absent(table), plan.lanes, plan.backward
 
@@ -220,7 +274,9 @@ def backward(
         return pixels[i * TILE : (i + 1) * TILE]
 
     def through(gradient, block):
-        *values, by_alpha = pixels[block.tile].T.reshape(channels, PIXELS, lanes)
+        places = _places(block, grid)
+        by_alpha, behind = _take(by_alphas, places)[0], _take(remaining, places)[0]
+        values = [value for image in by_values for value in _take(image, places)]
         by_value = jnp.stack(values, 1)  # [PIXELS, C, B]
 
         def advance(carry, fields, owner):
@@ -229,7 +285,7 @@ def backward(
             alpha, weights, transmittance = _weights(raw, transmittance)
             gains = [by_alpha + sum(fields[6 + c][u] * values[c] for c in drawn) for u in range(unroll)]
             own = [w * gain for w, gain in zip(weights, gains, strict=True)]
-            own = jnp.stack(own)
+            own = lax.optimization_barrier(jnp.stack(own))  # kept, as the weights are
             slopes = []
             for u in range(unroll):
                 remaining = remaining - own[u]
@@ -243,29 +299,29 @@ def backward(
             sums = [*moments, *jnp.moveaxis(shares, 1, 0)]
             if absolute:
                 sums += _absolute(fields, block, slopes)
-            rows = jnp.stack(sums, -1).reshape(-1, gradient.shape[1])
+            # Side by side before they are turned: one by one they would be turned number by number.
+            rows = lax.optimization_barrier(jnp.stack(sums)).reshape(gradient.shape[1], -1).T
             gradient = gradient.at[owner.reshape(-1)].add(rows, mode="promise_in_bounds")
             return (transmittance, remaining, gradient), transmittance
 
-        carry = (jnp.ones((PIXELS, lanes), table.dtype), remaining[block.tile].T, gradient)
+        carry = (jnp.ones((PIXELS, lanes), table.dtype), behind, gradient)
         return _walk(padded, lists.ids, block, unroll, carry, advance)[2], None
 
     zero = jnp.zeros((padded.shape[0], padded.shape[1] + 2 * absolute), table.dtype)
-    sums, _ = lax.scan(through, zero, blocks)
+    sums, _ = lax.scan(through, zero, _blocks(lists, grid, lanes))
     return _from_moments(table, sums[:-1])
 
 
-def inspect(table: jax.Array, lists: Lists, origins: jax.Array, plan: Plan) -> jax.Array:
-    """What is no sum of weights: the median depth and how many Gaussians were drawn, [T, 2, PIXELS].
+def inspect(table: jax.Array, lists: Lists, grid: Grid, plan: Plan) -> Images:
+    """What is no sum of weights: the median depth and how many Gaussians were drawn, [H, W, 1] each.
 
     Arguments are those of `forward`; depth is column 9. The median depth is that of the Gaussian behind which
     the transmittance is 0.5 or less, 0 where it stays above.
     """
-    blocks, place = _blocks(lists, origins, plan.lanes)
     table = _with_absent(table)
     shape = (PIXELS, plan.lanes)
 
-    def through(_, block):
+    def composite(block):
         def advance(carry, fields, owner):
             transmittance, median, number = carry
             alpha, weights, behind = _weights(_alpha(fields, block), transmittance)
@@ -276,7 +332,6 @@ def inspect(table: jax.Array, lists: Lists, origins: jax.Array, plan: Plan) -> j
             return (behind, median, number), behind
 
         carry = (jnp.ones(shape, table.dtype), *jnp.zeros((2, *shape), table.dtype))
-        return None, jnp.stack(_walk(table, lists.ids, block, plan.forward, carry, advance)[1:])
+        return jnp.stack(_walk(table, lists.ids, block, plan.forward, carry, advance)[1:])
 
-    _, found = lax.scan(through, None, blocks)  # [G, 2, PIXELS, B]
-    return jnp.moveaxis(found, 3, 1).reshape(-1, 2, PIXELS)[place]
+    return _draw(lists, grid, (1, 1), plan, table.dtype, composite)

@@ -55,6 +55,8 @@ def columns(values: Array) -> tuple[jax.Array, ...]:
 
 
 def _from_columns(_: None, gradients: tuple[jax.Array, ...]) -> tuple[jax.Array]:
+    # Kept, or a batch's sum over cameras would be computed anew for every element of the product.
+    gradients = jax.lax.optimization_barrier(gradients)
     unit = jnp.eye(len(gradients), dtype=gradients[0].dtype)[:, None]
     outer = functools.partial(jnp.matmul, precision="highest")
     parts = [outer(gradient[:, None], unit[i]) for i, gradient in enumerate(gradients)]

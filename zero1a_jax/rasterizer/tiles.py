@@ -6,6 +6,7 @@ Slots (one Gaussian on one tile) are emitted from the nearest Gaussian to the fa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -133,9 +134,9 @@ def _starts(needed: jax.Array, capacity: int, tiles: int) -> jax.Array:
     return lax.scan(lambda c, n: (jnp.minimum(c + n, capacity), c), jnp.zeros((), jnp.int32), needed)[1]
 
 
-def _reaches(ellipse: jax.Array, left: jax.Array, top: jax.Array, tile: int) -> jax.Array:
+def _reaches(ellipse: Sequence[jax.Array], left: jax.Array, top: jax.Array, tile: int) -> jax.Array:
     """Whether the ellipse of alpha 1/255 meets the tile's rectangle of pixel centres, per slot."""
-    x, y, l00, l01, l11, reach = ellipse.T
+    x, y, l00, l01, l11, reach = ellipse
     near_x, near_y = left + 0.5 - x, top + 0.5 - y
     far_x, far_y = near_x + (tile - 1), near_y + (tile - 1)
     inside = (near_x <= 0) & (far_x >= 0) & (near_y <= 0) & (far_y >= 0)
@@ -189,28 +190,41 @@ def _fill(
     """The first `capacity` of `total` slots, sorted: ids [capacity] and the tiles' edges [tiles + 1]."""
     # Which Gaussian a slot belongs to: ones where each begins, summed. Empty ones share the next start.
     rank = _cumsum(jnp.zeros(capacity, jnp.int32).at[start].add(1, mode="drop")) - 1
+    integers = jnp.stack([box.left, box.top, jnp.maximum(box.columns, 1)], 1)
+    numbers = jnp.stack([*splats[:5], box.reach], 1)
+    # Brought into the slots' order first, the parameters are read one after the other.
+    table = jnp.concatenate([integers, lax.bitcast_convert_type(numbers, jnp.int32)], 1)[order]
+    left, top, columns, *ellipse, first = _spread(jnp.concatenate([table, start[:, None]], 1), rank)
     slot = jnp.arange(capacity, dtype=jnp.int32)
-    shape = jnp.stack([box.left, box.top, jnp.maximum(box.columns, 1)], 1)[order]
-    shape = jnp.concatenate([shape, start[:, None], order[:, None]], 1)
-    left, top, columns, start, owner = shape.at[rank].get(mode="clip").T
-    row = (slot - start) // columns
-    column = left + slot - start - row * columns
-    row = top + row
-    ellipse = jnp.stack([*splats[:5], box.reach], 1).at[owner].get(mode="clip")
+    # Of unsigned integers, so that none asks which way to round.
+    row = lax.div((slot - first).astype(jnp.uint32), columns.astype(jnp.uint32)).astype(jnp.int32)
+    column, row = left + slot - first - row * columns, top + row
     left, top = (column * grid.tile).astype(jnp.float32), (row * grid.tile).astype(jnp.float32)
+    ellipse = [lax.bitcast_convert_type(number, jnp.float32) for number in ellipse]
     keep = (slot < total) & _reaches(ellipse, left, top, grid.tile)
     tile = jnp.where(keep, row * grid.columns + column, grid.tiles)
-    return _sort_by_tile(tile, rank, owner, order, grid.tiles)
+    return _sort_by_tile(tile, rank, order, grid.tiles)
+
+
+def _spread(table: jax.Array, rank: jax.Array) -> list[jax.Array]:
+    """The columns of table[rank], column by column; a rank outside takes the nearest row."""
+    size, columns = table.shape
+    place = jnp.clip(rank, 0, size - 1).astype(jnp.uint32) * np.uint32(columns)
+    # Kept, or what follows would look every column up where it uses it, and could not be vectorised.
+    place, flat = lax.optimization_barrier((place, table.reshape(-1)))
+    found = [flat.at[place + np.uint32(k)].get(mode="promise_in_bounds") for k in range(columns)]
+    return lax.optimization_barrier(found)
 
 
 def _sort_by_tile(
-    tile: jax.Array, rank: jax.Array, owner: jax.Array, order: jax.Array, tiles: int
+    tile: jax.Array, rank: jax.Array, order: jax.Array, tiles: int
 ) -> tuple[jax.Array, jax.Array]:
     """Sorts slots, which arrive in depth order, by tile (`tiles`: none). Returns ids, [tiles + 1] edges."""
     rank_bits = _bits(order.shape[0])
     if rank_bits + _bits(tiles + 1) > 32:  # one integer cannot hold both: a stable sort with a payload
-        tile, ids = lax.sort((tile, owner), num_keys=1, is_stable=True)
-        return ids, jnp.searchsorted(tile, jnp.arange(tiles + 1, dtype=jnp.int32)).astype(jnp.int32)
+        tile, rank = lax.sort((tile, rank), num_keys=1, is_stable=True)
+        edges = jnp.searchsorted(tile, jnp.arange(tiles + 1, dtype=jnp.int32)).astype(jnp.int32)
+        return order.at[rank].get(mode="clip"), edges
     key = (tile.astype(jnp.uint32) << rank_bits) | rank.astype(jnp.uint32)
     key = lax.sort(jnp.where(tile == tiles, _EMPTY, key), is_stable=False)
     ids = order.at[(key & np.uint32((1 << rank_bits) - 1)).astype(jnp.int32)].get(mode="clip")

@@ -1,7 +1,8 @@
 """Differentiable compositing: custom_vjp over a kernel's forward and backward, cameras folded into tiles.
 
 vmap of a while loop steps until its slowest member is done and copies what the others carry. Tiles are
-independent, so a batch is folded into the tile axis instead: it then costs what a loop costs.
+independent, so a batch is folded into the tile axis instead, its images one below the other: it then costs
+what a loop costs.
 """
 
 from __future__ import annotations
@@ -15,43 +16,36 @@ from absl import logging
 from jax.custom_batching import custom_vmap
 
 from zero1a_jax.rasterizer import blend_pallas, blend_xla
-from zero1a_jax.rasterizer.tiles import TILE, Lists
+from zero1a_jax.rasterizer.blend_xla import Images
+from zero1a_jax.rasterizer.channels import sum_of_products
+from zero1a_jax.rasterizer.tiles import TILE, Grid, Lists
 
 IMPLEMENTATIONS = ("auto", "xla", "pallas")
 
-_MAX_FOLDED = 4096  # tiles; beyond, a CPU pays for fresh memory more than it gains, and batches are cut
-
 
 def _foldable(kernel: Callable) -> Callable:
-    """kernel(table, lists, origins, *per_tile) with a vmap rule that concatenates tables and tiles.
+    """kernel(table, lists, images) with a vmap rule that concatenates tables, tiles and images.
 
-    The first result axis must be the tiles' or the table's.
+    The first axis of a result must be that of the table or of images.
     """
     folded = custom_vmap(kernel)
 
     @folded.def_vmap
-    def rule(size, batched, table, lists, origins, *per_tile):
+    def rule(size, batched, *arguments):
         def spread(flag, value):
             return value if flag else jnp.broadcast_to(value, (size, *value.shape))
-
-        table, lists, origins, *per_tile = jax.tree.map(
-            spread, batched, [table, lists, origins, *per_tile], is_leaf=lambda x: isinstance(x, bool)
-        )
-        chunk = max(1, _MAX_FOLDED // origins.shape[1])
-        if size > chunk and jax.default_backend() == "cpu":
-            members = (table, lists, origins, *per_tile)
-            several = None if chunk == 1 else chunk
-            return jax.lax.map(lambda member: folded(*member), members, batch_size=several), True
-        which = jnp.arange(size, dtype=jnp.int32)[:, None]
-        ids = lists.ids + which * table.shape[1]
-        starts = lists.starts + which * ids.shape[1]
 
         def join(value):
             return value.reshape(-1, *value.shape[2:])
 
-        joined = Lists(join(ids), join(starts), join(lists.counts))
-        result = folded(join(table), joined, join(origins), *map(join, per_tile))
-        return result.reshape(size, -1, *result.shape[1:]), True
+        table, lists, images = jax.tree.map(spread, batched, list(arguments))
+        which = jnp.arange(size, dtype=jnp.int32)[:, None]
+        ids = lists.ids + which * table.shape[1]
+        starts = lists.starts + which * ids.shape[1]
+        lists = Lists(join(ids), join(starts), join(lists.counts))
+        result = folded(join(table), lists, jax.tree.map(join, images))
+        separate = jax.tree.map(lambda value: value.reshape(size, -1, *value.shape[1:]), result)
+        return separate, jax.tree.map(lambda _: True, separate)
 
     return folded
 
@@ -84,35 +78,42 @@ def _choose(implementation: str) -> blend_pallas.Plan | None:
     return chosen
 
 
+def _xla_plan(lists: Lists) -> blend_xla.Plan:
+    return blend_xla.plan(lists.counts.shape[0])
+
+
 @functools.cache
-def _differentiable(implementation: str, absolute: bool) -> Callable:
+def _differentiable(implementation: str, grid: Grid, widths: tuple[int, ...], absolute: bool) -> Callable:
     chosen = _choose(implementation)
     if chosen and absolute:
         raise ValueError("absolute_gradient needs implementation 'xla': the Pallas kernels do not sum it.")
 
-    def forward_kernel(table, lists, origins):
+    def forward_kernel(table, lists, _):
         if chosen:
-            return blend_pallas.forward(table, lists, origins, chosen)
-        return blend_xla.forward(table, lists, origins, blend_xla.plan(origins.shape[0]))
+            return blend_pallas.forward(table, lists, grid, widths, chosen)
+        return blend_xla.forward(table, lists, grid, widths, _xla_plan(lists))
 
-    def backward_kernel(table, lists, origins, output, cotangent):
+    def backward_kernel(table, lists, images):
+        remaining, cotangents = images
         if chosen:
-            return blend_pallas.backward(table, lists, origins, output, cotangent, chosen)
-        plan = blend_xla.plan(origins.shape[0])
-        return blend_xla.backward(table, lists, origins, output, cotangent, plan, absolute=absolute)
+            return blend_pallas.backward(table, lists, grid, remaining, cotangents, chosen)
+        plan = _xla_plan(lists)
+        return blend_xla.backward(table, lists, grid, remaining, cotangents, plan, absolute=absolute)
 
     forward, backward = _foldable(forward_kernel), _foldable(backward_kernel)
-    composite = jax.custom_vjp(lambda table, absolute, lists, origins: forward(table, lists, origins))
+    composite = jax.custom_vjp(lambda table, absolute, lists: forward(table, lists, ()))
 
-    def save(table, _, lists, origins):
-        output = forward(table, lists, origins)
-        return output, (table, lists, origins, output)
+    def save(table, _, lists):
+        images = forward(table, lists, ())
+        return images, (table, lists, images)
 
-    def pull(saved, cotangent):
-        gradient = backward(*saved, cotangent)
+    def pull(saved, cotangents):
+        table, lists, images = saved
+        remaining = sum(sum_of_products(i, c) for i, c in zip(images, cotangents, strict=True))
+        gradient = backward(table, lists, (remaining, cotangents))
         if absolute:
-            return gradient[:, :-2], gradient[:, -2:], None, None
-        return gradient, None, None, None
+            return gradient[:, :-2], gradient[:, -2:], None
+        return gradient, None, None
 
     composite.defvjp(save, pull)
     return composite
@@ -127,27 +128,28 @@ def tile_size(implementation: str) -> int:
 def composite(
     table: jax.Array,
     lists: Lists,
-    origins: jax.Array,
     absolute: jax.Array | None = None,
     *,
+    grid: Grid,
+    widths: tuple[int, ...],
     implementation: str,
-) -> jax.Array:
-    """Composites tiles; differentiable in the table.
+) -> Images:
+    """Composites an image; differentiable in the table.
 
-    Args: table [M, 6 + C], see blend_xla.forward; lists of T tiles of `tile_size(implementation)`; origins
-    [T, 2] pixels; absolute [M, 2], whose value is not used, and whose gradient is the sum over pixels of
-    the absolute gradient of the table's x and y (it costs only where it is given); implementation "xla",
-    "pallas" or "auto", which takes Pallas where the default device compiles it.
-    Returns [T, C + 1, pixels of a tile].
+    Args: table [M, 6 + C], lists, grid and widths: see blend_xla.forward; the grid's tiles are of
+    `tile_size(implementation)`; absolute [M, 2], whose value is not used, and whose gradient is the sum over
+    pixels of the absolute gradient of the table's x and y (it costs only where it is given); implementation
+    "xla", "pallas" or "auto", which takes Pallas where the default device compiles it.
+    Returns images [H, W, width] for each of the widths, and alpha [H, W, 1]; H and W are multiples of a tile.
     """
-    return _differentiable(implementation, absolute is not None)(table, absolute, lists, origins)
+    return _differentiable(implementation, grid, widths, absolute is not None)(table, absolute, lists)
 
 
-def inspect_tiles(table: jax.Array, lists: Lists, origins: jax.Array, _absolute: None = None) -> jax.Array:
-    """See blend_xla.inspect, [T, 2, pixels of a small tile]. Runs anywhere; no gradient."""
-    return _inspect(*jax.tree.map(jax.lax.stop_gradient, (table, lists, origins)))
+def inspect(table: jax.Array, lists: Lists, _absolute: None = None, *, grid: Grid) -> Images:
+    """See blend_xla.inspect; grid of small tiles. Runs anywhere; no gradient."""
+    return _inspect(grid)(*jax.tree.map(jax.lax.stop_gradient, (table, lists)), ())
 
 
-_inspect = _foldable(
-    lambda table, lists, origins: blend_xla.inspect(table, lists, origins, blend_xla.plan(origins.shape[0]))
-)
+@functools.cache
+def _inspect(grid: Grid) -> Callable:
+    return _foldable(lambda table, lists, _: blend_xla.inspect(table, lists, grid, _xla_plan(lists)))

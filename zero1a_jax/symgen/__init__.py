@@ -23,6 +23,7 @@ from zero1a_jax.symgen.plan import (
     sequence,
     stages,
 )
+from zero1a_jax.symgen.protocol import Diffusion
 from zero1a_jax.symgen.update import Batch, Metrics, init_state, update
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "SPATIAL",
     "SYNTHETIC",
     "Batch",
+    "Diffusion",
     "Metrics",
     "Plan",
     "Samples",

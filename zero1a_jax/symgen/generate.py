@@ -18,19 +18,11 @@ from zero1a_jax.flame.pncc import pncc
 from zero1a_jax.geometry import project, resize
 from zero1a_jax.image import landmarks
 from zero1a_jax.symgen.dataset import ACCEPTED, BLANK, NOT_FINITE
+from zero1a_jax.symgen.protocol import Diffusion
 from zero1a_jax.types import Array, Avatar, Camera, FlameModel, FlameParams, Render
 
 Renderer = Callable[..., Render]
-KINDS = ("landmarks", "dense")
-
-
-class Diffusion(Protocol):
-    """What SymGEN needs of a portrait video diffusion: pure functions, parameters first."""
-
-    encode: Callable[..., Array]
-    decode: Callable[..., Array]
-    invert: Callable[..., Array]
-    denoise: Callable[..., Array]
+KINDS = ("landmarks", "emoji", "dense")
 
 
 class RefreshConfig(Protocol):
@@ -54,11 +46,16 @@ class RefreshConfig(Protocol):
     def noise_guidance(self) -> float: ...
 
 
-def condition_points(model: FlameModel, params: FlameParams, camera: Camera, *, size: int) -> Array:
-    """The mesh's own drawn landmarks in pixels of a condition image, [*B, 119, 2]; see `condition_images`."""
+def condition_points(
+    model: FlameModel, params: FlameParams, camera: Camera, *, size: int, kind: str = "landmarks"
+) -> Array:
+    """The mesh's own drawn landmarks in pixels of a condition image, [*B, P, 2]; see `condition_images`."""
     small = resize(camera, size, size)
     vertices, _ = flame_room.forward(model, params)
-    return project(small, flame_room.landmarks_drawn(model, vertices, params, camera=small))[0]
+    points = flame_room.landmarks_drawn(model, vertices, params, camera=small)
+    if kind == "emoji":
+        points = jnp.concatenate([points, flame_room.pupils(model, vertices)], -2)
+    return project(small, points)[0]
 
 
 def condition_images(
@@ -77,10 +74,11 @@ def condition_images(
       params: [*B].
       camera: [*B], any image size; the same view is drawn at `size`.
       size: pixels; 8 times the latent side for AniPortrait's pose guider.
-      kind: "landmarks": AniPortrait's landmark image (spec section 10) of the mesh's own points;
-        "dense": the mesh coloured by its template's coordinates (PNCC), with those lines on top.
-      points: [*B, 119, 2] pixels of the condition image to draw instead of the mesh's own, such as
-        detected ones.
+      kind: "landmarks": AniPortrait's landmark image of the mesh's own points; "emoji":
+        Follow-Your-Emoji's; "dense": the mesh coloured by its template's coordinates (PNCC), with
+        AniPortrait's lines on top.
+      points: [*B, P, 2] pixels of the condition image to draw instead of the mesh's own, such as
+        detected ones, in the order of image.landmarks.points_of(kind).
 
     Raises:
       ValueError: another kind.
@@ -88,9 +86,9 @@ def condition_images(
     if kind not in KINDS:
         raise ValueError(f"condition kind is {kind!r}; choose from {', '.join(KINDS)}")
     if points is None:
-        points = condition_points(model, params, camera, size=size)
-    lines = landmarks.draw(points, size, size)
-    if kind == "landmarks":
+        points = condition_points(model, params, camera, size=size, kind=kind)
+    lines = landmarks.draw(points, size, size, style=landmarks.style_of(kind))
+    if kind != "dense":
         return lines
     vertices, _ = flame_room.forward(model, params)
     surface = pncc(model, vertices, resize(camera, size, size))

@@ -1,0 +1,44 @@
+"""Published weights to files that load at once. PyTorch is not needed, and nothing in the files is executed.
+
+  python -m experiments.convert --diffusion=FOLDER --out=NEW_FOLDER [--dtype=bfloat16]
+  python -m experiments.convert --lpips_weights=FOLDER --out=NEW_FILE.safetensors
+
+experiments.run takes either form, as published or converted, with the same --diffusion and --lpips_weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from experiments import command
+from experiments.config import option
+from third_party.converters import aniportrait, lpips
+
+
+@dataclass(frozen=True)
+class Convert:
+    """What to convert, and where to."""
+
+    diffusion: str = option("", "Folder with AniPortrait's weights as published (see BUILD.md).")
+    lpips_weights: str = option("", "Folder with VGG16 and the linear layers of LPIPS.")
+    out: str = option("", "Where to write: a new folder, or for LPIPS a new .safetensors file.")
+    dtype: str = option(
+        "float32",
+        "Number type of the diffusion's large weights; the small ones stay float32.",
+        choices=tuple(aniportrait.DTYPES),
+    )
+
+
+def main(options: Convert) -> None:
+    """Converts one thing."""
+    if bool(options.diffusion) == bool(options.lpips_weights) or not options.out:
+        raise command.Refused("Give --out, and either --diffusion or --lpips_weights.")
+    if options.diffusion:
+        aniportrait.convert(options.diffusion, options.out, dtype=options.dtype)
+    else:
+        lpips.convert(options.lpips_weights, options.out)
+    print(f"written: {options.out}")
+
+
+if __name__ == "__main__":
+    command.run(Convert, main, __doc__)

@@ -1,0 +1,69 @@
+"""Inversion by the library's own loops: a toy network with known answers, and the trained miniature."""
+
+import functools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import pretrain_evaluate
+from zero1a_jax.diffusion import load_miniature, sample, schedule
+
+PEOPLE = Path(__file__).parent / "people.npz"
+
+
+@pytest.mark.parity
+def test_the_toy_network_of_the_fixtures(reference):
+    """25 steps in float64: tables to 1e-9, and a round trip that gains a digit or more an iteration."""
+    known, tables = reference("aniportrait/scheduler.npz"), schedule.sampler_steps(schedule.alpha_bars(), 25)
+    row = known["roundtrip_rows"].tolist().index("net_25")
+    with jax.enable_x64(True):
+        inner, outer, bias = (jnp.asarray(known[f"toy_{name}"]) for name in ("W1", "W2", "b1"))
+        clean = jnp.asarray(known["toy_net_x0"])
+
+        def velocity(x, timestep):
+            return jnp.tanh(x @ inner.T + bias + jnp.sin(timestep / 200.0)) @ outer.T
+
+        @functools.partial(jax.jit, static_argnums=0)
+        def round_trip(iterations):
+            noisy = sample.invert(velocity, clean, tables, iterations)
+            return noisy, sample.denoise(velocity, noisy, tables)
+
+        errors = {}
+        for iterations in (1, 2, 5, 10, 30):
+            noisy, back = round_trip(iterations)
+            name = f"toy_net_25_implicit_K{iterations}_skip0"
+            assert noisy.dtype == jnp.float64
+            assert np.abs(noisy - known[f"{name}_zT"]).max() <= 1e-9
+            assert np.abs(back - known[f"{name}_x0rec"]).max() <= 1e-9
+            errors[iterations] = float(jnp.linalg.norm(back - clean) / jnp.linalg.norm(clean))
+            column = known["roundtrip_cols"].tolist().index(f"implicit_K{iterations}")
+            assert abs(errors[iterations] - known["roundtrip_relerr"][row, column]) <= 1e-9
+    assert errors[1] <= 0.04 and errors[5] <= 1e-5
+
+
+def test_the_tables_follow_the_latents():
+    """float32 where the latents have less, so that bfloat16 latents do not round the angles."""
+    tables = schedule.sampler_steps(schedule.alpha_bars(), 4)
+    out = sample.denoise(lambda x, t: 0.1 * x, jnp.ones(3, jnp.float32), tables)
+    assert out.dtype == jnp.float32
+    assert sample._arrays(tables, jnp.bfloat16)[1].dtype == jnp.float32
+
+
+@pytest.mark.slow
+def test_the_miniature_by_iterations():
+    """Relative error in latents and PSNR against the autoencoder's own round trip, held-out people."""
+    with np.load(PEOPLE) as arrays:
+        people = {name: jnp.asarray(array, jnp.float32) / 255 for name, array in arrays.items()}
+    run = pretrain_evaluate._Runner(*load_miniature())
+    given = run.reference(people["portrait"], people["own"])
+    latents = run.encode(people["truth"])
+    found = pretrain_evaluate.inversion(run, given, people["condition"], latents, iterations=(1, 2, 3, 5))
+    for iterations, figures in found.items():
+        print(f"K = {iterations}: {figures}")
+    errors = [figures["relative_error"] for figures in found.values()]
+    psnrs = [figures["psnr"] for figures in found.values()]
+    assert errors == sorted(errors, reverse=True) and errors[-1] < 0.02
+    assert psnrs == sorted(psnrs) and psnrs[-1] > 40
