@@ -124,5 +124,5 @@ def test_the_name_is_checked_before_anything_is_imported(mine):
     mine("raise RuntimeError")
     assert found(diffusion="mine:load") == []
     assert "no module nowhere" in found(diffusion="nowhere:load")[0]
-    assert "such as mine:load" in found(diffusion="mine")[0]
+    assert "no folder mine" in found(diffusion="mine")[0]
     assert "--dry_run" in found(diffusion="mine:load", dry_run=True)[0]
