@@ -48,8 +48,8 @@ def render(
       camera: OpenCV cameras with leading axes *B (none, or any), one image size. `geometry.crop` gives the
         camera of a part of the image.
       background: [3], or [*B, 3] colours behind the Gaussians.
-      features: [N, D] or [*B, N, D] values to composite like colours, over zeros, in the same pass. On a
-        CPU 3 cost a quarter more than none, 16 almost three times as much, 64 eight to eleven times.
+      features: [N, D] or [*B, N, D] values to composite like colours, over zeros, in the same pass. Time
+        grows with D; experiments/benchmarks/raster_features.py measures it.
       capacity: how many intersections of a Gaussian with a tile (8x8 pixels; Pallas: 16x16 on a GPU,
         32x32 on a TPU) each camera has room for; static. What suffices for small tiles suffices for
         large ones. None takes `default_capacity`. See `suggest_capacity`.
