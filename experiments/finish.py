@@ -76,18 +76,22 @@ def portrait_metrics(
 
 
 def landmark_metrics(setup: Setup, large: np.ndarray) -> dict[str, Any]:
-    """Median distance of landmarks detected in the avatar's render [h, w, 3] to the portrait's."""
+    """Median distance between the landmarks that are detected in the avatar's render [h, w, 3] and in the
+    portrait, over the portrait's outer eye distance.
+
+    The portrait is enlarged to the render's size: what a detector finds depends on the size.
+    """
     detector, portrait = setup.parts.detector, setup.parts.portrait
     if detector is None:
         return {}
     ids = np.asarray(setup.parts.model.mediapipe_indices)
+    enlarged = cache.to_uint8(jax.image.resize(portrait.rgb, large.shape, "cubic"))
     try:
-        face = detector(large)
+        face, original = detector(large), detector(enlarged)
     except ValueError as error:  # the detector's word for "no face" is a result too
         return {"portrait_landmark_error": None, "portrait_landmark_note": str(error)}
     points, known = face.lookup(ids)
-    points = points * (portrait.rgb.shape[0] / large.shape[0])
-    truth = np.asarray(portrait.landmarks)
+    truth, _ = original.lookup(ids)
     corners = [int(np.flatnonzero(ids == corner)[0]) for corner in EYE_CORNERS]
     between = float(np.linalg.norm(truth[corners[0]] - truth[corners[1]]))
     errors = np.linalg.norm(points - truth, axis=-1)[known] / max(between, 1e-6)
