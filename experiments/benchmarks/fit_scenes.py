@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.benchmarks import fit_cases
 from zero1a_jax import flame, geometry, synthetic
 from zero1a_jax.flame import procedural_head
 from zero1a_jax.flame.head_rig import JAW_ANGLE
@@ -34,39 +35,47 @@ class Scene(NamedTuple):
     params: FlameParams  # neck and root at rest, jaw opened by jawOpen alone
     camera: Camera
     points: np.ndarray  # [105, 2] the order of the head's embedding
-    visible: np.ndarray  # [105] bool: by the head's own z-buffer
+    visible: np.ndarray  # [105] bool: by the head's own z-buffer and whatever is before the face
     interocular: float  # pixels between the outer eye corners, as if it faced the camera
     exact: Detection  # true points, outline and irises
 
 
-def scene(seed: int, yaw: float) -> Scene:
-    """The person `seed` (the same at every yaw) with a random expression and light, `yaw` in radians."""
-    made = _program()(jax.random.key(seed), jnp.float32(yaw))
+def scene(seed: int, yaw: float, case: str = "plain") -> Scene:
+    """The person `seed` (the same at every yaw) with a random expression and light, `yaw` in radians.
+
+    `case`, one of `fit_cases.CASES`, sets some of the expression or puts something before the face.
+    """
+    forced = fit_cases.forced_expression(procedural_head(), case)
+    made = _program()(jax.random.key(seed), jnp.float32(yaw), forced)
     rgb, params, camera, points, seen, interocular = jax.tree.map(np.asarray, made)
+    count = len(seen)
     ids = np.concatenate([np.asarray(procedural_head().mediapipe_indices), OUTLINE, IRIS_IDS])
     rotation = FLIP @ camera.world_to_camera[:3, :3]
     exact = Detection(points, ids, rotation, 1.0, {}, 1, "truth", EXACT)
-    count = len(seen)
+    picture, hidden = fit_cases.draw(
+        case, np.round(rgb * 255).astype(np.uint8), fit_cases.needed(points, ids), float(interocular), seed
+    )
+    column, row = np.clip(points[:count].astype(int), 0, SIZE - 1).T
     return Scene(
-        np.round(rgb * 255).astype(np.uint8), params, camera, points[:count], seen, float(interocular), exact
+        picture, params, camera, points[:count], seen & ~hidden[row, column], float(interocular), exact
     )
 
 
 @functools.cache
-def _program() -> Callable[[Array, Array], tuple]:
+def _program() -> Callable[[Array, Array, Array], tuple]:
     return jax.jit(functools.partial(_scene, procedural_head()))
 
 
-def _scene(model: FlameModel, key: Array, yaw: Array) -> tuple:
+def _scene(model: FlameModel, key: Array, yaw: Array, forced: Array) -> tuple:
     keys = jax.random.split(key, 5)
     shape, look = synthetic.identity(keys[0])
     params = synthetic.motions.random_expression(keys[1], model).replace(shape=shape)
     # One way to open the mouth, that which the fit uses, so that its weight can be compared.
     jaw = model.expression_names.index("jawOpen")
     opened = jnp.minimum(params.expression[jaw] + params.jaw[0] / JAW_ANGLE, 1.0)
-    params = params.replace(
-        expression=params.expression.at[jaw].set(opened), jaw=jnp.zeros(3), neck=jnp.zeros(3)
-    )
+    expression = params.expression.at[jaw].set(opened)
+    expression = jnp.where(jnp.isnan(forced), expression, forced)
+    params = params.replace(expression=expression, jaw=jnp.zeros(3), neck=jnp.zeros(3))
     pitch = MAX_PITCH * jax.random.uniform(keys[2], minval=-1.0, maxval=1.0)
     camera = geometry.portrait_camera(flame.frame_target(model, shape), yaw, pitch, SIZE)
     rgb, alpha = synthetic.render(model, look, params, camera)

@@ -41,6 +41,19 @@ def config_of(settings: dict, **changes) -> DiffusionConfig:
 
 
 @pytest.fixture(scope="session")
+def quick():
+    """`jax.jit` with less effort: compilation is most of what these tests cost."""
+    return functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
+@pytest.fixture
+def exact():
+    """Products of float32 without shortcuts, as the reference numbers were computed."""
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
+@pytest.fixture(scope="session")
 def published() -> Published:
     if not (FOLDER / "config.json").exists():
         pytest.skip("the AniPortrait fixture (22 MB) is not here: set ZERO1A_FIXTURES to its parent folder")

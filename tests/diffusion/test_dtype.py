@@ -21,11 +21,6 @@ def half(make_config, make_params):
     return config, make_params(make_config(precondition=True))
 
 
-def quick(function):
-    """Compiled with less effort: compilation is most of what these tests cost."""
-    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
-
-
 def inputs(config, frames=3):
     keys = jax.random.split(jax.random.key(1), 3)
     side, size = config.latent_size, config.condition_size
@@ -72,7 +67,7 @@ def test_only_the_time_embedding_and_the_end_are_float32(half):
     assert types.count("float32") == 2
 
 
-def test_layers_in_bfloat16_are_near_float32():
+def test_layers_in_bfloat16_are_near_float32(quick):
     """A resnet, a transformer that reads a bank, and a motion module, from the same numbers."""
     rng = np.random.default_rng(2)
 
@@ -117,7 +112,7 @@ def test_the_type_is_not_in_the_name_of_weights(make_config):
         make_config(dtype="float64")
 
 
-def test_frames_are_coded_in_chunks(half, monkeypatch):
+def test_frames_are_coded_in_chunks(quick, half, monkeypatch):
     config, params = half
     frames = jax.random.uniform(jax.random.key(0), (6, 32, 32, 3))
 

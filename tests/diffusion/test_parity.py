@@ -10,18 +10,7 @@ from zero1a_jax.diffusion import build, image_encoder, model, official, vae
 from zero1a_jax.diffusion.denoising_unet import DenoisingUNet
 from zero1a_jax.diffusion.reference_unet import ReferenceUNet
 
-pytestmark = pytest.mark.parity
-
-
-def quick(function):
-    """Compiled with less effort: compilation is most of what these tests cost."""
-    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
-
-
-@pytest.fixture(autouse=True)
-def exact():
-    with jax.default_matmul_precision("highest"):
-        yield
+pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("exact")]
 
 
 def images(x):
@@ -46,7 +35,7 @@ def test_every_key_has_one_place(published):
         aniportrait.check({"conv": {}}, {"conv": {"bias": np.zeros(1)}})
 
 
-def test_autoencoder_and_image_encoder(published):
+def test_autoencoder_and_image_encoder(quick, published):
     c, params = published.config, published.params
     given, expected = published.arrays("inputs"), published.arrays("vae_clip")
     run = quick(lambda p, x: vae.moments(p, x, c))
@@ -66,7 +55,7 @@ def test_autoencoder_and_image_encoder(published):
     "name, guided, quirks",
     [("outputs_cfg", True, False), ("outputs_cfg", True, True), ("outputs_nocfg", False, False)],
 )
-def test_one_evaluation(published, name, guided, quirks):
+def test_one_evaluation(quick, published, name, guided, quirks):
     c, params = published.config, published.params
     if quirks:
         c = official(c)
@@ -107,7 +96,7 @@ def test_one_evaluation(published, name, guided, quirks):
     assert np.sqrt(np.mean((np.asarray(noise) - wanted) ** 2)) <= 4e-6
 
 
-def test_blocks(published):
+def test_blocks(quick, published):
     """The denoiser block by block, so that a difference shows where it begins."""
     c, params = published.config, published.params
     given, expected = published.arrays("inputs"), published.arrays("outputs_nocfg")
@@ -134,7 +123,7 @@ def test_blocks(published):
 
 
 @pytest.mark.parametrize("name", ["long_clean", "long_official"])
-def test_long_video(published, name):
+def test_long_video(quick, published, name):
     """The pipeline over overlapping windows, from the same first latents, step by step."""
     c, params, e2e = published.config, published.params, published.settings["e2e"]
     if "official" in name:

@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,19 +10,8 @@ from zero1a_jax.diffusion import build, image_encoder, model, schedule, vae
 from zero1a_jax.diffusion.denoising_unet import DenoisingUNet
 from zero1a_jax.diffusion.reference_unet import ReferenceUNet
 
-pytestmark = pytest.mark.parity
+pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("exact")]
 OFFICIAL = dict(pose_norm="batch", pose_range=(-1.0, 509.0), bank_float16=True)
-
-
-def quick(function):
-    """Compiled with less effort: compilation is most of what these tests cost."""
-    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
-
-
-@pytest.fixture(autouse=True)
-def exact():
-    with jax.default_matmul_precision("highest"):
-        yield
 
 
 def last(x):
@@ -36,7 +24,7 @@ def largest(a, b) -> float:
 
 
 @pytest.mark.parametrize("name", ["short_clean", "short_official"])
-def test_short_video(published, name):
+def test_short_video(quick, published, name):
     """The pipeline over one window: guided predictions and latents after every step, and the frames."""
     c, params, e2e = published.config, published.params, published.settings["e2e"]
     c = dataclasses.replace(c, window=16, overlap=4, **(OFFICIAL if "official" in name else {}))
@@ -74,7 +62,7 @@ def block_of(seen: dict, name: str):
     return out[0] if isinstance(out, tuple) else out
 
 
-def test_every_block_and_each_quirk_alone(published):
+def test_every_block_and_each_quirk_alone(quick, published):
     c, params = published.config, published.params
     given, expected = published.arrays("inputs"), published.arrays("outputs_nocfg")
     names = [key for key in expected if key.startswith("bank.")]
@@ -113,7 +101,7 @@ def test_every_block_and_each_quirk_alone(published):
         assert largest(velocity, wanted) > 1e-4  # the quirk shows
 
 
-def test_image_encoder_before_the_projection(published):
+def test_image_encoder_before_the_projection(quick, published):
     c, params = published.config, published.params
     pixels = last(published.arrays("inputs")["clip_pixel_values"])
     tower = image_encoder._tower(c)

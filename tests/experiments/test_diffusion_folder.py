@@ -83,15 +83,11 @@ def test_a_bad_folder_is_one_sentence_before_anything_starts(folder, tmp_path):
         diffusions.load("", 64)
 
 
-@pytest.mark.slow  # a whole run, most of it compilation
-@pytest.mark.parametrize("converted", [False, True])
-def test_the_whole_loop(folder, tmp_path, converted):
-    if converted:
-        aniportrait.convert(folder, tmp_path / "out", dtype="bfloat16")
-        folder = tmp_path / "out"
+def loop(folder, workdir):
+    """A run of 12 steps with three dataset updates by the folder's model; its metrics."""
     command = [
         sys.executable, "-m", "experiments.run", "--image=synthetic:7", f"--diffusion={folder}", "--size=64",
-        f"--workdir={tmp_path / 'run'}", "--steps=12", "--frames=2", "--spatial_samples=1",
+        f"--workdir={workdir}", "--steps=12", "--frames=2", "--spatial_samples=1",
         "--update_every=5", "--synthetic_samples=0", "--real_samples=0", "--view_interval=4",
         "--denoise_steps=1", "--batch=1",
         "--inversion_steps=1", "--inversion_iterations=1", "--guidance=2", "--noise_guidance=1",
@@ -99,7 +95,26 @@ def test_the_whole_loop(folder, tmp_path, converted):
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert np.isfinite(metrics["portrait_psnr_masked"])
-    about = json.loads((tmp_path / "run" / "environment.json").read_text())
+    about = json.loads((workdir / "environment.json").read_text())
     assert {path.name for path in aniportrait.files(folder)} <= set(about["weights"])
+    return json.loads((workdir / "metrics.json").read_text())
+
+
+@pytest.mark.slow  # a whole run, most of it compilation
+@pytest.mark.parametrize("converted", [False, True])
+def test_the_whole_loop(folder, tmp_path, converted):
+    if converted:
+        aniportrait.convert(folder, tmp_path / "out", dtype="bfloat16")
+        folder = tmp_path / "out"
+    assert np.isfinite(loop(folder, tmp_path / "run")["portrait_psnr_masked"])
+
+
+@pytest.mark.slow  # 4 minutes on one core
+def test_the_whole_loop_by_the_reference_fixture(fixture, tmp_path):
+    """Four levels, every kind of block, in the published naming: the files of the parity tests."""
+    given = fixture("aniportrait")
+    if not (given / "denoising_unet.safetensors").is_file():
+        pytest.skip("the AniPortrait fixture (22 MB) is not here: set ZERO1A_FIXTURES to its parent folder")
+    metrics = loop(given, tmp_path / "run")
+    assert np.isfinite(metrics["portrait_psnr_masked"])
+    assert metrics["refreshes"] == 3 and metrics["rejected"] == 0
