@@ -58,9 +58,9 @@ def main(options: Options) -> None:
     for note in result.notes:
         print(f"note: {note}")
     print(f"found a face with {result.detection.source}")
-    error = float(result.fit.error)
-    print(f"the fitted head's landmarks lie {error:.1%} of the eye distance off on average: "
-          f"confidence {result.fit.confidence:.2f}")
+    fitted = result.fit
+    print(f"the fitted head's landmarks lie {float(fitted.error):.1%} of the eye distance from the detected "
+          f"and perhaps {float(fitted.expected):.1%} from the true ones: confidence {fitted.confidence:.2f}")
     print(f"wrote {options.out}: look at sheet.png; a run takes the folder as --image")
 
 

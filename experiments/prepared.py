@@ -44,7 +44,7 @@ def write(folder: str | os.PathLike, model: FlameModel, prepared: preprocess.Pre
 
 
 def arrays(model: FlameModel, prepared: preprocess.Prepared) -> dict[str, Any]:
-    """What portrait.npz holds; also the fitted landmarks [105, 2], the crop [2, 3], and the fit's error."""
+    """What portrait.npz holds; also the fitted landmarks [105, 2], the crop [2, 3], and the fit's errors."""
     found = assemble.portrait_arrays(prepared.portrait)
     return {
         **{name: value for name, value in found.items() if name not in ("rgb", "alpha")},
@@ -52,6 +52,7 @@ def arrays(model: FlameModel, prepared: preprocess.Prepared) -> dict[str, Any]:
         "fitted": np.asarray(prepared.fit.points),
         "transform": prepared.transform,
         "error": np.asarray(prepared.fit.error),
+        "expected_error": np.asarray(prepared.fit.expected),
     }
 
 

@@ -98,20 +98,18 @@ def _hand(
     skin = np.array([224, 172, 140]) * rng.uniform(0.35, 1.0)
     along = np.array([math.sin(angle), -math.cos(angle)])  # to the finger tips
     beside = np.array([math.cos(angle), math.sin(angle)])
-    for pen, shade in ((ImageDraw.Draw(colours), True), (ImageDraw.Draw(cover), False)):
-        def capsule(start: np.ndarray, end: np.ndarray, radius: float, light: float, pen=pen, shade=shade):
-            fill = tuple(int(v) for v in np.clip(skin * light, 0, 255)) if shade else 255
-            pen.line((*start, *end), fill=fill, width=round(2 * radius))
-            for x, y in (start, end):
+    strokes = [(-2.5 * along, -0.9 * along, 0.35, 0.8)]  # the arm: from, to, radius, light
+    strokes += [(-0.8 * along + k * beside, -0.3 * along + k * beside, 0.38, 0.9) for k in (-0.12, 0.0, 0.12)]
+    for k, length in enumerate((0.75, 0.95, 0.9, 0.7)):
+        root = (k - 1.5) * 0.24 * beside
+        strokes.append((root - 0.3 * along, root + length * along, 0.105, 0.88 + 0.06 * (k % 2)))
+    for start, end, radius, light in strokes:
+        ends, radius = (middle + size * start, middle + size * end), size * radius
+        colour = tuple(int(v) for v in np.clip(skin * light, 0, 255))
+        for pen, fill in ((ImageDraw.Draw(colours), colour), (ImageDraw.Draw(cover), 255)):
+            pen.line((*ends[0], *ends[1]), fill=fill, width=round(2 * radius))
+            for x, y in ends:
                 pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
-
-        capsule(middle - 2.5 * size * along, middle - 0.9 * size * along, 0.35 * size, 0.8)  # the arm
-        for offset in (-0.12, 0.0, 0.12):
-            side = offset * size * beside
-            capsule(middle - 0.8 * size * along + side, middle - 0.3 * size * along + side, 0.38 * size, 0.9)
-        for k, length in enumerate((0.75, 0.95, 0.9, 0.7)):
-            root = middle + (k - 1.5) * 0.24 * size * beside
-            capsule(root - 0.3 * size * along, root + length * size * along, 0.105 * size, 0.88 + 0.06 * (k % 2))
 
 
 def needed(points: np.ndarray, ids: np.ndarray) -> dict[int, np.ndarray]:

@@ -110,9 +110,9 @@ def test_the_whole_loop(folder, tmp_path, converted):
 
 
 @pytest.mark.slow  # 4 minutes on one core
-def test_the_whole_loop_by_the_reference_fixture(fixture, tmp_path):
+def test_the_whole_loop_by_the_reference_fixture(reference_path, tmp_path):
     """Four levels, every kind of block, in the published naming: the files of the parity tests."""
-    given = fixture("aniportrait")
+    given = reference_path("aniportrait")
     if not (given / "denoising_unet.safetensors").is_file():
         pytest.skip("the AniPortrait fixture (22 MB) is not here: set ZERO1A_FIXTURES to its parent folder")
     metrics = loop(given, tmp_path / "run")

@@ -53,7 +53,10 @@ def known_fit(scene):
         placed, error = preprocess.place(model, params, detection.points, camera)
         vertices, _ = flame.forward(model, params)
         points, _ = geometry.project(placed, flame.landmarks_mediapipe(model, vertices))
-        return preprocess.Fit(flame=params, camera=placed, points=points, error=jnp.float32(error))
+        return preprocess.Fit(
+            flame=params, camera=placed, points=points, error=jnp.float32(error),
+            interocular=jnp.float32(0.09),
+        )  # fmt: skip
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys.modules["zero1a_jax.preprocess.prepare"], "fit", fit)

@@ -47,11 +47,23 @@ def test_the_edge_and_the_light_correct_a_biased_yaw(head, shown):
     assert wrong[1] < 0.8 * wrong[0]
     again = refine(head, start, biased, rgb, alpha, inside)
     for a, b in zip(jax.tree.leaves(refined), jax.tree.leaves(again), strict=True):
-        assert (np.asarray(a) == np.asarray(b)).all()
+        np.testing.assert_array_equal(a, b)
+    assert 0.0 < float(refined.rim) < 0.02  # the edge is the head's own
     # beyond the picture nothing is concluded, and a matte of nothing pulls at nothing
     blind = refine(head, start, biased, rgb, alpha, np.zeros_like(cover))
     assert abs(_yaw(blind.camera) - _yaw(start.camera)) < 1.5
     assert 0.0 < refined.confidence < start.confidence <= 1.0
+
+
+@pytest.mark.slow  # compiles the correction of another head
+def test_a_head_without_masks_is_corrected_by_the_edge_alone(head, shown):
+    """As official files are where FLAME_masks.pkl is not beside them."""
+    camera, biased, rgb, cover = shown
+    head = head.replace(masks=None)
+    start = fit(head, biased, camera)
+    refined = refine(head, start, biased, rgb, cover.astype(np.float32), np.ones_like(cover))
+    before, after = (abs(_yaw(f.camera) - _yaw(camera)) for f in (start, refined))
+    assert before > 4.0 and after < 0.7 * before
 
 
 def test_the_rim_finds_the_edge_beside_it(head, truth):

@@ -11,6 +11,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from zero1a_jax import geometry
@@ -32,23 +33,28 @@ from zero1a_jax.preprocess.subset import landmark_subset
 from zero1a_jax.types import Array, Camera, FlameModel, FlameParams
 
 TOLERATED = 0.05  # inter-ocular distances
+UNSEEN = np.float32(np.nan)  # where no picture was read
 
 
 @struct.dataclass
 class Fit:
-    """A fitted head. `error` is the mean distance of the 105 points from the detected ones as a fraction of
-    the inter-ocular distance on a frontal view of the fitted head at its distance."""
+    """A fitted head. Distances are means in inter-ocular distances: those of the outer eye corners on a
+    frontal view of the fitted head at its distance. `rim` and `expected` are NaN where no picture was read."""
 
     flame: FlameParams  # no leading axes
     camera: Camera  # one camera
     points: Array  # [105, 2] pixels: the fitted head's, in the order of the model's embedding
-    error: Array  # []
+    error: Array  # [] of the 105 points from the detected ones
+    interocular: Array  # [] metres between the outer eye corners
+    rim: Array = UNSEEN  # [] of the head's rim from the person's edge
+    expected: Array = UNSEEN  # [] of the visible points from the truth, see `confidence.expected_error`
 
     @property
     def confidence(self) -> float:
-        """exp(-error / 0.05): 1 where head and detection agree, 0.37 where they lie 5 % of the
-        inter-ocular distance apart. After refinement it says how far picture and detector agree."""
-        return math.exp(-float(self.error) / TOLERATED)
+        """exp(-expected / 0.05): 0.55 where the points may lie 3 % of the inter-ocular distance off, 0.37
+        at 5 %. Of a fit to landmarks alone exp(-error / 0.05), which says how far head and points agree."""
+        expected = float(self.expected)
+        return math.exp(-(float(self.error) if math.isnan(expected) else expected) / TOLERATED)
 
 
 def fit(model: FlameModel, detection: Detection, camera: Camera) -> Fit:
@@ -77,7 +83,7 @@ def assemble(
     model: FlameModel, reduced: FlameModel, observed: Observed, unknowns: Unknowns, like: Camera
 ) -> Fit:
     """The Fit of solved unknowns; `like` gives the camera's intrinsics."""
-    points, error = _judge(reduced, observed, unknowns)
+    points, error, apart = _judge(reduced, observed, unknowns)
     flame = zero_params(model)
     flame = flame.replace(
         shape=_pad(unknowns.shape, flame.shape),
@@ -85,7 +91,7 @@ def assemble(
         jaw=unknowns.jaw,
         eyes=eyes_of(unknowns.gaze),
     )
-    return Fit(flame, camera_of(reduced, unknowns, like), points, error)
+    return Fit(flame, camera_of(reduced, unknowns, like), points, error, apart)
 
 
 def unknowns_of(model: FlameModel, fitted: Fit) -> Unknowns:
@@ -109,10 +115,12 @@ def _pad(values: Array, like: Array) -> Array:
 
 
 @jax.jit
-def _judge(model: FlameModel, observed: Observed, unknowns: Unknowns) -> tuple[Array, Array]:
-    """The 105 fitted points [105, 2], and their mean distance from the detected in inter-ocular distances."""
+def _judge(model: FlameModel, observed: Observed, unknowns: Unknowns) -> tuple[Array, Array, Array]:
+    """The 105 fitted points [105, 2], their mean distance from the detected in inter-ocular distances, and
+    that distance in metres."""
     points = place(model, observed, unknowns)[0]
     gap = jnp.linalg.norm(points - observed.points, axis=-1)
     known = observed.weights > 0
     mean = jnp.sum(jnp.where(known, gap, 0.0)) / jnp.sum(known)
-    return points, mean / interocular(model, observed, unknowns)
+    apart = interocular(model, unknowns)
+    return points, mean / (apart * observed.focal / unknowns.shift[2]), apart

@@ -215,14 +215,14 @@ def solve(model: FlameModel, observed: Observed, prior: Prior, turn: Array) -> U
     return unravel(minimise(misfit, vector, free))
 
 
-def interocular(model: FlameModel, observed: Observed, unknowns: Unknowns) -> Array:
-    """Pixels between the outer eye corners of the fitted head, as if it faced the camera."""
+def interocular(model: FlameModel, unknowns: Unknowns) -> Array:
+    """Metres between the outer eye corners of a guess."""
     params = zero_params(model).replace(shape=unknowns.shape, expression=unknowns.expression)
     marks = landmarks_mediapipe(model, forward(model, params)[0])
     left, right = (
         jnp.argmax(jnp.asarray(model.mediapipe_indices) == corner) for corner in EYE_CORNERS
     )
-    return jnp.linalg.norm(marks[left] - marks[right]) * observed.focal / unknowns.shift[2]
+    return jnp.linalg.norm(marks[left] - marks[right])
 
 
 def _first_shift(model: FlameModel, observed: Observed, start: Unknowns) -> Array:

@@ -28,6 +28,11 @@ class Rim(NamedTuple):
     normals: Array  # [COUNT, 2] unit, outward on screen
     edges: Array  # [COUNT, 2] pixels, the person's edge
     weights: Array  # [COUNT]
+    away: Array  # [COUNT] pixels from the rim to the edge, positive outward
+
+    def gap(self) -> Array:
+        """The weighted mean distance of the edges [] in pixels; NaN where there is none."""
+        return jnp.sum(jnp.abs(self.away) * self.weights) / jnp.sum(self.weights)
 
 
 def rim_weights(model: FlameModel) -> np.ndarray:
@@ -92,7 +97,7 @@ def find_rim(
     found = jnp.take_along_axis(leaves, best, -1)[:, 0]
     place = jnp.take_along_axis(place, best, -1)[:, 0]
     trust = jnp.where(place > 0, weights[vertices], 1.0)
-    return Rim(vertices, normal, start + place[:, None] * normal, trust * (used & found))
+    return Rim(vertices, normal, start + place[:, None] * normal, trust * (used & found), place)
 
 
 def sample(image: Array, places: Array) -> Array:

@@ -18,6 +18,7 @@ from zero1a_jax.flame.landmarks import landmarks_mediapipe
 from zero1a_jax.flame.model import forward, frame_target
 from zero1a_jax.geometry.zbuffer import zbuffer
 from zero1a_jax.image import ops
+from zero1a_jax.preprocess import confidence
 from zero1a_jax.preprocess.crop import around, chain, invert, recentre, warp
 from zero1a_jax.preprocess.detect import Detection, Detector
 from zero1a_jax.preprocess.fit import Fit, fit
@@ -111,6 +112,7 @@ def prepare_all(
         rgb, _ = warp(seen, transform, WORK)
         fitted = refine(model, fitted, detection, rgb, alpha, inside)
         transform, detection, fitted = _centred(model, transform, detection, fitted)
+    fitted = _doubted(detector, fitted, detection, warp(seen, transform, WORK)[0])
     alpha, _, more = _cut_out(model, fitted, picture, known, transform, segmenter)
     notes += more
     alpha = np.asarray(ops.resize(jnp.asarray(alpha, jnp.float32)[..., None], size, size))[..., 0]
@@ -204,6 +206,14 @@ def _centred(
     points, _ = geometry.project(camera, marks)
     moved = detection.moved(chain(new, invert(transform)))
     return new, moved, fitted.replace(camera=camera, points=points)
+
+
+def _doubted(detector: Detector, fitted: Fit, detection: Detection, rgb: np.ndarray) -> Fit:
+    """The fit with the error to be expected of it; `rgb` [WORK, WORK, 3] is the canonical crop, 1 m away."""
+    apart = float(fitted.interocular) * float(np.mean(np.asarray(fitted.camera.focal)))
+    unsteady = confidence.unsteadiness(detector, rgb, detection) / apart
+    expected = confidence.expected_error(float(fitted.error), unsteady, float(fitted.rim))
+    return fitted.replace(expected=jnp.float32(expected))
 
 
 def _cut_out(

@@ -26,12 +26,13 @@ from zero1a_jax.preprocess.fit_landmarks import (
     Unknowns,
     camera_of,
     eyes_of,
+    interocular,
     observe,
     priors,
     residuals,
 )
 from zero1a_jax.preprocess.fit_photometric import FACING, Surface, expected, surface
-from zero1a_jax.preprocess.fit_silhouette import find_rim, rim_weights, sample
+from zero1a_jax.preprocess.fit_silhouette import Rim, find_rim, rim_weights, sample
 from zero1a_jax.preprocess.least_squares import minimise
 from zero1a_jax.preprocess.subset import landmark_subset, restrict
 from zero1a_jax.types import Array, Camera, FlameModel, FlameParams
@@ -109,9 +110,9 @@ def refine(
         observed, priors(reduced, detection), rim_weights(model).astype(np.float32), parts,
         _Picture(colours, known), spreads,
     )  # fmt: skip
-    cut = _cut(model, reduced)
-    unknowns = _solve(cut, reduced, jax.tree.map(jnp.asarray, still), unknowns_of(reduced, fitted), render)
-    return assemble(model, reduced, observed, unknowns, camera)
+    cut, start = _cut(model, reduced), unknowns_of(reduced, fitted)
+    unknowns, gap = _solve(cut, reduced, jax.tree.map(jnp.asarray, still), start, render)
+    return assemble(model, reduced, observed, unknowns, camera).replace(rim=gap)
 
 
 def _cut(model: FlameModel, reduced: FlameModel) -> FlameModel:
@@ -134,16 +135,17 @@ def _params(model: FlameModel, unknowns: Unknowns) -> FlameParams:
 @functools.partial(jax.jit, static_argnames="render")
 def _solve(
     model: FlameModel, reduced: FlameModel, still: _Still, unknowns: Unknowns, render: Render
-) -> Unknowns:
+) -> tuple[Unknowns, Array]:
+    """The unknowns, and `Fit.rim` as the last round met it."""
     height, width = still.picture.alpha.shape
     observed = still.observed._replace(spread=still.observed.spread * still.spreads.bias)
     lens = Camera(jnp.eye(4), jnp.full(2, observed.focal), observed.center, height, width)
     start, unravel = ravel_pytree(unknowns)
     scale = unknowns.shift[2] / observed.focal
 
-    def round_(vector: jax.Array, _: None) -> tuple[jax.Array, None]:
+    def round_(vector: jax.Array, _: None) -> tuple[jax.Array, Array]:
         now = unravel(vector)
-        rim, colours, weights, seen = _look(model, still, now, camera_of(model, now, lens), render)
+        rim, colours, weights = _look(model, still, now, camera_of(model, now, lens), render)
         chosen = jnp.concatenate([rim.vertices, still.surface.vertices])
         few = restrict(model, chosen)
         count = len(rim.vertices)
@@ -159,17 +161,17 @@ def _solve(
             points = residuals(reduced, observed, still.prior, guess, scale)
             return jnp.concatenate([points, gap, shade.ravel()])
 
-        return minimise(misfit, vector, jnp.ones((STEPS, len(vector)))), None
+        gap = rim.gap() * scale / interocular(reduced, now)
+        return minimise(misfit, vector, jnp.ones((STEPS, len(vector)))), gap
 
-    vector, _ = jax.lax.scan(round_, start, None, length=ROUNDS)
-    return unravel(vector)
+    vector, gaps = jax.lax.scan(round_, start, None, length=ROUNDS)
+    return unravel(vector), gaps[-1]
 
 
 def _look(
     model: FlameModel, still: _Still, unknowns: Unknowns, camera: Camera, render: Render
-) -> tuple[Any, Array, Array, Array]:
-    """The rim, and for the surface's vertices the colours [N, 3] that they should have, with weights [N];
-    which of them are seen [N]."""
+) -> tuple[Rim, Array, Array]:
+    """The rim, and for the surface's vertices the colours [N, 3] that they should have, with weights [N]."""
     vertices, _ = forward(model, _params(model, unknowns))
     faces = jnp.asarray(model.faces)
     pixels, depth = geometry.project(camera, vertices)
@@ -196,4 +198,4 @@ def _look(
         return colours, trust / (1.0 + (away / WRONG_COLOUR) ** 2) ** 2
 
     colours, weights = jax.lax.fori_loop(0, 4, believe, (shown, trust))
-    return rim, colours, weights, trust
+    return rim, colours, weights

@@ -1,0 +1,62 @@
+"""How far a fit's points may lie from the truth, told from what can be seen without it.
+
+What a detector says again of the same face, turned and scaled a little, differs by less than its error but
+grows with it: of all signs this one tells most, also of hidden and half-covered faces, where points and fit
+agree with each other as well as ever.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from zero1a_jax.preprocess.crop import invert, similarity, warp
+from zero1a_jax.preprocess.detect import Detection, Detector
+
+LOOKS = ((0.25, 0.9), (-0.25, 1.1))  # radians and scale about the crop's middle
+LOST = 0.15  # inter-ocular distances that a look counts which finds no face
+STEADY = 0.002  # at least: no detector repeats itself better
+WIDEST = 0.1  # inter-ocular distances: a rim further off is another thing's edge
+TYPICAL_RIM = 0.015  # where no matte was compared
+# Of log(error) = c0 + c1 log(misfit) + c2 log(unsteady) + c3 rim: least squares on synthetic people, see
+# "Fitting a head" in experiments/benchmarks/RESULTS.md.
+COEFFICIENTS = (-1.06, 0.27, 0.37, 4.88)
+
+
+def unsteadiness(detector: Detector, rgb: np.ndarray, detection: Detection) -> float:
+    """Mean distance in pixels between a face's points [K, 2] and those found again in turned crops, NaN for
+    no look that finds it.
+
+    Args:
+      rgb: [S, S, 3] in 0..1, a crop around the face.
+      detection: the face's points, in the crop's pixels.
+    """
+    side = rgb.shape[0]
+    picture = np.round(np.clip(rgb, 0.0, 1.0) * 255.0).astype(np.uint8)
+    extent = float(np.ptp(detection.points, axis=0).max())
+    away = []
+    for turn, scale in LOOKS:
+        transform = similarity(np.full(2, 0.5 * side), turn, scale, side)
+        crop, _ = warp(picture, transform, side)
+        try:
+            again = detector(np.round(crop * 255.0).astype(np.uint8)).moved(invert(transform))
+        except ValueError:
+            away.append(math.nan)
+            continue
+        points, known = again.lookup(detection.ids)
+        gap = float(np.linalg.norm(points - detection.points, axis=-1)[known].mean())
+        away.append(gap if gap < 0.5 * extent else math.nan)  # another face
+    return float(np.mean(away))
+
+
+def expected_error(misfit: float, unsteady: float, rim: float) -> float:
+    """The error to expect: the mean distance of a fit's visible points from the truth.
+
+    All in inter-ocular distances: `misfit` of the fitted from the detected points, `unsteady` between looks
+    (NaN where one was lost), `rim` of the head from the person's edge (NaN where there is none).
+    """
+    unsteady = LOST if math.isnan(unsteady) else max(unsteady, STEADY)
+    rim = TYPICAL_RIM if math.isnan(rim) else min(rim, WIDEST)
+    terms = (1.0, math.log(max(misfit, STEADY)), math.log(unsteady), rim)
+    return math.exp(sum(c * t for c, t in zip(COEFFICIENTS, terms, strict=True)))
