@@ -7,9 +7,10 @@
 prints a row of a Markdown table for each yaw: the mean distance of the visible ones of the 105 points from
 the truth as a share of the frontal inter-ocular distance, median and largest, and the median that the fit
 itself expects; the face's vertex error after rigid alignment beside that of the mean head; the error of yaw;
-and Spearman's correlation of the expected and the true error. Then how well the ten strongest expression shapes correlate over the heads. People whose face is not
-found are counted, not dropped: they are failures. `truth` fits exact points alone; the others run the whole
-preparation, and `--refined=false` the landmarks alone.
+and Spearman's correlation of the expected and the true error. Then how well the ten strongest expression
+shapes correlate over the heads. People whose face is not found are counted, not dropped: they are failures.
+`truth` fits exact points alone; the others run the whole preparation, and `--refined=false` the landmarks
+alone.
 """
 
 from __future__ import annotations

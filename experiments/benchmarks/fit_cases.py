@@ -63,9 +63,9 @@ def _glasses(
     boxes = []
     for one, other in EYES:
         middle = FINE * 0.5 * (points[one] + points[other]) + (0, FINE * 0.04 * interocular)
-        across = FINE * np.linalg.norm(points[one] - points[other]) * 0.82
-        down = FINE * interocular * rng.uniform(0.2, 0.24)
-        boxes.append((*(middle - (across, down)), *(middle + (across, down))))
+        across = FINE * float(np.linalg.norm(points[one] - points[other])) * 0.82
+        half = np.array([across, FINE * interocular * rng.uniform(0.2, 0.24)])
+        boxes.append((*(middle - half), *(middle + half)))
     glass = Image.new("L", colours.size, 0)
     for box in boxes:
         ImageDraw.Draw(glass).rounded_rectangle(box, radius=0.4 * (box[3] - box[1]), fill=int(255 * strength))

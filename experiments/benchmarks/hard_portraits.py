@@ -57,8 +57,8 @@ def hard(photo: np.ndarray, face: np.ndarray) -> dict[str, tuple[np.ndarray, np.
     noise = np.random.default_rng(0).normal(0.0, 4.0, photo.shape)
     dark = np.clip(photo * 0.16 + noise, 0, 255).astype(np.uint8)
 
-    middle, extent = np.array([0.5 * (left + right), 0.5 * (top + bottom) - 0.1 * tall]), 2.2 * max(wide, tall)
-    shrink = similarity(middle, 0.0, 96 / extent, 96)
+    middle = np.array([0.5 * (left + right), 0.5 * (top + bottom) - 0.1 * tall])
+    shrink = similarity(middle, 0.0, 96 / (2.2 * max(wide, tall)), 96)
     small = (warp(photo, shrink, 96)[0] * 255.0).round().astype(np.uint8)
 
     covered = photo.copy()

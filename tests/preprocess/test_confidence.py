@@ -21,7 +21,7 @@ def face():
 
 
 def looks(face, answers):
-    """A detector that finds the face where a turned crop shows it, but for what `answers` say, look by look."""
+    """A detector that finds the face where each turned crop shows it, but for what `answers` say."""
     turns = [similarity(np.full(2, SIDE / 2), turn, scale, SIDE) for turn, scale in LOOKS]
     given = zip(turns, answers, strict=True)
 

@@ -33,13 +33,14 @@ from zero1a_jax.preprocess.subset import landmark_subset
 from zero1a_jax.types import Array, Camera, FlameModel, FlameParams
 
 TOLERATED = 0.05  # inter-ocular distances
-UNSEEN = np.float32(np.nan)  # where no picture was read
+UNSEEN = np.full((), np.nan, np.float32)  # where no picture was read
 
 
 @struct.dataclass
 class Fit:
     """A fitted head. Distances are means in inter-ocular distances: those of the outer eye corners on a
-    frontal view of the fitted head at its distance. `rim` and `expected` are NaN where no picture was read."""
+    frontal view of the fitted head at its distance. `rim` and `expected` are NaN where no picture was read.
+    """
 
     flame: FlameParams  # no leading axes
     camera: Camera  # one camera
