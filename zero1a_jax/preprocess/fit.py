@@ -33,7 +33,10 @@ from zero1a_jax.preprocess.subset import landmark_subset
 from zero1a_jax.types import Array, Camera, FlameModel, FlameParams
 
 TOLERATED = 0.05  # inter-ocular distances
-UNSEEN = np.full((), np.nan, np.float32)  # where no picture was read
+
+
+def _unseen() -> Array:
+    return np.full((), np.nan, np.float32)
 
 
 @struct.dataclass
@@ -47,8 +50,8 @@ class Fit:
     points: Array  # [105, 2] pixels: the fitted head's, in the order of the model's embedding
     error: Array  # [] of the 105 points from the detected ones
     interocular: Array  # [] metres between the outer eye corners
-    rim: Array = UNSEEN  # [] of the head's rim from the person's edge
-    expected: Array = UNSEEN  # [] of the visible points from the truth, see `confidence.expected_error`
+    rim: Array = struct.field(default_factory=_unseen)  # [] of the head's rim from the person's edge
+    expected: Array = struct.field(default_factory=_unseen)  # [] of the visible points from the truth
 
     @property
     def confidence(self) -> float:
