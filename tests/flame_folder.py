@@ -81,10 +81,9 @@ def resized(head: FlameModel) -> tuple[np.ndarray, Mesh]:
     template = np.asarray(head.template, np.float64)
     parts = masks["teeth"] | masks["tongue"]
     mesh.keep(~parts[mesh.faces].any(1))
-    # The hole behind the lips: the triangles around the deepest points of the mouth's lining.
-    lining = np.flatnonzero(masks["mouth_interior"] & ~parts)
-    depth = np.round(template[:, 2], 5)
-    hole = set(lining[depth[lining] == depth[lining].min()])
+    # The hole behind the lips: the triangles around the deepest point of the mouth's lining in its middle.
+    lining = np.flatnonzero(masks["mouth_interior"] & ~parts & (np.abs(template[:, 0]) < 1e-5))
+    hole = {min(lining, key=lambda v: (round(template[v, 2], 5), template[v, 1]))}
     while True:
         ring = np.isin(mesh.faces, list(hole)).any(1)
         if len(boundary(mesh.faces[~ring])) > BOUNDARY:
