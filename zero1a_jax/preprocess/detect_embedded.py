@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -34,11 +34,7 @@ def embedded_detector(params: Any = None) -> Detector:
     weights = landmark_net.load() if params is None else params
 
     def detect(picture: np.ndarray) -> Detection:
-        faces: list[Detection] = []
-        for window in _scan(weights, picture):
-            face = _look_closer(weights, picture, *window)
-            if face is not None:
-                faces.append(face)
+        faces = _look_closer(weights, picture, _scan(weights, picture))
         return together(sorted(faces, key=_rank, reverse=True))
 
     return detect
@@ -119,40 +115,71 @@ def _run(weights: Any, crops: np.ndarray) -> landmark_net.Output:
     return landmark_net.Output(*(np.concatenate(field) for field in zip(*parts, strict=True)))
 
 
-def _look_closer(
-    weights: Any, picture: np.ndarray, middle: np.ndarray, extent: float, angle: float
-) -> Detection | None:
-    """Points refined in crops cut around the last ones; None where they do not settle on a face.
+class _Look(NamedTuple):
+    """Where a face may be, in the picture's pixels, after some looks at it."""
 
-    The last look is taken in five slightly different crops, whose answers are averaged and compared.
+    middle: np.ndarray  # [2]
+    extent: float
+    angle: float
+    points: np.ndarray | None = None  # [K, 2]
+    rotation: np.ndarray = np.eye(3)
+    confidence: float = 0.0
+    moved: float = math.inf  # extents, since the look before
+
+
+def _look_closer(
+    weights: Any, picture: np.ndarray, windows: list[tuple[np.ndarray, float, float]]
+) -> list[Detection]:
+    """Points refined in crops cut around the last ones, of those windows [N] that settle on a face.
+
+    The last look is taken in five slightly different crops, whose answers are averaged and compared. All
+    windows go through the net together: a batch costs as much for one crop as for many.
     """
-    points, rotation, confidence, moved = None, np.eye(3), 0.0, math.inf
-    for look in range(LOOKS):
-        variants = VARIANTS if look == LOOKS - 1 else VARIANTS[:1]
-        scale = CROP / (SIDE * extent)
-        maps = [similarity(middle, angle + turn, scale * size, CROP) for turn, size in variants]
+    looks = [_Look(*window) for window in windows]
+    for number in range(LOOKS):
+        variants = VARIANTS if number == LOOKS - 1 else VARIANTS[:1]
+        maps = [_crop_map(look, turn, size) for look in looks for turn, size in variants]
+        if not maps:
+            return []
         crops = [np.round(warp(picture, transform, CROP)[0] * 255).astype(np.uint8) for transform in maps]
         output = _run(weights, np.stack(crops))
-        views = [_to_picture(*view) for view in zip(maps, output.points, output.rotation, strict=True)]
-        several = np.stack([view[0] for view in views])
-        new = several.mean(0)
-        differ = float(np.linalg.norm(several - new, axis=-1).mean()) / extent
-        u, _, v = np.linalg.svd(np.mean([view[1] for view in views], 0))
-        rotation = u @ v
-        if points is not None:
-            moved = float(np.linalg.norm(new - points, axis=-1).mean()) / extent
-        points, middle, extent, angle = new, _middle(new), _extent(new), _angle(rotation)
-        inside = np.all((middle > 0) & (middle < (picture.shape[1], picture.shape[0])))
-        if not inside or extent < 8.0:
-            return None
-        # Crops that disagree about a face's points do not show one.
-        confidence = float(np.mean(output.confidence)) - 2.0 * differ / AGREED
-    if points is None or confidence < LIKELY or moved > STEADY:
-        return None
-    return Detection(
-        points=points.astype(np.float32), ids=np.array(POINTS), rotation=rotation.astype(np.float32),
-        confidence=confidence, scores={}, faces=1, source="embedded", spread=SPREAD,
-    )  # fmt: skip
+        answers = list(zip(maps, *output, strict=True))
+        shares = (answers[i : i + len(variants)] for i in range(0, len(answers), len(variants)))
+        new = [_next(look, share) for look, share in zip(looks, shares, strict=True)]
+        looks = [look for look in new if _plausible(look, picture.shape)]
+    return [
+        Detection(
+            points=look.points.astype(np.float32), ids=np.array(POINTS), faces=1, source="embedded",
+            rotation=look.rotation.astype(np.float32), confidence=look.confidence, scores={}, spread=SPREAD,
+        )
+        for look in looks if look.points is not None and look.confidence >= LIKELY and look.moved <= STEADY
+    ]  # fmt: skip
+
+
+def _crop_map(look: _Look, turn: float, size: float) -> np.ndarray:
+    """The map [2, 3] to a crop around a face, turned and sized a little."""
+    return similarity(look.middle, look.angle + turn, size * CROP / (SIDE * look.extent), CROP)
+
+
+def _next(look: _Look, answers: list[tuple]) -> _Look:
+    """A look after the net's answers (map, points, rotation, confidence) to one or more crops of it."""
+    views = [_to_picture(*answer[:3]) for answer in answers]
+    several = np.stack([points for points, _ in views])
+    new = several.mean(0)
+    differ = float(np.linalg.norm(several - new, axis=-1).mean()) / look.extent
+    u, _, v = np.linalg.svd(np.mean([rotation for _, rotation in views], 0))
+    moved = math.inf
+    if look.points is not None:
+        moved = float(np.linalg.norm(new - look.points, axis=-1).mean()) / look.extent
+    # Crops that disagree about a face's points do not show one.
+    confidence = float(np.mean([answer[3] for answer in answers])) - 2.0 * differ / AGREED
+    return _Look(_middle(new), _extent(new), _angle(u @ v), new, u @ v, confidence, moved)
+
+
+def _plausible(look: _Look, shape: tuple[int, ...]) -> bool:
+    """Whether a face lies inside a picture of that shape and is large enough."""
+    inside = np.all((look.middle > 0) & (look.middle < (shape[1], shape[0])))
+    return bool(inside) and look.extent >= 8.0
 
 
 def _to_picture(
