@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from zero1a_jax import flame, geometry
-from zero1a_jax.preprocess import look, prepare_all
+from zero1a_jax.preprocess import confidence, look, prepare_all
 from zero1a_jax.preprocess.crop import around, chain, recentre, similarity, warp
 from zero1a_jax.preprocess.detect import NO_FACE, Detection, find_detector, together
 from zero1a_jax.preprocess.prepare import prepare, silhouette
@@ -59,6 +59,18 @@ def test_the_portrait_is_canonical(head, scene):
     yaw = math.asin(float(camera.world_to_camera[2, 0]) * -1)
     assert abs(yaw - 0.4) < 0.06
     assert float(prepared.fit.error) < 0.005
+    found = prepared.fit
+    signs = float(found.error), np.nan, float(found.rim), prepared.detection.spread  # no other look shows it
+    np.testing.assert_allclose(found.expected, confidence.expected_error(*signs), rtol=1e-5)
+    assert prepared.notes == ()
+
+
+def test_an_unsure_fit_says_so(head, scene, monkeypatch):
+    picture, detector, _, _ = scene
+    monkeypatch.setattr(confidence, "expected_error", lambda *signs: 0.2)
+    prepared = prepare_all(picture, model=head, detector=detector, size=64, rounds=0)
+    assert prepared.fit.confidence < 0.02
+    assert len(prepared.notes) == 1 and "may lie 20% of the eye distance off" in prepared.notes[0]
 
 
 def test_landmarks_matte_and_background_agree_with_the_picture(head, scene):

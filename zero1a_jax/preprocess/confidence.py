@@ -19,10 +19,11 @@ LOST = 0.36  # inter-ocular distances that a look counts which finds no face
 STEADY = 0.002  # at least: no detector repeats itself better
 WIDEST = 0.1  # inter-ocular distances: a rim further off is another thing's edge
 TYPICAL_RIM = 0.015  # where no matte was compared
-# Of log(error) = c0 + c1 log(misfit) + c2 log(unsteady) + c3 rim: least squares on 180 pictures of 36
-# synthetic people by MediaPipe, seeds from 100; how it does on others says
-# "Fitting a head" in experiments/benchmarks/RESULTS.md.
-COEFFICIENTS = (-0.79, 0.32, 0.38, 3.5)
+# Of log(error) = c0 + c1 log(misfit) + c2 log(unsteady) + c3 rim + c4 log(spread / USUAL): least squares on
+# 180 pictures of 36 synthetic people by MediaPipe, seeds from 100, c4 on those of the embedded net beside it;
+# how it does on others says "Fitting a head" in experiments/benchmarks/RESULTS.md.
+COEFFICIENTS = (-0.79, 0.32, 0.38, 3.5, 2.0)
+USUAL = 0.003  # metres: MediaPipe's spread
 
 
 def unsteadiness(detector: Detector, rgb: np.ndarray, detection: Detection) -> float:
@@ -51,13 +52,14 @@ def unsteadiness(detector: Detector, rgb: np.ndarray, detection: Detection) -> f
     return float(np.mean(away))
 
 
-def expected_error(misfit: float, unsteady: float, rim: float) -> float:
+def expected_error(misfit: float, unsteady: float, rim: float, spread: float) -> float:
     """The error to expect: the mean distance of a fit's visible points from the truth.
 
     All in inter-ocular distances: `misfit` of the fitted from the detected points, `unsteady` between looks
-    (NaN where one was lost), `rim` of the head from the person's edge (NaN where there is none).
+    (NaN where one was lost), `rim` of the head from the person's edge (NaN where there is none). `spread` is
+    Detection.spread in metres: what a detector gets wrong in the same way in each look.
     """
     unsteady = LOST if math.isnan(unsteady) else max(unsteady, STEADY)
     rim = TYPICAL_RIM if math.isnan(rim) else min(rim, WIDEST)
-    terms = (1.0, math.log(max(misfit, STEADY)), math.log(unsteady), rim)
+    terms = (1.0, math.log(max(misfit, STEADY)), math.log(unsteady), rim, math.log(spread / USUAL))
     return math.exp(sum(c * t for c, t in zip(COEFFICIENTS, terms, strict=True)))

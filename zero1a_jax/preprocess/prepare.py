@@ -35,6 +35,7 @@ WORK = 256  # pixels a side: the crop in which the face is detected again and th
 ROUNDS = 3
 REFINED = 2
 OPAQUE = 0.95
+UNSURE = 0.3  # confidence below which the user is told
 
 
 class Prepared(NamedTuple):
@@ -114,7 +115,7 @@ def prepare_all(
         transform, detection, fitted = _centred(model, transform, detection, fitted)
     fitted = _doubted(detector, fitted, detection, warp(seen, transform, WORK)[0])
     alpha, _, more = _cut_out(model, fitted, picture, known, transform, segmenter)
-    notes += more
+    notes += more + _doubts(fitted)
     alpha = np.asarray(ops.resize(jnp.asarray(alpha, jnp.float32)[..., None], size, size))[..., 0]
     factor = size / WORK
     detection = detection.moved(np.array([[factor, 0.0, 0.0], [0.0, factor, 0.0]]))
@@ -212,8 +213,21 @@ def _doubted(detector: Detector, fitted: Fit, detection: Detection, rgb: np.ndar
     """The fit with the error to be expected of it; `rgb` [WORK, WORK, 3] is the canonical crop, 1 m away."""
     apart = float(fitted.interocular) * float(np.mean(np.asarray(fitted.camera.focal)))
     unsteady = confidence.unsteadiness(detector, rgb, detection) / apart
-    expected = confidence.expected_error(float(fitted.error), unsteady, float(fitted.rim))
+    expected = confidence.expected_error(
+        float(fitted.error), unsteady, float(fitted.rim), detection.spread
+    )
     return fitted.replace(expected=jnp.float32(expected))
+
+
+def _doubts(fitted: Fit) -> tuple[str, ...]:
+    """A sentence where the fit may well be wrong."""
+    if fitted.confidence >= UNSURE:
+        return ()
+    off = float(fitted.expected)
+    return (
+        f"The fit is unsure, its landmarks may lie {off:.0%} of the eye distance off: look at its overlay, "
+        "and where that is wrong use another picture or a tracker's parameters.",
+    )
 
 
 def _cut_out(
