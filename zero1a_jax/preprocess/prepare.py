@@ -35,7 +35,7 @@ WORK = 256  # pixels a side: the crop in which the face is detected again and th
 ROUNDS = 3
 REFINED = 2
 OPAQUE = 0.95
-UNSURE = 0.3  # confidence below which the user is told
+UNSURE = 0.2  # confidence below which the user is told
 
 
 class Prepared(NamedTuple):
