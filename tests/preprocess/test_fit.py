@@ -69,7 +69,7 @@ def test_same_input_same_bits_and_no_second_compilation(head, truth):
     fit(head, truth(7, -0.4)[2], camera)
     assert solve._cache_size() == programs
     for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
-        assert (np.asarray(a) == np.asarray(b)).all()
+        np.testing.assert_array_equal(a, b)
 
 
 def test_the_subset_has_the_head_s_landmarks(head, truth):
