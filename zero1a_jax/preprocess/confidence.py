@@ -20,8 +20,8 @@ STEADY = 0.002  # at least: no detector repeats itself better
 WIDEST = 0.1  # inter-ocular distances: a rim further off is another thing's edge
 TYPICAL_RIM = 0.015  # where no matte was compared
 # Of log(error) = c0 + c1 log(misfit) + c2 log(unsteady) + c3 rim + c4 log(spread / USUAL): least squares on
-# 180 pictures of 36 synthetic people by MediaPipe, seeds from 100, c4 on those of the embedded net beside it;
-# how it does on others says "Fitting a head" in experiments/benchmarks/RESULTS.md.
+# pictures of synthetic people by MediaPipe, c4 on the embedded net's beside it. How, and how it does on
+# others: experiments/benchmarks/fit_confidence.py, and "Fitting a head" in RESULTS.md there.
 COEFFICIENTS = (-0.79, 0.32, 0.38, 3.5, 2.0)
 USUAL = 0.003  # metres: MediaPipe's spread
 
