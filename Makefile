@@ -10,14 +10,15 @@ WORKDIR ?= runs/quickstart
 
 ## one portrait to an animatable avatar, on a CPU, without a licence or a download
 quickstart: $(READY)
-	$(PY) -m experiments.run --flagfile=experiments/flagfiles/quickstart.flags $(if $(IMAGE),--image=$(IMAGE)) --workdir=$(WORKDIR)
+	$(PY) -m experiments.run --flagfile=quickstart.flags $(if $(IMAGE),--image=$(IMAGE)) --workdir=$(WORKDIR)
 
 ## lint, types, layering and the whole fast suite
 test: $(READY) lint
 	$(PY) -m pytest -n 2 --dist loadgroup -m "not slow"
 
 lint: $(READY)
-	$(VENV)/bin/ruff check zero1a_jax experiments third_party tests
+	$(VENV)/bin/ruff check zero1a_jax experiments tests
+	$(VENV)/bin/ruff format --check zero1a_jax experiments tests
 	$(VENV)/bin/lint-imports --no-cache
 	$(VENV)/bin/pyright --pythonpath $(PY)
 

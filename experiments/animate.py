@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from experiments import command
-from experiments.config import option
+from zero1a_jax.commandline import command
+from zero1a_jax.config import colour, option
+from zero1a_jax.errors import Refused
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Options:
         "", "Folder of a finished run, or its export folder, or the triangle-space .ply in it."
     )
     flame: str = option("", "Folder of the FLAME model that the avatar was made on; else the embedded head.")
-    arkit: str = option("", "Your own table of what ARKit's shapes ask of FLAME; see BUILD.md.")
+    arkit: str = option("", "Your own table of what ARKit's shapes ask of FLAME; see docs/assets.md.")
     motion: str = option(
         "demo",
         "demo, a Live Link Face .csv, a FLAME / VHAP .npz or folder of them, SHOW's .pkl, TalkSHOW's .npy.",
@@ -51,39 +52,30 @@ class Options:
 def main(options: Options) -> None:
     """Loads, renders, writes; prints the path."""
     if not options.avatar or not options.out:
-        raise command.Refused("give --avatar=FOLDER and --out=VIDEO")
+        raise Refused("give --avatar=FOLDER and --out=VIDEO")
     if options.smooth % 2 == 0:
-        raise command.Refused(f"--smooth={options.smooth} must be odd, or time would shift by half a frame.")
-    background = command.colour(options.background)
+        raise Refused(f"--smooth={options.smooth} must be odd, or time would shift by half a frame.")
+    background = colour(options.background)
 
-    import jax
-    import numpy as np
+    from zero1a_jax.showing import animation
+    from zero1a_jax.sources import avatars
 
-    from experiments import heads, playback, poses
-    from zero1a_jax import drive, outputs
-    from zero1a_jax.flame import frame_target
-    from zero1a_jax.geometry import portrait_camera
-    from zero1a_jax.outputs import report
-
-    loaded = playback.load(options.avatar, options.flame, options.arkit)
-    target = frame_target(loaded.model, loaded.avatar.shape)
-    if options.motion == "demo":
-        shown = poses.expressions(loaded.model, target, options.size, arkit=loaded.arkit)
-        cameras, flame = poses.joined([shown, poses.turntable(loaded.model, target, options.size)])
-    else:
-        motion = heads.load_motion(
-            options.motion, loaded.model, shape=loaded.avatar.shape, fps=options.motion_fps or None,
-            arkit=loaded.arkit, expression=options.expression, root=options.root,  # type: ignore[arg-type]
-        )  # fmt: skip
-        flame = drive.moving_average(drive.resample(motion, options.fps), options.smooth).flame
-        count = len(np.asarray(flame.jaw))
-        yaw = np.radians(options.sway) * np.sin(2 * np.pi * np.arange(count) / (4 * options.fps))
-        cameras = portrait_camera(target, yaw, np.zeros(count), options.size)
-    if options.frames:
-        flame, cameras = jax.tree.map(lambda x: x[: options.frames], (flame, cameras))
-    frames = playback.render(loaded.avatar, loaded.model, flame, cameras, background=np.array(background))
-    outputs.video.write(options.out, (report.as_uint8(rgb) for rgb, _ in frames), options.fps)
-    print(f"{options.out}: {len(np.asarray(flame.jaw))} frames at {options.fps:g} a second")
+    loaded = avatars.load(options.avatar, options.flame, options.arkit)
+    count = animation.write(
+        loaded,
+        options.motion,
+        options.out,
+        size=options.size,
+        fps=options.fps,
+        motion_fps=options.motion_fps or None,
+        smooth=options.smooth,
+        expression=options.expression,  # type: ignore[arg-type]
+        root=options.root,  # type: ignore[arg-type]
+        sway=options.sway,
+        background=background,
+        frames=options.frames,
+    )
+    print(f"{options.out}: {count} frames at {options.fps:g} a second")
 
 
 if __name__ == "__main__":

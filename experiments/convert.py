@@ -10,16 +10,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from experiments import command
-from experiments.config import option
-from third_party.converters import aniportrait, lpips
+from zero1a_jax.commandline import command
+from zero1a_jax.config import option
+from zero1a_jax.converters import aniportrait, lpips
+from zero1a_jax.errors import Refused
 
 
 @dataclass(frozen=True)
 class Convert:
     """What to convert, and where to."""
 
-    diffusion: str = option("", "Folder with AniPortrait's weights as published (see BUILD.md).")
+    diffusion: str = option("", "Folder with AniPortrait's weights as published (see docs/assets.md).")
     lpips_weights: str = option("", "Folder with VGG16 and the linear layers of LPIPS.")
     out: str = option("", "Where to write: a new folder, or for LPIPS a new .safetensors file.")
     dtype: str = option(
@@ -32,7 +33,7 @@ class Convert:
 def main(options: Convert) -> None:
     """Converts one thing."""
     if bool(options.diffusion) == bool(options.lpips_weights) or not options.out:
-        raise command.Refused("Give --out, and either --diffusion or --lpips_weights.")
+        raise Refused("Give --out, and either --diffusion or --lpips_weights.")
     if options.diffusion:
         aniportrait.convert(options.diffusion, options.out, dtype=options.dtype)
     else:

@@ -20,9 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments import command, download, manifests
-from experiments.config import option
-from experiments.manifests import File, Manifest
+from zero1a_jax import files
+from zero1a_jax.commandline import command
+from zero1a_jax.config import option
+from zero1a_jax.errors import Refused
+from zero1a_jax.fetching import download, manifests
+from zero1a_jax.fetching.manifests import File, Manifest
 
 RECORD = "fetched.json"  # what arrived: its checksum stands in where nobody states one
 
@@ -51,19 +54,19 @@ def main(options: Options) -> None:
         return
     folder = Path(options.assets or os.environ.get("ZERO1A_ASSETS", ""))
     if not (options.assets or os.environ.get("ZERO1A_ASSETS")):
-        raise command.Refused("give --assets=FOLDER, or set ZERO1A_ASSETS: the files go there")
+        raise Refused("give --assets=FOLDER, or set ZERO1A_ASSETS: the files go there")
     if folder.exists() and not folder.is_dir():
-        raise command.Refused(f"--assets={folder} is a file: give a folder")
+        raise Refused(f"--assets={folder} is a file: give a folder")
     if options.offline:
         chosen = manifests.select(known, options.what) if options.what else known
         finish([line for manifest in chosen for line in check(manifest, folder, asked=bool(options.what))])
         return
     if not options.what:
-        raise command.Refused("give --what=NAME,NAME (see --list), or --offline to check what is there")
+        raise Refused("give --what=NAME,NAME (see --list), or --offline to check what is there")
     chosen = manifests.select(known, options.what)
     unaccepted = [m for m in chosen if needs_consent(m) and m.label not in options.accept]
     if unaccepted:
-        raise command.Refused(" ".join(map(consent, unaccepted)))
+        raise Refused(" ".join(map(consent, unaccepted)))
     finish([line for manifest in chosen for line in get(manifest, folder)])
 
 
@@ -83,7 +86,7 @@ def consent(manifest: Manifest) -> str:
 def finish(failures: Sequence[str]) -> None:
     """Ends with the failures, if any."""
     if failures:
-        raise command.Refused("; ".join(failures))
+        raise Refused("; ".join(failures))
 
 
 def get(manifest: Manifest, folder: Path) -> list[str]:
@@ -131,7 +134,7 @@ def verdict(file: File, folder: Path) -> list[str]:
     if file.bytes and size != file.bytes:
         return [f"{path} has {size} bytes instead of {file.bytes}: another file, or incomplete: move it away"]
     wanted = file.sha256 or record(folder).get(file.path, {}).get("sha256", "")
-    found = download.digest(path)
+    found = files.sha256(path)
     if wanted and found != wanted:
         return [
             f"{path} has the SHA-256 {found} instead of {wanted}: another or a damaged file: move it away"
@@ -155,18 +158,16 @@ def record(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text("utf-8"))
     except ValueError as error:
-        raise command.Refused(f"{path} is damaged: delete it to check without it") from error
+        raise Refused(f"{path} is damaged: delete it to check without it") from error
     if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
-        raise command.Refused(f"{path} is damaged: delete it to check without it")
+        raise Refused(f"{path} is damaged: delete it to check without it")
     return content
 
 
 def keep(folder: Path, file: File, receipt: download.Receipt) -> None:
     """Adds a receipt to the record, atomically."""
     entry = dict(sha256=receipt.sha256, bytes=receipt.bytes, url=file.url, revision=receipt.revision)
-    unfinished = folder / f"{RECORD}.part"
-    unfinished.write_text(json.dumps(record(folder) | {file.path: entry}, indent=1) + "\n", "utf-8")
-    os.replace(unfinished, folder / RECORD)
+    files.write_json(folder / RECORD, record(folder) | {file.path: entry})
 
 
 def table(known: Sequence[Manifest]) -> str:

@@ -6,7 +6,7 @@
 writes picture.png (the crop), matte.png (the person in it) and portrait.npz (parameters, camera, landmarks),
 which a run reads, and for the eye portrait.png, landmarks.png (detected green, fitted red), overlay.png (the
 fitted head over the picture) and sheet.png (all side by side). Correct by hand what is wrong: edit matte.png,
-or put another tracker's parameters beside it as tracker.npz (keys: zero1a_jax/drive/trackers.py).
+or put another tracker's parameters beside it as tracker.npz (keys: zero1a_jax/converters/trackers.py).
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments import checks, command, inputs
-from experiments.config import Input, option
+from zero1a_jax.commandline import command
+from zero1a_jax.config import Input, option
+from zero1a_jax.errors import Refused
+from zero1a_jax.sources import portraits
+from zero1a_jax.training import checks
 
 
 @dataclass(frozen=True)
@@ -36,31 +39,33 @@ def main(options: Options) -> None:
     """Prepares one picture and writes the folder."""
     for name in ("image", "out"):
         if not getattr(options, name):
-            raise command.Refused(f"give --{name}=PATH")
+            raise Refused(f"give --{name}=PATH")
     if Path(options.image).is_dir():
-        raise command.Refused(f"{options.image} is a folder: give a picture")
-    found = inputs.problems(Input(image=options.image, mask=options.mask))
+        raise Refused(f"{options.image} is a folder: give a picture")
+    found = portraits.problems(Input(image=options.image, mask=options.mask))
     found += checks.flame_problems(Path(options.flame)) if options.flame else []
     if found:
-        raise command.Refused(found[0])
+        raise Refused(found[0])
 
-    from experiments import example, heads, prepared
     from zero1a_jax import preprocess
+    from zero1a_jax.sources import heads, prepared_folder
 
     assets = options.assets or None
     model = heads.load(options.flame)
     result = preprocess.prepare_all(
-        example.source(options.image), model=model, detector=preprocess.find_detector(assets),
+        portraits.source(options.image), model=model, detector=preprocess.find_detector(assets),
         size=options.size, background=options.background, mask=options.mask or None,
         segmenter=preprocess.find_segmenter(assets), face_index=options.face_index,
     )  # fmt: skip
-    prepared.write(options.out, model, result)
+    prepared_folder.write(options.out, model, result)
     for note in result.notes:
         print(f"note: {note}")
     print(f"found a face with {result.detection.source}")
     fitted = result.fit
-    print(f"the fitted head's landmarks lie {float(fitted.error):.1%} of the eye distance from the detected "
-          f"and perhaps {float(fitted.expected):.1%} from the true ones: confidence {fitted.confidence:.2f}")
+    print(
+        f"the fitted head's landmarks lie {float(fitted.error):.1%} of the eye distance from the detected "
+        f"and perhaps {float(fitted.expected):.1%} from the true ones: confidence {fitted.confidence:.2f}"
+    )
     print(f"wrote {options.out}: look at sheet.png; a run takes the folder as --image")
 
 

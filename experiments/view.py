@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from experiments import command
-from experiments.config import option
+from zero1a_jax.commandline import command
+from zero1a_jax.config import option
+from zero1a_jax.errors import Refused
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Options:
         "", "Folder of a finished run, or its export folder, or the triangle-space .ply in it."
     )
     flame: str = option("", "Folder of the FLAME model that the avatar was made on; else the embedded head.")
-    arkit: str = option("", "Your own table of what ARKit's shapes ask of FLAME; see BUILD.md.")
+    arkit: str = option("", "Your own table of what ARKit's shapes ask of FLAME; see docs/assets.md.")
     motion: str = option("demo", "What the Play box plays: demo, .csv, .npz, .pkl, .npy; empty for none.")
     port: int = option(8080, "Port on 127.0.0.1.", low=1024, high=65535)
     fps: float = option(25.0, "Frames a second.", low=1, high=240)
@@ -28,25 +29,20 @@ class Options:
 def main(options: Options) -> None:
     """Loads the avatar and serves until Ctrl-C."""
     if not options.avatar:
-        raise command.Refused("give --avatar=FOLDER")
+        raise Refused("give --avatar=FOLDER")
 
     import numpy as np
 
-    from experiments import heads, playback, poses
-    from zero1a_jax import drive
     from zero1a_jax.flame import frame_target, zero_params
     from zero1a_jax.outputs import viewer
+    from zero1a_jax.showing import animation, playback
+    from zero1a_jax.sources import avatars
 
-    loaded = playback.load(options.avatar, options.flame, options.arkit)
+    loaded = avatars.load(options.avatar, options.flame, options.arkit)
     target = np.asarray(frame_target(loaded.model, loaded.avatar.shape))
     sequence = None
-    if options.motion == "demo":
-        sequence = poses.expressions(loaded.model, target, 128, arkit=loaded.arkit).flame
-    elif options.motion:
-        motion = heads.load_motion(
-            options.motion, loaded.model, arkit=loaded.arkit, shape=loaded.avatar.shape, root="drop"
-        )
-        sequence = drive.resample(motion, options.fps).flame
+    if options.motion:
+        sequence = animation.movement(loaded, options.motion, fps=options.fps)
     print(f"open http://127.0.0.1:{options.port} (Ctrl-C ends)")
     viewer.serve(
         playback.pose_function(loaded), zero_params(loaded.model),

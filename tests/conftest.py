@@ -1,12 +1,14 @@
-"""Where the reference numbers lie, and the FLAME-like model that they were computed with."""
+"""What every test may ask for: reference numbers, the head that they were computed with, a run of fakes."""
 
+import importlib.util
 import os
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
-from experiments import memory
+from zero1a_jax.commandline import memory
 from zero1a_jax.types import FlameModel
 
 memory.reuse_freed_memory()  # the suite compiles and runs many programs: this is a good part of its time
@@ -53,6 +55,23 @@ def model_of_assets(arrays: dict[str, np.ndarray], shapes: int, dtype=np.float32
 
 
 @pytest.fixture(scope="session")
+def fakes():
+    """A run that costs seconds: tests/fakes.py."""
+    spec = importlib.util.spec_from_file_location("zero1a_test_fakes", Path(__file__).with_name("fakes.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def compilation_cache(tmp_path_factory):
+    """For folders whose tests build the same programs anew: without a cache each would compile them again."""
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("xla")))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+@pytest.fixture(scope="session")
 def reference():
     """Loads an .npz of the reference folder by name: `reference("flame/rigging.npz")`."""
     return load_npz
@@ -69,3 +88,32 @@ def reference_model():
     """Makes the reference head: `reference_model(shapes, dtype)`."""
     assets = load_npz("flame/expected_assets.npz")
     return lambda shapes, dtype=np.float32: model_of_assets(assets, shapes, dtype)
+
+
+def tiny(names=("eyeBlinkLeft", "jawOpen", "mouthSmileLeft", "unknownShape"), version="tiny", shapes=5):
+    """A FlameModel whose expressions have `names`; the geometry means nothing."""
+    expressions = len(names) or 6
+    none = dict.fromkeys(
+        (
+            "landmark_faces landmark_barycentrics contour_faces contour_barycentrics mediapipe_faces "
+            "mediapipe_barycentrics mediapipe_indices masks uv uv_faces"
+        ).split()
+    )
+    return FlameModel(
+        template=np.zeros((3, 3), np.float32),
+        shape_basis=np.zeros((3, 3, shapes), np.float32),
+        expression_basis=np.zeros((3, 3, expressions), np.float32),
+        pose_basis=np.zeros((3, 3, 36), np.float32),
+        joint_regressor=np.zeros((5, 3), np.float32),
+        skinning=np.ones((3, 5), np.float32) / 5,
+        faces=np.array([[0, 1, 2]]),
+        parents=(-1, 0, 1, 1, 1),
+        expression_names=tuple(names),
+        version=version,
+        **none,
+    )
+
+
+@pytest.fixture(name="tiny")
+def tiny_fixture():
+    return tiny

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse
 
-from third_party.converters import flame_files
+from zero1a_jax.converters import flame_files
 from zero1a_jax.flame import procedural_head
 from zero1a_jax.types import FlameModel
 

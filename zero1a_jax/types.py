@@ -1,4 +1,4 @@
-"""Every pytree that crosses a room.
+"""Every pytree that crosses a package.
 
 Units are metres, pixels and radians. Cameras follow OpenCV (x right, y down, z forward; pixel
 centres at +0.5), quaternions are wxyz. `*B` stands for any leading axes. The head's world frame is
@@ -88,6 +88,22 @@ class Motion:
     camera: Camera | None  # leading axis T
     fps: float = struct.field(pytree_node=False)
     flame_version: str = struct.field(pytree_node=False)
+
+
+@struct.dataclass
+class Recording:
+    """T rows of ARKit weights and rotations, as an app recorded them."""
+
+    weights: np.ndarray  # [T, K] float64, 0..1
+    rotations: (
+        np.ndarray
+    )  # [T, 9] float64 radians: yaw, pitch, roll of head, left eye, right eye; 0 if unknown
+    frame: np.ndarray  # [T] int64 frames since the first row, by timecode; gaps are dropped frames
+    seconds: np.ndarray  # [T] float64 seconds since the first row, by timecode
+    names: tuple[str, ...] = struct.field(
+        pytree_node=False
+    )  # [K] shapes as the file writes them, in its order
+    fps: float = struct.field(pytree_node=False)  # the recording rate
 
 
 @struct.dataclass

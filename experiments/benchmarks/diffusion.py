@@ -21,10 +21,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import command, counting, devices, predict
 from experiments.benchmarks import raster_report, raster_timing
-from experiments.config import Generation, option
 from zero1a_jax import diffusion, symgen
+from zero1a_jax.commandline import command
+from zero1a_jax.config import Refresh, option
+from zero1a_jax.cost import counting, datasheets, predictions
+from zero1a_jax.errors import Refused
 
 NAMES = ("reference", "step", "update")
 COLUMNS = (
@@ -65,14 +67,14 @@ def main(options: Options) -> None:
     configs = {text: config_of(text, options.dtype) for text in dict.fromkeys(options.sizes)}
     unknown = sorted(set(options.programs) - set(NAMES))
     if unknown:
-        raise command.Refused(f"--programs: there is no {unknown[0]}; choose from {', '.join(NAMES)}.")
+        raise Refused(f"--programs: there is no {unknown[0]}; choose from {', '.join(NAMES)}.")
     backend = jax.default_backend()
     if options.clock == "cpu" and backend != "cpu":
-        raise command.Refused(f"--clock=cpu does not see the {backend} work; use --clock=wall.")
+        raise Refused(f"--clock=cpu does not see the {backend} work; use --clock=wall.")
     jax.config.update("jax_enable_compilation_cache", False)  # else compile times could be those of a read
     clock = time.process_time if options.clock == "cpu" else time.perf_counter
     side = options.matmul or (1024 if backend == "cpu" else 8192)
-    speed = predict.measured(side, clock=clock)
+    speed = predictions.measured(side, clock=clock)
     print(
         f"{jax.devices()[0].device_kind}, jax {jax.__version__}, {options.clock} clock, medians of "
         f"{options.repeats}; products of {side} x {side}: {speed.half / 1e12:.3g} TFLOP/s in bfloat16, "
@@ -98,14 +100,14 @@ def cases(config: diffusion.DiffusionConfig, options: Options) -> list[Case]:
     """The programs of one model that are asked for."""
     functions: Any = diffusion.build(config)
     side, frames = config.frame_size, options.frames
-    generation = Generation(
+    settings = Refresh(
         inversion_steps=options.steps, denoise_steps=options.steps, inversion_iterations=options.iterations
     )
 
     def shape(*sizes: int) -> Any:
         return jax.ShapeDtypeStruct(sizes, jnp.float32)
 
-    params = predict.shapes_of(config)
+    params = predictions.shapes_of(config)
 
     def parts(*names: str) -> Any:
         return {name: params[name] for name in names if name in params}
@@ -132,7 +134,7 @@ def cases(config: diffusion.DiffusionConfig, options: Options) -> list[Case]:
             conditions,
             key=key,
             background=jnp.ones(3),
-            config=generation,
+            config=settings,
         )
 
     every = (
@@ -143,10 +145,10 @@ def cases(config: diffusion.DiffusionConfig, options: Options) -> list[Case]:
     return [case for case in every if case.name in options.programs]
 
 
-def run(text: str, case: Case, speed: devices.Speed, clock: Callable[[], float], *, repeats: int) -> str:
+def run(text: str, case: Case, speed: datasheets.Speed, clock: Callable[[], float], *, repeats: int) -> str:
     """One row of the table, or a sentence where the memory does not suffice."""
     program = counting.trace(case.function, *case.shapes)
-    cost = predict.Cost(counting.flops(program), counting.peak_bytes(program))
+    cost = predictions.Cost(counting.flops(program), counting.peak_bytes(program))
     needed, free = counting.bytes_of(case.shapes) + cost.peak, free_bytes()
     if needed > free:
         return f"{text} {case.name}: skipped, it needs {needed / 1e9:.1f} GB and {free / 1e9:.1f} are free."

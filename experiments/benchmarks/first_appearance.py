@@ -13,8 +13,8 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-from experiments import command
-from experiments.config import option
+from zero1a_jax.commandline import command
+from zero1a_jax.config import option
 
 YAWS = (0.0, 30.0, 60.0)
 SHOWN = (-60.0, 180.0)  # only on the sheet
@@ -55,26 +55,27 @@ def measure(seed: int, size: int) -> tuple[list[tuple[float, float]], Any]:
     import jax.numpy as jnp
     import numpy as np
 
-    from experiments import assemble, truth
-    from experiments import config as config_module
-    from zero1a_jax import avatar as avatar_room
-    from zero1a_jax import flame as flame_room
+    from zero1a_jax.avatar import pose
     from zero1a_jax.avatar.colours import SH_BASIS_0
+    from zero1a_jax.config import Config
+    from zero1a_jax.flame import frame_target, procedural_head, zero_params
     from zero1a_jax.geometry import portrait_camera
     from zero1a_jax.image import ops
     from zero1a_jax.outputs.report import as_uint8
+    from zero1a_jax.sources.synthetic_portrait import person
+    from zero1a_jax.training.progress import first_avatar
     from zero1a_jax.types import Portrait
 
-    model = flame_room.procedural_head()
-    shape, look = truth.person(seed)
-    params = flame_room.zero_params(model).replace(shape=shape)
-    target = flame_room.frame_target(model, shape)
+    model = procedural_head()
+    shape, look = person(seed)
+    params = zero_params(model).replace(shape=shape)
+    target = frame_target(model, shape)
     cameras = [portrait_camera(target, np.radians(yaw), np.zeros(()), size) for yaw in YAWS + SHOWN]
     true = [_draw()(model, look, params, camera) for camera in cameras]
     true = [(ops.composite(rgb, alpha, jnp.ones(3)), alpha) for rgb, alpha in true]
     points = jnp.zeros((105, 2))  # not looked at
     portrait = Portrait(*true[0], points, cameras[0], params)
-    avatar = assemble.first_avatar(config_module.from_values({}), model, portrait)
+    avatar = first_avatar(Config(), model, portrait)
     mask = (true[0][1] > 0.9)[..., None]
     mean = jnp.sum(true[0][0] * mask, (0, 1)) / jnp.sum(mask)
     gaussians = avatar.gaussians
@@ -83,8 +84,7 @@ def measure(seed: int, size: int) -> tuple[list[tuple[float, float]], Any]:
     for k, camera in enumerate(cameras):
         image, alpha = true[k]
         drawn = [
-            _render()(avatar_room.pose(one, model, params), camera)
-            for one in (avatar, avatar.replace(gaussians=plain))
+            _render()(pose(one, model, params), camera) for one in (avatar, avatar.replace(gaussians=plain))
         ]
         if any(int(one.overflow) for one in drawn):
             raise RuntimeError("the render needs more capacity")

@@ -22,10 +22,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import command
 from experiments.benchmarks import fit_cases, fit_scenes
-from experiments.config import option
 from zero1a_jax import flame, preprocess
+from zero1a_jax.commandline import command
+from zero1a_jax.config import option
+from zero1a_jax.errors import NoFace, Refused
 from zero1a_jax.flame import procedural_head
 from zero1a_jax.preprocess.fit import TOLERATED
 from zero1a_jax.preprocess.prepare import REFINED, WORK
@@ -103,7 +104,7 @@ def main(options: Options) -> None:
     detector: Any = None
     if options.detector != "truth":
         if options.detector == "mediapipe" and not options.assets:
-            raise command.Refused("give --assets=FOLDER with face_landmarker.task")
+            raise Refused("give --assets=FOLDER with face_landmarker.task")
         embedded = options.detector == "embedded"
         detector = preprocess.embedded_detector() if embedded else preprocess.find_detector(options.assets)
     rounds = REFINED if options.refined else 0
@@ -121,7 +122,7 @@ def main(options: Options) -> None:
                         scene.picture, model=model, detector=detector, size=WORK, rounds=rounds
                     )
                     fitted, transform = prepared.fit, prepared.transform
-            except ValueError:
+            except NoFace:
                 continue
             rows.append(measure(model, scene, fitted, transform, vertices))
         print(line(yaw, rows, options.people), flush=True)

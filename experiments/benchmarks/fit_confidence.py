@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import command
 from experiments.benchmarks import fit, fit_cases, fit_scenes
-from experiments.config import option
 from zero1a_jax import flame, preprocess
+from zero1a_jax.commandline import command
+from zero1a_jax.config import option
+from zero1a_jax.errors import NoFace, Refused
 from zero1a_jax.flame import procedural_head
 from zero1a_jax.preprocess import confidence
 from zero1a_jax.preprocess.crop import warp
@@ -67,7 +68,7 @@ def gather(options: Options) -> list[Row]:
             scene = fit_scenes.scene(seed, math.radians(yaw), case)
             try:
                 prepared = preprocess.prepare_all(scene.picture, model=model, detector=detector, size=WORK)
-            except ValueError as error:
+            except NoFace as error:
                 print(f"seed {seed}, {case}, yaw {yaw}: {error}", flush=True)
                 continue
             fitted = prepared.fit
@@ -115,15 +116,17 @@ def rank_correlations(rows: list[Row], guess: np.ndarray) -> str:
 def main(options: Options) -> None:
     """Prepares everybody and prints what was found."""
     if options.detector == "mediapipe" and not options.assets:
-        raise command.Refused("give --assets=FOLDER with face_landmarker.task")
+        raise Refused("give --assets=FOLDER with face_landmarker.task")
     rows = gather(options)
     true = np.log([row.points for row in rows])
     lost = np.isnan([row.unsteady for row in rows])
     expected = np.log([row.expected for row in rows])
     print(f"{len(rows)} pictures, {lost.sum()} with a lost look; correlations over all and at yaw {YAWS}")
-    print(f"as it is: r {rank_correlations(rows, expected)}; true over expected, median "
-          f"{np.exp(np.median(true - expected)):.2f}, within a factor of "
-          f"{np.exp(np.median(np.abs(true - expected))):.2f} for half")
+    print(
+        f"as it is: r {rank_correlations(rows, expected)}; true over expected, median "
+        f"{np.exp(np.median(true - expected)):.2f}, within a factor of "
+        f"{np.exp(np.median(np.abs(true - expected))):.2f} for half"
+    )
 
     values = terms(rows, confidence.LOST)
     found = solve(values[~lost], true[~lost])

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from experiments import command
-from experiments.config import option
 from zero1a_jax import flame, preprocess
+from zero1a_jax.commandline import command
+from zero1a_jax.config import option
+from zero1a_jax.errors import Refused
 from zero1a_jax.flame import procedural_head
 from zero1a_jax.preprocess.crop import chain, invert, similarity, warp
 from zero1a_jax.preprocess.look import shaded
@@ -77,7 +78,7 @@ def hard(photo: np.ndarray, face: np.ndarray) -> dict[str, tuple[np.ndarray, np.
 def main(options: Options) -> None:
     """Prints the table and writes the sheet."""
     if not options.image:
-        raise command.Refused("give --image=PHOTO")
+        raise Refused("give --image=PHOTO")
     model, detector = procedural_head(), preprocess.find_detector(options.assets or None)
     photo = np.asarray(Image.open(options.image).convert("RGB"))
     rest = np.asarray(flame.landmarks_mediapipe(model, model.template))
@@ -90,7 +91,7 @@ def main(options: Options) -> None:
         start = time.perf_counter()
         try:
             prepared = preprocess.prepare_all(picture, model=model, detector=detector, size=SIZE)
-        except ValueError as error:
+        except Refused as error:
             print(f"| {name} | {error} |", flush=True)
             continue
         seconds = time.perf_counter() - start

@@ -25,9 +25,9 @@ from pathlib import Path
 import jax
 from absl import app, flags
 
-from experiments import memory
 from experiments.benchmarks import raster_measure, raster_peers, raster_plots, raster_report, raster_roofline
 from experiments.benchmarks.raster_scenes import Case, parse
+from zero1a_jax.commandline import memory
 
 _PEER = flags.DEFINE_string("peer", None, "a Python file with another rasterizer, see raster_peers.py")
 _CASES = flags.DEFINE_list("cases", ["10000@128", "10000@512", "50000@512"], "Gaussians@pixels")

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from experiments import memory
 from experiments.benchmarks import raster_scenes, raster_timing
 from zero1a_jax import rasterizer
+from zero1a_jax.commandline import memory
 from zero1a_jax.types import Camera, Gaussians
 
 _CASE = flags.DEFINE_string("case", "50000@512", "Gaussians@pixels")

@@ -10,7 +10,8 @@ from experiments.benchmarks.raster_bars import bars
 from experiments.benchmarks.raster_measure import Batch, Pass, Record
 from experiments.benchmarks.raster_report import Growth, Results, agreement, as_json, grown, table
 from experiments.benchmarks.raster_roofline import BACKWARD, OPERATIONS
-from zero1a_jax.outputs import files, report
+from zero1a_jax import files
+from zero1a_jax.outputs import report
 
 _LEGEND = (
     "Medians. Of roofline: the least time for compositing over the time of compositing, forward and with the "

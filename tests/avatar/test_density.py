@@ -9,7 +9,6 @@ import optax
 import pytest
 
 from zero1a_jax.avatar import (
-    DensityConfig,
     Statistics,
     accumulate,
     density_control,
@@ -18,6 +17,7 @@ from zero1a_jax.avatar import (
 )
 from zero1a_jax.avatar.bind import bind
 from zero1a_jax.avatar.density import densify, mean_gradient, protect, select
+from zero1a_jax.config import Density
 from zero1a_jax.geometry import triangle_frames
 from zero1a_jax.types import Avatar, Gaussians
 
@@ -51,11 +51,11 @@ def case(reference, capacity):
 
 def config_of(arrays, screen_rule=True):
     extent = float(arrays["densify_extent"])
-    return DensityConfig(
-        gradient=float(arrays["densify_max_grad"]),
-        dense_scale=0.01 * extent,
-        min_opacity=float(arrays["densify_min_opacity"]),
-        max_scale=0.1 * extent if screen_rule else None,
+    return Density(
+        density_gradient=float(arrays["densify_max_grad"]),
+        density_split_scale=0.01 * extent,
+        density_opacity=float(arrays["densify_min_opacity"]),
+        density_max_scale=0.1 * extent if screen_rule else 0.0,
     )
 
 
@@ -114,7 +114,9 @@ def test_full_capacity_gives_to_the_largest_gradients(reference):
     gradient = np.full(count + 5, 1.0, np.float32)
     gradient[[700, 30, 400]] = [3.0, 2.0, 2.0]
     statistics = statistics.replace(gradient_sum=jnp.asarray(gradient), seen=jnp.ones(count + 5))
-    config = DensityConfig(gradient=0.5, dense_scale=1e9, min_opacity=0.0, max_scale=None)
+    config = Density(
+        density_gradient=0.5, density_split_scale=1e9, density_opacity=0.0, density_max_scale=0.0
+    )
     grown, fresh = densify_jit(
         avatar, statistics, scale, np.zeros((2, count + 5, 3), np.float32), config=config
     )
@@ -136,7 +138,7 @@ def test_pruned_slots_are_free_at_once(reference):
     logits = jnp.where(bright, 2.0, -9.0)
     avatar = avatar.replace(gaussians=avatar.gaussians.replace(opacity_logits=logits))
     statistics = statistics.replace(gradient_sum=bright.astype(jnp.float32), seen=jnp.ones(count))
-    config = DensityConfig(gradient=0.5, dense_scale=1e9, max_scale=None)
+    config = Density(density_gradient=0.5, density_split_scale=1e9, density_max_scale=0.0)
     grown, _ = densify_jit(avatar, statistics, scale, np.zeros((2, count, 3), np.float32), config=config)
     pruned = int(protect(~bright, avatar.alive, avatar.face_ids, len(scale)).sum())
     assert pruned > 0 and bool(grown.alive.all())
@@ -157,7 +159,7 @@ def test_children_of_a_split_are_drawn_from_their_parent():
     avatar = Avatar(gaussians, jnp.zeros(2 * count, jnp.int32), jnp.arange(2 * count) < count, jnp.zeros(1))
     statistics = Statistics(jnp.ones(2 * count), jnp.ones(2 * count), jnp.zeros(2 * count))
     normals = jax.random.normal(jax.random.key(0), (2, 2 * count, 3))
-    config = DensityConfig(gradient=0.5, dense_scale=0.0, max_scale=None)
+    config = Density(density_gradient=0.5, density_split_scale=0.0, density_max_scale=0.0)
     grown, fresh = densify_jit(avatar, statistics, jnp.array([0.01]), normals, config=config)
     assert bool(grown.alive.all()) and bool(fresh.all())
     np.testing.assert_allclose(jnp.std(grown.gaussians.means, 0), [0.1, 0.4, 0.2], rtol=0.05)
@@ -174,7 +176,13 @@ def test_control_is_deterministic_and_keeps_every_face(reference_model):
     avatar = bind(jax.random.key(0), head, jnp.zeros(300), capacity=2 * faces, count=faces + 100)
     rng = np.random.default_rng(0)
     statistics = Statistics(*(jnp.asarray(rng.uniform(size=2 * faces), jnp.float32) for _ in range(3)))
-    config = DensityConfig(gradient=0.5, dense_scale=0.005, min_opacity=0.2, max_scale=None, max_radius=0.5)
+    config = Density(
+        density_gradient=0.5,
+        density_split_scale=0.005,
+        density_opacity=0.2,
+        density_max_scale=0.0,
+        density_max_radius=0.5,
+    )
     control = jax.jit(functools.partial(density_control, config=config))
     first, fresh = control(jax.random.key(1), avatar, head, statistics)
     again, _ = control(jax.random.key(1), avatar, head, statistics)
@@ -195,7 +203,9 @@ def test_large_on_screen_goes_unless_it_is_the_last(reference_model):
     statistics = zero_statistics(faces + 40).replace(
         largest_radius=jnp.full(faces + 40, 30.0).at[:faces].set(1.0)
     )
-    config = DensityConfig(min_opacity=0.0, max_scale=None, max_radius=20.0)
+    config = Density(
+        density_gradient=2e-4, density_opacity=0.0, density_max_scale=0.0, density_max_radius=20.0
+    )
     normals = jnp.zeros((2, faces + 40, 3))
     scale = triangle_frames(jnp.asarray(head.template), head.faces)[2]
     left, fresh = densify_jit(avatar, statistics, scale, normals, config=config)

@@ -53,9 +53,7 @@ def test_half_of_the_free_slots_stay_free(made):
     was, now = np.asarray(plain.alive), np.asarray(covered.alive)
     assert (now >= was).all()
     assert (now & ~was).sum() <= 0.5 * (~was).sum()
-    for old, new in zip(
-        jax.tree.leaves(plain.gaussians), jax.tree.leaves(covered.gaussians), strict=True
-    ):
+    for old, new in zip(jax.tree.leaves(plain.gaussians), jax.tree.leaves(covered.gaussians), strict=True):
         np.testing.assert_array_equal(np.asarray(old)[was], np.asarray(new)[was])
         assert np.isfinite(np.asarray(new)).all()
 

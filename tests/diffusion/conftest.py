@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from third_party.converters import aniportrait
+from zero1a_jax.converters import aniportrait
 from zero1a_jax.diffusion import DiffusionConfig, model
 
 FOLDER = Path(os.environ.get("ZERO1A_FIXTURES", Path(__file__).parents[1] / "fixtures")) / "aniportrait"
@@ -107,8 +107,8 @@ def make_params():
 
 @pytest.fixture(scope="session")
 def pickles():
-    """The writer of torch files; see tests/third_party."""
-    path = Path(__file__).parents[1] / "third_party" / "pickles.py"
+    """The writer of torch files; see tests/converters."""
+    path = Path(__file__).parents[1] / "converters" / "pickles.py"
     spec = importlib.util.spec_from_file_location("zero1a_test_pickles", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -154,7 +154,5 @@ def test_the_miniature_pulls_another_persons_latents_to_the_condition(name):
         x, state = step(x, state, jax.random.fold_in(jax.random.key(2), i))
         if i + 1 in (25, 50, 100):
             figures.append(np.median(score(x)))
-    print(
-        name, "dB after 0, 25, 50, 100 steps:", np.round(figures, 1), "round trip", np.median(score(truth))
-    )
+    print(name, "dB after 0, 25, 50, 100 steps:", np.round(figures, 1), "round trip", np.median(score(truth)))
     assert figures[-1] > figures[0] + 3

@@ -18,15 +18,15 @@ import pytest
 from flax import traverse_util
 from safetensors import safe_open
 
-from third_party.converters import aniportrait
-from third_party.converters.aniportrait_keys import IGNORED, Sizes
+from zero1a_jax.converters import aniportrait
+from zero1a_jax.converters.aniportrait_keys import IGNORED, Sizes
 from zero1a_jax.diffusion import DiffusionConfig, image_encoder, vae
 from zero1a_jax.diffusion.denoising_unet import DenoisingUNet
 from zero1a_jax.diffusion.pose_guider import PoseGuider
 from zero1a_jax.diffusion.reference_unet import ReferenceUNet
 
 ROOT = Path(__file__).parents[2]
-KEYS = json.loads(gzip.decompress((ROOT / "tests/third_party/aniportrait_keys.json.gz").read_bytes()))
+KEYS = json.loads(gzip.decompress((ROOT / "tests/converters/aniportrait_keys.json.gz").read_bytes()))
 WIDTHS = (320, 640, 1280, 1280)
 
 
@@ -132,7 +132,7 @@ def positions(shape) -> np.ndarray:
 
 MEASURED = """
 import resource, sys
-from third_party.converters import aniportrait
+from zero1a_jax.converters import aniportrait
 aniportrait.convert(sys.argv[1], sys.argv[2], dtype="bfloat16", say=lambda line: print(line, flush=True))
 print("peak", 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

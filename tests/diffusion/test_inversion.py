@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import pretrain_evaluate
 from zero1a_jax.diffusion import load_miniature, sample, schedule
+from zero1a_jax.pretraining import evaluate as pretrain_evaluate
 
 PEOPLE = Path(__file__).parent / "people.npz"
 

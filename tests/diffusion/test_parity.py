@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from third_party.converters import aniportrait
+from zero1a_jax.converters import aniportrait
 from zero1a_jax.diffusion import build, image_encoder, model, official, vae
 from zero1a_jax.diffusion.denoising_unet import DenoisingUNet
 from zero1a_jax.diffusion.reference_unet import ReferenceUNet

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from zero1a_jax import drive
+from zero1a_jax.converters import livelink
 from zero1a_jax.drive import arkit
 from zero1a_jax.flame import forward, landmarks_mediapipe, procedural_head, zero_params
 
@@ -83,7 +84,7 @@ def test_it_drives_a_recording(head, tmp_path):
     (tmp_path / "a.csv").write_text(
         "Timecode,JawOpen,MouthSmileLeft\n00:00:00:00.0,0.5,0\n00:00:00:01.0,0,1\n"
     )
-    recording = drive.read_livelink(tmp_path / "a.csv")
+    recording = livelink.load(tmp_path / "a.csv")
     arkit = drive.arkit_map(recording.names, head, nameless)
     motion = drive.livelink_motion(recording, nameless, arkit=arkit)
     np.testing.assert_allclose(motion.flame.expression[0], 0.5 * arkit.expression[0], rtol=1e-6)

@@ -105,17 +105,3 @@ def test_retarget_refuses_foreign_coefficients(tiny):
         drive.retarget(unknown, tiny(), shape=np.zeros(5))
     with pytest.raises(ValueError, match="shape coefficients"):
         drive.retarget(motion(), tiny(), shape=np.zeros(6))
-
-
-def test_one_door(tmp_path, tiny):
-    drive.save_flame_npz(tmp_path / "a.npz", motion())
-    out = drive.load_motion(tmp_path / "a.npz", tiny(), shape=np.zeros(2), root="drop")
-    assert out.fps == 30 and not out.flame.shape.any() and out.flame.jaw.any()
-    (tmp_path / "a.csv").write_text("Timecode,JawOpen\n00:00:00:00.0,0.5\n")
-    out = drive.load_motion(tmp_path / "a.csv", tiny())
-    np.testing.assert_allclose(out.flame.expression, [[0, 0.5, 0, 0]])
-    (tmp_path / "a.pkl").write_bytes(b"\x80\x04.")
-    with pytest.raises(ValueError, match="convert"):
-        drive.load_motion(tmp_path / "a.pkl", tiny())
-    with pytest.raises(FileNotFoundError):
-        drive.load_motion(tmp_path / "none.csv", tiny())

@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from zero1a_jax import drive
-from zero1a_jax.drive import livelink
+from zero1a_jax.converters import livelink
 from zero1a_jax.types import ArkitMap
 
 FIXTURES = (
@@ -20,7 +20,7 @@ FIXTURES = (
 @pytest.mark.parity
 def test_reads_the_reference_recording():
     with np.load(FIXTURES / "livelink_expected.npz") as truth:
-        recording = drive.read_livelink(FIXTURES / "livelink.csv", fps=float(truth["fps"]))
+        recording = livelink.load(FIXTURES / "livelink.csv", fps=float(truth["fps"]))
         assert recording.names == tuple(truth["names"])
         np.testing.assert_allclose(recording.weights, truth["weights"], atol=1e-12)
         np.testing.assert_allclose(recording.rotations, truth["rotations"], atol=1e-12)
@@ -37,11 +37,11 @@ def write(path, times, *, header=None, rows=None):
 
 
 def test_columns_are_found_by_name_whatever_their_order_and_case(tmp_path, tiny):
-    straight = drive.read_livelink(write(tmp_path / "a.csv", ["00:00:00:00.0", "00:00:00:01.0"]))
+    straight = livelink.load(write(tmp_path / "a.csv", ["00:00:00:00.0", "00:00:00:01.0"]))
     with open(tmp_path / "a.csv", newline="") as file:
         table = list(csv.reader(file))
     turned = [[cell.upper() if i == 0 else cell for cell in row[::-1]] for i, row in enumerate(table)]
-    mixed = drive.read_livelink(write(tmp_path / "b.csv", [], header=turned[0], rows=turned[1:]))
+    mixed = livelink.load(write(tmp_path / "b.csv", [], header=turned[0], rows=turned[1:]))
     np.testing.assert_array_equal(mixed.rotations, straight.rotations)
     head = tiny()
     np.testing.assert_array_equal(
@@ -53,7 +53,7 @@ def test_columns_are_found_by_name_whatever_their_order_and_case(tmp_path, tiny)
 def test_older_files_lack_columns(tmp_path, tiny):
     header = ["Timecode", "BlendShapeCount", "JawOpen"]
     path = write(tmp_path / "a.csv", [], header=header, rows=[["00:00:00:00.000", 51, 0.25]])
-    recording = drive.read_livelink(path)
+    recording = livelink.load(path)
     assert recording.names == ("JawOpen",) and not recording.rotations.any()
     motion = drive.livelink_motion(recording, tiny())
     np.testing.assert_allclose(motion.flame.expression, [[0, 0.25, 0, 0]])
@@ -69,21 +69,21 @@ def test_older_files_lack_columns(tmp_path, tiny):
     ],
 )
 def test_timecode(times, fps, frames, tmp_path):
-    recording = drive.read_livelink(write(tmp_path / "a.csv", times), fps=fps)
+    recording = livelink.load(write(tmp_path / "a.csv", times), fps=fps)
     np.testing.assert_array_equal(recording.frame, frames)
     np.testing.assert_allclose(recording.seconds, np.array(frames) / fps, atol=1e-9)
 
 
 def test_dropped_frames_are_filled_on_an_even_grid(tmp_path, tiny):
     path = write(tmp_path / "a.csv", ["00:00:00:00.0", "00:00:00:01.0", "00:00:00:03.0"])
-    motion = drive.livelink_motion(drive.read_livelink(path), tiny())
+    motion = drive.livelink_motion(livelink.load(path), tiny())
     np.testing.assert_allclose(motion.flame.expression[:, 0], [0, 0.1, 0.15, 0.2], atol=1e-6)
     assert motion.fps == 60 and motion.flame_version == "tiny"
 
 
 def test_rotations_turn_the_right_joints_the_right_way(tmp_path, tiny):
     rows = [["00:00:00:00.0", 61, 0, 0, 0.3, 0.2, 0.1, 0.4, 0, 0, 0, -0.5, 0]]
-    motion = drive.livelink_motion(drive.read_livelink(write(tmp_path / "a.csv", [], rows=rows)), tiny())
+    motion = drive.livelink_motion(livelink.load(write(tmp_path / "a.csv", [], rows=rows)), tiny())
     forward = np.array([0.0, 0, 1])
     expected = Rotation.from_euler("y", 0.3) * Rotation.from_euler("x", 0.2) * Rotation.from_euler("z", 0.1)
     neck = Rotation.from_rotvec(motion.flame.neck[0])
@@ -93,12 +93,12 @@ def test_rotations_turn_the_right_joints_the_right_way(tmp_path, tiny):
     assert left[0] > 0.3 and abs(left[1]) < 1e-6  # yaw > 0: to the subject's left, +x
     assert right[1] > 0.3 and abs(right[0]) < 1e-6  # pitch < 0: up
     assert not motion.flame.rotation.any() and not motion.flame.jaw.any()
-    mirrored = drive.livelink_motion(drive.read_livelink(tmp_path / "a.csv"), tiny(), signs=(-1, 1, 1))
+    mirrored = drive.livelink_motion(livelink.load(tmp_path / "a.csv"), tiny(), signs=(-1, 1, 1))
     assert Rotation.from_rotvec(mirrored.flame.eyes[0, 0]).apply(forward)[0] < -0.3
 
 
 def test_heads_without_named_shapes_need_a_matrix(tmp_path, tiny):
-    recording = drive.read_livelink(write(tmp_path / "a.csv", ["00:00:00:00.0", "00:00:00:01.0"]))
+    recording = livelink.load(write(tmp_path / "a.csv", ["00:00:00:00.0", "00:00:00:01.0"]))
     flame = tiny(names=(), version="flame2020")
     with pytest.raises(ValueError, match="arkit_map"):
         drive.livelink_motion(recording, flame)
@@ -112,7 +112,7 @@ def test_heads_without_named_shapes_need_a_matrix(tmp_path, tiny):
         swapped.expression, 2 * recording.weights[:, ::-1] @ arkit.expression, rtol=1e-6
     )
     assert motion.flame.eyes[1, 0, 1] == pytest.approx(0.01, rel=0.1)  # the recording's own
-    still = recording._replace(rotations=0 * recording.rotations)
+    still = recording.replace(rotations=0 * recording.rotations)
     eyes = drive.livelink_motion(still, flame, arkit=arkit, gain=2).flame.eyes
     np.testing.assert_allclose(eyes, 2 * np.einsum("tk,kec->tec", recording.weights, arkit.eyes), rtol=1e-6)
     with pytest.raises(ValueError, match="coefficients"):
@@ -133,7 +133,7 @@ def test_heads_without_named_shapes_need_a_matrix(tmp_path, tiny):
 )
 def test_bad_timecodes_are_named(times, words, tmp_path):
     with pytest.raises(ValueError, match=words) as caught:
-        drive.read_livelink(write(tmp_path / "a.csv", times))
+        livelink.load(write(tmp_path / "a.csv", times))
     assert f"row {len(times) + 1}" in str(caught.value)
 
 
@@ -153,5 +153,5 @@ def test_bad_timecodes_are_named(times, words, tmp_path):
 def test_bad_files_are_refused_in_words(content, words, tmp_path):
     (tmp_path / "a.csv").write_bytes(content)
     with pytest.raises(ValueError, match=words) as caught:
-        drive.read_livelink(tmp_path / "a.csv")
+        livelink.load(tmp_path / "a.csv")
     assert "a.csv" in str(caught.value)

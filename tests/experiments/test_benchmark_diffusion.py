@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from experiments import command, devices
 from experiments.benchmarks import diffusion
 from experiments.benchmarks.diffusion import Case, Options
+from zero1a_jax.cost.datasheets import Speed
+from zero1a_jax.errors import Refused
 
 
 class FakeClock:
@@ -23,7 +24,7 @@ class FakeClock:
 def test_a_row():
     """A product of 2e6 operations in half a second, where the device could do 8e6."""
     case = Case("step", lambda a: a @ a, (jax.ShapeDtypeStruct((100, 100), jnp.float32),))
-    row = diffusion.run("64", case, devices.Speed(1.0, 16e6, 0.0), FakeClock(), repeats=2)
+    row = diffusion.run("64", case, Speed(1.0, 16e6, 0.0), FakeClock(), repeats=2)
     cells = dict(zip(diffusion.COLUMNS, row.strip("| ").split(" | "), strict=True))
     assert (cells["frames"], cells["program"], cells["TFLOP"], cells["ms"]) == ("64", "step", "2e-06", "500")
     assert cells["of peak"] == "25 %" and cells["compile s"] == "0.5"
@@ -32,7 +33,7 @@ def test_a_row():
 def test_what_does_not_fit_is_skipped(monkeypatch):
     monkeypatch.setattr(diffusion, "free_bytes", lambda: 5e4)
     case = Case("step", lambda a: a @ a, (jax.ShapeDtypeStruct((100, 100), jnp.float32),))
-    sentence = diffusion.run("64", case, devices.Speed(1.0, 1.0, 0.0), FakeClock(), repeats=1)
+    sentence = diffusion.run("64", case, Speed(1.0, 1.0, 0.0), FakeClock(), repeats=1)
     assert sentence == "64 step: skipped, it needs 0.0 GB and 0.0 are free."
 
 
@@ -52,5 +53,5 @@ def test_programs_have_the_weights_they_use_alone():
 def test_what_it_refuses():
     with pytest.raises(ValueError, match="miniature or a number"):
         diffusion.main(Options(sizes=("huge",)))
-    with pytest.raises(command.Refused, match="there is no fit"):
+    with pytest.raises(Refused, match="there is no fit"):
         diffusion.main(Options(programs=("fit",)))

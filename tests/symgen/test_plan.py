@@ -33,7 +33,7 @@ class Numbers:
 
 
 def expected(step, numbers):
-    """METHOD, counted from 1 as there: frame i shows view min(i, j), j = min(floor(k / d_s) + 1, n_f)."""
+    """docs/method.md, counted from 1: frame i shows view min(i, j), j = min(floor(k / d_s) + 1, n_f)."""
     j = min(step // numbers.view_interval + 1, numbers.frames)
     rows = [[i for i in range(1, numbers.frames + 1)]]
     rows += [[min(i, j) for i in range(1, numbers.frames + 1)]] * numbers.spatial_samples

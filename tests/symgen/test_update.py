@@ -16,7 +16,7 @@ WHITE = np.ones(3, np.float32)
 
 @pytest.fixture(scope="module")
 def scene(fakes):
-    model, config = fakes.sphere_head(), fakes.small_config().optimisation
+    model, config = fakes.sphere_head(), fakes.small_config().update
     portrait = fakes.disc_portrait(model)
 
     @jax.jit

@@ -3,7 +3,6 @@
 from zero1a_jax.avatar.bind import bind, pose, to_world
 from zero1a_jax.avatar.colours import colours_from_portrait
 from zero1a_jax.avatar.density import (
-    DensityConfig,
     Statistics,
     accumulate,
     density_control,
@@ -14,7 +13,6 @@ from zero1a_jax.avatar.losses import position_loss, scale_loss
 from zero1a_jax.avatar.outside import cover_outside
 
 __all__ = [
-    "DensityConfig",
     "Statistics",
     "accumulate",
     "bind",

@@ -103,9 +103,7 @@ def mirror_faces(model: FlameModel) -> Array:
     return jax.lax.map(nearest, flipped, batch_size=256)
 
 
-def spread(
-    vertices: Array, faces: Array, colours: Array, trust: Array, region: Array
-) -> tuple[Array, Array]:
+def spread(vertices: Array, faces: Array, colours: Array, trust: Array, region: Array) -> tuple[Array, Array]:
     """Lets face colours [F, 3] flow over the mesh [F, 3] to where trust [F] is low; the same for trust.
 
     A face is as trusted as its own sample or, faded by the way, its neighbours; its colour is the mix.

@@ -9,30 +9,19 @@ sees the radii gathered since the last control (there: always zero).
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
+from zero1a_jax.config import Density
 from zero1a_jax.flame.model import shaped_template
 from zero1a_jax.geometry.meshes import triangle_frames
 from zero1a_jax.geometry.rotations import quat_rotate
 from zero1a_jax.types import Array, Avatar, FlameModel, Gaussians
 
 _SHRINK = 1.6  # children of a split are this much smaller
-
-
-@dataclasses.dataclass(frozen=True)
-class DensityConfig:
-    """Thresholds of density control; GaussianAvatars' values for cameras a metre away."""
-
-    gradient: float = 2e-4  # mean screen gradient (NDC) above which a Gaussian is cloned or split
-    dense_scale: float = 0.01  # metres; larger ones are split, others cloned
-    min_opacity: float = 0.005  # fainter ones are pruned
-    max_scale: float | None = 0.1  # metres; larger ones are pruned
-    max_radius: float | None = None  # pixels; larger ones are pruned
 
 
 @struct.dataclass
@@ -91,10 +80,10 @@ def world_scale(avatar: Avatar, face_scale: Array) -> Array:
     return jnp.exp(jnp.max(avatar.gaussians.log_scales, -1)) * face_scale[avatar.face_ids]
 
 
-def select(avatar: Avatar, face_scale: Array, gradient: Array, config: DensityConfig) -> tuple[Array, Array]:
+def select(avatar: Avatar, face_scale: Array, gradient: Array, config: Density) -> tuple[Array, Array]:
     """Which Gaussians [N] should be cloned and which split, by their mean gradient [N]."""
-    wanted = avatar.alive & (gradient >= config.gradient)
-    large = world_scale(avatar, face_scale) > config.dense_scale
+    wanted = avatar.alive & (gradient >= config.density_gradient)
+    large = world_scale(avatar, face_scale) > config.density_split_scale
     return wanted & ~large, wanted & large
 
 
@@ -123,7 +112,7 @@ def _children(gaussians: Gaussians, split: Array, normals: Array) -> Gaussians:
 
 
 def densify(
-    avatar: Avatar, statistics: Any, face_scale: Array, normals: Array, config: DensityConfig
+    avatar: Avatar, statistics: Any, face_scale: Array, normals: Array, config: Density
 ) -> tuple[Avatar, Array]:
     """One round of density control for triangle scales [F] in metres and standard normals [2, N, 3].
 
@@ -135,12 +124,12 @@ def densify(
     clone, split = select(avatar, face_scale, gradient, config)
     grow = clone | split
 
-    doomed = jax.nn.sigmoid(avatar.gaussians.opacity_logits) < config.min_opacity
-    if config.max_scale is not None:
+    doomed = jax.nn.sigmoid(avatar.gaussians.opacity_logits) < config.density_opacity
+    if config.density_max_scale:
         scale = world_scale(avatar, face_scale) / jnp.where(split, _SHRINK, 1.0)
-        doomed |= scale > config.max_scale
-    if config.max_radius is not None:
-        doomed |= ~grow & (statistics.largest_radius > config.max_radius)
+        doomed |= scale > config.density_max_scale
+    if config.density_max_radius:
+        doomed |= ~grow & (statistics.largest_radius > config.density_max_radius)
     # Both Gaussians of a pair share their fate (same opacity, scale and triangle), so that the
     # rule can be applied before anything is copied, and pruned slots are free at once.
     pruned = protect(doomed, avatar.alive, avatar.face_ids, len(face_scale))
@@ -164,7 +153,7 @@ def densify(
 
 
 def density_control(
-    key: Array, avatar: Avatar, model: FlameModel, statistics: Any, config: DensityConfig
+    key: Array, avatar: Avatar, model: FlameModel, statistics: Any, config: Density
 ) -> tuple[Avatar, Array]:
     """Clone, split and prune by the statistics (`Statistics` or `State`) since the last control.
 

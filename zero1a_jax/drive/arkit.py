@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from zero1a_jax.errors import Refused
 from zero1a_jax.types import ArkitMap, Array, FlameModel
 
 EYE_CORNERS = (33, 263)  # MediaPipe's outer corners: heads are compared by the distance between them
@@ -35,12 +36,12 @@ def arkit_map(names: Sequence[str], source: FlameModel, model: FlameModel) -> Ar
     column = {name.lower(): index for index, name in enumerate(source.expression_names)}
     known = [(row, column[name.lower()]) for row, name in enumerate(names) if name.lower() in column]
     if not known:
-        raise ValueError(f"none of {', '.join(names[:5])} ... is one of the expressions of {source.version}")
+        raise Refused(f"none of {', '.join(names[:5])} ... is one of the expressions of {source.version}")
     if source.mediapipe_indices is None or model.mediapipe_indices is None:
-        raise ValueError("both heads need MediaPipe's landmark embedding; load FLAME with its landmark files")
+        raise Refused("both heads need MediaPipe's landmark embedding; load FLAME with its landmark files")
     ids = np.intersect1d(np.asarray(source.mediapipe_indices), np.asarray(model.mediapipe_indices))
     if len(ids) < _LEAST or not np.isin(EYE_CORNERS, ids).all():
-        raise ValueError(f"the heads share {len(ids)} landmarks, which are too few")
+        raise Refused(f"the heads share {len(ids)} landmarks, which are too few")
     rows, columns = np.array(known).T
     deltas = np.zeros((*source.template.shape, len(names)))
     deltas[..., rows] = np.asarray(source.expression_basis, np.float64)[..., columns]
@@ -59,7 +60,7 @@ def arkit_from_deltas(names: Sequence[str], deltas: Array, model: FlameModel) ->
     """
     moved = np.moveaxis(np.asarray(deltas, np.float64), 0, -1)
     if moved.ndim != 3 or moved.shape[1:] != (3, len(names)) or len(moved) > len(model.template):
-        raise ValueError(
+        raise Refused(
             f"offsets of shape {np.shape(deltas)} are not those of {len(names)} shapes on "
             f"{len(model.template)} vertices"
         )

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
+from zero1a_jax.errors import Refused
 from zero1a_jax.types import Camera, FlameParams, Motion
 
 _ROTATIONS = ("rotation", "neck", "jaw", "eyes")
@@ -23,7 +24,7 @@ def moving_average(motion: Motion, width: int) -> Motion:
       ValueError: `width` is not an odd number from 1 (an even one would shift time by half a frame).
     """
     if width < 1 or width % 2 == 0:
-        raise ValueError(f"width is {width}; give an odd number of frames, such as 3 or 5")
+        raise Refused(f"width is {width}; give an odd number of frames, such as 3 or 5")
     length = len(np.asarray(motion.flame.jaw))
     first = np.clip(np.arange(length) - width // 2, 0, length)
     last = np.clip(np.arange(length) + width // 2 + 1, 0, length)
@@ -46,7 +47,7 @@ def resample(motion: Motion, fps: float) -> Motion:
       ValueError: `fps` is not above 0.
     """
     if not fps > 0:
-        raise ValueError(f"fps is {fps}; give a number above 0")
+        raise Refused(f"fps is {fps}; give a number above 0")
     length = len(np.asarray(motion.flame.jaw))
     end = (length - 1) / motion.fps
     times = np.arange(int(np.floor(end * fps + 1e-6)) + 1) / fps

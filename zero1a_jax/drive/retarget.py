@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from zero1a_jax.errors import Refused
 from zero1a_jax.types import Array, FlameModel, Motion
 
 
@@ -42,18 +43,18 @@ def retarget(
     # Files rarely say their version; only a head with named shapes of its own is surely another basis.
     unknown = motion.flame_version == "unknown" and not model.expression_names
     if expression == "match" and not own and not unknown:
-        raise ValueError(
+        raise Refused(
             f"the motion's expressions are of {motion.flame_version}, the head is {model.version}: their "
             "coefficients mean different things; use expression='drop' to carry over the rotations alone"
         )
     if shape is None:
         if not own and not unknown:
-            raise ValueError(f"the motion's shape is of {motion.flame_version}; give the driven head's own")
+            raise Refused(f"the motion's shape is of {motion.flame_version}; give the driven head's own")
         identity = _sized(np.asarray(flame.shape), shapes)
     else:
         given = np.asarray(shape, np.float32)
         if given.ndim != 1 or len(given) > shapes:
-            raise ValueError(f"shape is {list(given.shape)}; the head has {shapes} shape coefficients")
+            raise Refused(f"shape is {list(given.shape)}; the head has {shapes} shape coefficients")
         identity = np.repeat(_sized(given[None], shapes), frames, axis=0)
     coefficients = _sized(np.asarray(flame.expression), expressions)
     flame = dataclasses.replace(

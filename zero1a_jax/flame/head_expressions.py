@@ -122,9 +122,7 @@ def _mouth_middle(rig: Rig) -> dict[str, np.ndarray]:
         2,
     )
     apart = (0.0064 * up - 0.0078 * low) * around * np.exp(-((x / 0.026) ** 4))
-    e["mouthFunnel"] = smooth(
-        rig, np.stack([-0.0075 * side * around, apart, 0.0075 * around * centre], 1), 1
-    )
+    e["mouthFunnel"] = smooth(rig, np.stack([-0.0075 * side * around, apart, 0.0075 * around * centre], 1), 1)
     lower_lip = spot(rig, (0, -0.051, 0.087), (0.020, 0.006, 0.014)) * low
     upper_lip = spot(rig, (0, -0.042, 0.088), (0.020, 0.006, 0.014)) * up
     e["mouthRollLower"] = along(lower_lip, (0, 0.0034, -0.0050))

@@ -153,4 +153,3 @@ def contour(mesh: HeadMesh) -> tuple[np.ndarray, np.ndarray]:
         mesh.plan, mesh.faces, np.array(rows).reshape(-1, 3), np.asarray(skin[mesh.faces].all(1))
     )
     return faces.reshape(79, 17), bary.reshape(79, 17, 3)
-

@@ -294,6 +294,10 @@ def build() -> HeadMesh:
     b.part(head_parts.tongue(), "tongue")
     plan = b.vertices()
     return HeadMesh(
-        proportion(plan), plan, np.concatenate(b.faces), np.array(b.group), np.concatenate(b.ring),
+        proportion(plan),
+        plan,
+        np.concatenate(b.faces),
+        np.array(b.group),
+        np.concatenate(b.ring),
         np.concatenate(b.angle),
     )

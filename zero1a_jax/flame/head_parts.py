@@ -41,9 +41,7 @@ def sphere(rings: int, segments: int, polar: np.ndarray | None = None) -> Part:
 def eyeball() -> Part:
     """The left eyeball; rings lie exactly on the borders of iris and pupil, the cornea bulges."""
     iris = np.linspace(PUPIL_ANGLE, IRIS_ANGLE, 4)
-    polar = np.concatenate(
-        [[PUPIL_ANGLE / 2], iris, np.linspace(IRIS_ANGLE, np.pi, BALL_RINGS - 4)[1:-1]]
-    )
+    polar = np.concatenate([[PUPIL_ANGLE / 2], iris, np.linspace(IRIS_ANGLE, np.pi, BALL_RINGS - 4)[1:-1]])
     vertices, faces, row, column = sphere(len(polar) + 1, BALL_SEGMENTS, polar)
     bulge = np.clip((vertices[:, 2] - 0.86) / 0.14, 0, 1) * 0.0006
     out = EYE + vertices * EYE_RADIUS

@@ -92,9 +92,7 @@ def mouth_rings() -> tuple[list[np.ndarray], list[np.ndarray]]:
     outer[0][:, 2] = np.minimum(outer[0][:, 2], outer[1][:, 2] - 0.0009 * np.abs(sin) ** 0.5)
 
     def pocket(depth, half_width, height, y):
-        return np.stack(
-            [half_width * cos, y + height * power(sin, 0.8), 0.0775 - depth - 0.010 * cos**2], 1
-        )
+        return np.stack([half_width * cos, y + height * power(sin, 0.8), 0.0775 - depth - 0.010 * cos**2], 1)
 
     r = outer[0]
     flat = np.zeros_like(sin)
@@ -125,12 +123,7 @@ def ear_rings() -> tuple[list[np.ndarray], np.ndarray]:
     def oval(scale, height, shift=0.0):
         height = np.broadcast_to(height, cos.shape)
         along = 0.0090 + shift + 0.0158 * lobe * scale * cos
-        return (
-            origin
-            + along[:, None] * b1
-            + (0.0305 * scale * sin)[:, None] * b2
-            + height[:, None] * normal
-        )
+        return origin + along[:, None] * b1 + (0.0305 * scale * sin)[:, None] * b2 + height[:, None] * normal
 
     base = project(origin + (0.0035 + 0.0115 * cos)[:, None] * b1 + (0.0265 * sin)[:, None] * b2, 30)
     flare = 0.0050 + 0.0060 * np.clip(cos, 0, 1) + 0.0020 * np.clip(sin, 0, 1)

@@ -70,7 +70,11 @@ def _skinning(mesh: HeadMesh, skin, lower, mean) -> np.ndarray:
     for _ in range(6):  # the lips meet only at the corners, so smoothing does not glue them together
         w[skin] = (0.5 * w + 0.5 * (mean @ w))[skin]
     for group, joint in (
-        ("ball_left", 3), ("ball_right", 4), ("teeth_upper", 1), ("teeth_lower", 2), ("tongue", 2),
+        ("ball_left", 3),
+        ("ball_right", 4),
+        ("teeth_upper", 1),
+        ("teeth_lower", 2),
+        ("tongue", 2),
     ):
         w[mesh.group == group] = np.eye(5)[joint]
     w = np.maximum(w, 0)
@@ -83,8 +87,12 @@ def build(mesh: HeadMesh) -> Rig:
     mean = neighbour_mean(mesh.faces, len(mesh.vertices))
     lower = _below_mouth(mesh)
     return Rig(
-        mesh, vertex_normals(mesh.vertices, mesh.faces), skin, lower,
-        _skinning(mesh, skin, lower, mean), mean,
+        mesh,
+        vertex_normals(mesh.vertices, mesh.faces),
+        skin,
+        lower,
+        _skinning(mesh, skin, lower, mean),
+        mean,
     )
 
 

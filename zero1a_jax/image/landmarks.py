@@ -200,9 +200,7 @@ def _draw_groups(unit: jax.Array, style: Style) -> jax.Array:
     return canvas
 
 
-def _stamp_thin(
-    start: jax.Array, end: jax.Array, along: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _stamp_thin(start: jax.Array, end: jax.Array, along: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The pixel (x, y) [..., 1] at a step along the longer axis of a line one pixel thick.
 
     Bresenham's line as OpenCV walks it: from the left, and halves stay with the pixel before.

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from zero1a_jax.errors import Refused
+
 _WIDTH, _HEIGHT = 680, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 26, 44
 _COLOURS = ("#2f6fde", "#e0633a", "#2c9a6a", "#a24fc4", "#c79a1b", "#4f8fa8")
@@ -24,7 +26,7 @@ def svg(
     Values that are not finite (or not above 0 where `log_y`) break the line. A single point is a dot.
 
     Raises:
-      ValueError: an x and a y of different length.
+      Refused: an x and a y of different length.
     """
     data = {name: _usable(name, x, y, log_y) for name, (x, y) in lines.items()}
     points = [line[np.isfinite(line[:, 1])] for line in data.values()]
@@ -65,7 +67,7 @@ def svg(
 def _usable(name: str, x: Sequence[float], y: Sequence[float], log_y: bool) -> np.ndarray:
     across, up = np.asarray(x, np.float64), np.asarray(y, np.float64)
     if across.shape != up.shape or across.ndim != 1:
-        raise ValueError(f"the line {name!r} has x of shape {across.shape} and y of shape {up.shape}")
+        raise Refused(f"the line {name!r} has x of shape {across.shape} and y of shape {up.shape}")
     up = np.where(np.isfinite(across) & np.isfinite(up), up, np.nan)
     if log_y:
         up = np.log10(np.where(up > 0, up, np.nan))

@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from zero1a_jax.outputs import files, ply
+from zero1a_jax import files
+from zero1a_jax.errors import Refused
+from zero1a_jax.outputs import ply
 from zero1a_jax.types import Avatar, FlameModel, Gaussians
 
 _FORMAT = 1
@@ -40,19 +42,19 @@ def save_avatar(
       {"triangle": .ply, "world": .ply, "shape": .npz, "meta": .json}, the paths written.
 
     Raises:
-      ValueError: nobody is alive, the counts disagree, or `meta` lacks a required key.
+      Refused: nobody is alive, the counts disagree, or `meta` lacks a required key.
     """
     missing = [key for key in ("flame_version", "faces") if key not in meta]
     if missing:
-        raise ValueError(f"meta lacks {', '.join(missing)}; give the head model's version and face count")
+        raise Refused(f"meta lacks {', '.join(missing)}; give the head model's version and face count")
     alive = np.asarray(avatar.alive, bool)
     if not alive.any():
-        raise ValueError("the avatar has no living Gaussians, so there is nothing to export")
+        raise Refused("the avatar has no living Gaussians, so there is nothing to export")
     if len(np.asarray(posed.means)) != len(alive):
-        raise ValueError(f"posed holds {len(np.asarray(posed.means))} Gaussians, the avatar {len(alive)}")
+        raise Refused(f"posed holds {len(np.asarray(posed.means))} Gaussians, the avatar {len(alive)}")
     face_ids = np.asarray(avatar.face_ids)[alive]
     if face_ids.max() >= int(meta["faces"]):
-        raise ValueError(f"face id {face_ids.max()} on a mesh of {meta['faces']} faces; give its own model")
+        raise Refused(f"face id {face_ids.max()} on a mesh of {meta['faces']} faces; give its own model")
     folder = Path(folder)
     paths = {
         "triangle": folder / "avatar.ply",
@@ -79,7 +81,7 @@ def load_avatar(path: str | os.PathLike) -> tuple[Avatar, dict[str, Any]]:
       (avatar, meta): numpy arrays, everybody alive, capacity = the number of Gaussians.
 
     Raises:
-      ValueError: a file is damaged or of another format; FileNotFoundError: a file is missing.
+      Refused: a file is damaged or of another format; FileNotFoundError: a file is missing.
     """
     path = Path(path)
     triangle = path / "avatar.ply" if path.is_dir() or not path.suffix else path
@@ -89,36 +91,36 @@ def load_avatar(path: str | os.PathLike) -> tuple[Avatar, dict[str, Any]]:
     try:
         meta = json.loads(triangle.with_suffix(".json").read_text("utf-8"))
     except ValueError as error:
-        raise ValueError(f"{triangle.with_suffix('.json')}: not JSON: {error}") from error
+        raise Refused(f"{triangle.with_suffix('.json')}: not JSON: {error}") from error
     if not isinstance(meta, dict) or meta.get("format") != _FORMAT:
-        raise ValueError(f"{triangle.with_suffix('.json')}: not of format {_FORMAT}; export the avatar again")
+        raise Refused(f"{triangle.with_suffix('.json')}: not of format {_FORMAT}; export the avatar again")
     gaussians, face_ids = ply.load(triangle)
     if face_ids is None:
-        raise ValueError(f"{triangle}: it has no binding_0; the world-space .ply cannot be animated")
+        raise Refused(f"{triangle}: it has no binding_0; the world-space .ply cannot be animated")
     try:
         data = np.load(triangle.with_suffix(".npz"), allow_pickle=False)
         if isinstance(data, np.ndarray):
-            raise ValueError("it holds one bare array")
+            raise Refused("it holds one bare array")
         with data:
             shape = np.asarray(data["shape"], np.float32)
     except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{triangle.with_suffix('.npz')}: no readable `shape` in it: {error}") from error
+        raise Refused(f"{triangle.with_suffix('.npz')}: no readable `shape` in it: {error}") from error
     if shape.ndim != 1 or not np.isfinite(shape).all():
-        raise ValueError(f"{triangle.with_suffix('.npz')}: shape must be finite numbers [S]")
+        raise Refused(f"{triangle.with_suffix('.npz')}: shape must be finite numbers [S]")
     return Avatar(gaussians, face_ids, np.ones(len(face_ids), bool), shape), meta
 
 
 def check_model(avatar: Avatar, meta: Mapping[str, Any], model: FlameModel) -> None:
-    """Raises ValueError where the loaded avatar was made on another head model than `model`."""
+    """Raises Refused where the loaded avatar was made on another head model than `model`."""
     faces, shapes = len(np.asarray(model.faces)), np.shape(model.shape_basis)[2]
     if meta.get("flame_version") != model.version or meta.get("faces") != faces:
-        raise ValueError(
+        raise Refused(
             f"the avatar was made on {meta.get('flame_version')} with {meta.get('faces')} faces, the model "
             f"is {model.version} with {faces}; load the head model that the avatar was made on"
         )
     own = len(np.asarray(avatar.shape))
     if own > shapes:
-        raise ValueError(f"the avatar has {own} shape coefficients, the model {shapes}")
+        raise Refused(f"the avatar has {own} shape coefficients, the model {shapes}")
 
 
 def _take(gaussians: Gaussians, chosen: np.ndarray) -> Gaussians:

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import plyfile
 
-from zero1a_jax.outputs import files
+from zero1a_jax import files
+from zero1a_jax.errors import Refused
 from zero1a_jax.types import Gaussians
 
 _HEADER_LIMIT = 65536
@@ -30,13 +31,13 @@ def save(path: str | os.PathLike, gaussians: Gaussians, face_ids: np.ndarray | N
       face_ids: [N] integers in 0 .. 2^24 - 1, for Gaussians in triangle frames: adds binding_0.
 
     Raises:
-      ValueError: where shapes disagree, a value is not finite, or a face id does not fit.
+      Refused: where shapes disagree, a value is not finite, or a face id does not fit.
     """
     arrays = _checked(gaussians, face_ids)
     names = property_names(arrays["rest"].shape[1], face_ids is not None)
     table = np.concatenate(list(arrays.values()), axis=1).astype("<f4")
     if table.shape[1] != len(names):
-        raise ValueError(f"{table.shape[1]} columns for {len(names)} properties; check the Gaussians' shapes")
+        raise Refused(f"{table.shape[1]} columns for {len(names)} properties; check the Gaussians' shapes")
     lines = ["ply", "format binary_little_endian 1.0", f"element vertex {len(table)}"]
     lines += [f"property float {name}" for name in names] + ["end_header", ""]
     files.write_bytes(path, "\n".join(lines).encode("ascii") + table.tobytes())
@@ -49,7 +50,7 @@ def load(path: str | os.PathLike) -> tuple[Gaussians, np.ndarray | None]:
       (gaussians, face_ids): numpy arrays; face_ids is [N] int32, or None where the file has no binding.
 
     Raises:
-      ValueError: where the file is not a readable Gaussian .ply; the message names what is wrong.
+      Refused: where the file is not a readable Gaussian .ply; the message names what is wrong.
       FileNotFoundError: where there is no such file.
     """
     path = Path(path)
@@ -57,11 +58,11 @@ def load(path: str | os.PathLike) -> tuple[Gaussians, np.ndarray | None]:
     columns = {name: vertex[name] for name in vertex.dtype.names or ()}
     rest = [name for name in columns if name.startswith("f_rest_")]
     if len(rest) not in (0, 9, 24, 45):
-        raise ValueError(f"{path}: {len(rest)} f_rest columns; expected 0, 9, 24 or 45 (SH degree 0 to 3)")
+        raise Refused(f"{path}: {len(rest)} f_rest columns; expected 0, 9, 24 or 45 (SH degree 0 to 3)")
     needed = [n for n in property_names(len(rest), False) if n not in ("nx", "ny", "nz")]
     missing = [name for name in needed if name not in columns]
     if missing:
-        raise ValueError(f"{path}: not a Gaussian .ply, it lacks the columns {', '.join(missing)}")
+        raise Refused(f"{path}: not a Gaussian .ply, it lacks the columns {', '.join(missing)}")
 
     def take(*names: str) -> np.ndarray:
         return np.stack([np.asarray(columns[name], np.float32) for name in names], axis=1)
@@ -96,10 +97,10 @@ def _checked(gaussians: Gaussians, face_ids: np.ndarray | None) -> dict[str, np.
     shapes = {"means": (count, 3), "log_scales": (count, 3), "quats": (count, 4), "opacity_logits": (count,)}
     for name, shape in shapes.items():
         if np.shape(getattr(gaussians, name)) != shape:
-            raise ValueError(f"{name} has shape {np.shape(getattr(gaussians, name))}; expected {shape}")
+            raise Refused(f"{name} has shape {np.shape(getattr(gaussians, name))}; expected {shape}")
     sh = np.asarray(gaussians.sh, np.float32)
     if sh.ndim != 3 or sh.shape[0] != count or sh.shape[1] not in (1, 4, 9, 16) or sh.shape[2] != 3:
-        raise ValueError(f"sh has shape {sh.shape}; expected [{count}, K, 3] with K of 1, 4, 9 or 16")
+        raise Refused(f"sh has shape {sh.shape}; expected [{count}, K, 3] with K of 1, 4, 9 or 16")
     _check_values(gaussians, "")
     columns = {
         "means": np.asarray(gaussians.means, np.float32),
@@ -113,21 +114,21 @@ def _checked(gaussians: Gaussians, face_ids: np.ndarray | None) -> dict[str, np.
     if face_ids is not None:
         ids = np.asarray(face_ids)
         if ids.shape != (count,) or not np.issubdtype(ids.dtype, np.integer):
-            raise ValueError(f"face_ids is {ids.dtype}{list(ids.shape)}; expected integers [{count}]")
+            raise Refused(f"face_ids is {ids.dtype}{list(ids.shape)}; expected integers [{count}]")
         if count and (ids.min() < 0 or ids.max() >= _LARGEST_FACE):
-            raise ValueError(f"face_ids must lie in 0 .. {_LARGEST_FACE - 1}, since the file holds float32")
+            raise Refused(f"face_ids must lie in 0 .. {_LARGEST_FACE - 1}, since the file holds float32")
         columns["binding"] = ids.astype(np.float32)[:, None]
     return columns
 
 
 def _check_values(gaussians: Gaussians, prefix: str) -> None:
     if len(np.asarray(gaussians.means)) == 0:
-        raise ValueError(f"{prefix}there are no Gaussians")
+        raise Refused(f"{prefix}there are no Gaussians")
     for name in ("means", "log_scales", "quats", "sh", "opacity_logits"):
         if not np.isfinite(np.asarray(getattr(gaussians, name))).all():
-            raise ValueError(f"{prefix}{name} holds values that are not finite")
+            raise Refused(f"{prefix}{name} holds values that are not finite")
     if (np.abs(np.asarray(gaussians.quats)).max(axis=1) == 0).any():
-        raise ValueError(f"{prefix}a rotation is the zero quaternion")
+        raise Refused(f"{prefix}a rotation is the zero quaternion")
 
 
 def _read_vertices(path: Path) -> np.ndarray:
@@ -136,26 +137,26 @@ def _read_vertices(path: Path) -> np.ndarray:
     with open(path, "rb") as file:
         head = file.read(_HEADER_LIMIT)
     if not head.startswith(b"ply"):
-        raise ValueError(f"{path}: not a .ply file (it does not start with 'ply')")
+        raise Refused(f"{path}: not a .ply file (it does not start with 'ply')")
     if b"end_header" not in head:
-        raise ValueError(f"{path}: the .ply header does not end; the file is cut off or damaged")
+        raise Refused(f"{path}: the .ply header does not end; the file is cut off or damaged")
     for line in head.split(b"end_header")[0].splitlines():
         words = line.split()
         if words[:1] == [b"element"] and (len(words) != 3 or not words[2].isdigit() or int(words[2]) > size):
             text = line.decode("ascii", "replace")
-            raise ValueError(f"{path}: the header's '{text}' does not fit a file of {size} bytes")
+            raise Refused(f"{path}: the header's '{text}' does not fit a file of {size} bytes")
     if b"packed_position" in head:
-        raise ValueError(f"{path}: a compressed splat .ply; export it uncompressed first")
+        raise Refused(f"{path}: a compressed splat .ply; export it uncompressed first")
     try:
         elements = {element.name: element for element in plyfile.PlyData.read(path).elements}
     except (plyfile.PlyParseError, ValueError, TypeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a readable .ply: {error}") from error
+        raise Refused(f"{path}: not a readable .ply: {error}") from error
     if "vertex" not in elements:
-        raise ValueError(f"{path}: it has no 'vertex' element, so it holds no Gaussians")
+        raise Refused(f"{path}: it has no 'vertex' element, so it holds no Gaussians")
     vertex = elements["vertex"]
     lists = [p.name for p in vertex.properties if isinstance(p, plyfile.PlyListProperty)]
     if lists:
-        raise ValueError(f"{path}: the vertex column {lists[0]} is a list; Gaussians have plain numbers")
+        raise Refused(f"{path}: the vertex column {lists[0]} is a list; Gaussians have plain numbers")
     return np.asarray(vertex.data)
 
 
@@ -165,7 +166,7 @@ def _read_binding(path: Path, columns: dict[str, np.ndarray]) -> np.ndarray | No
         return None
     values = np.asarray(columns[names[0]], np.float64)
     if not np.isfinite(values).all() or (values != np.round(values)).any():
-        raise ValueError(f"{path}: {names[0]} holds values that are not whole numbers")
+        raise Refused(f"{path}: {names[0]} holds values that are not whole numbers")
     if values.min() < 0 or values.max() >= _LARGEST_FACE:
-        raise ValueError(f"{path}: {names[0]} holds face ids outside 0 .. {_LARGEST_FACE - 1}")
+        raise Refused(f"{path}: {names[0]} holds face ids outside 0 .. {_LARGEST_FACE - 1}")
     return values.astype(np.int32)

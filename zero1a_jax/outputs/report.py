@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from zero1a_jax.outputs import curves, files, video
+from zero1a_jax import files
+from zero1a_jax.errors import Refused
+from zero1a_jax.outputs import curves, video
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +70,7 @@ def write(path: str | os.PathLike, *, title: str, sections: Sequence[Section], s
     """Writes the report to `path`, atomically, as one file that needs no other.
 
     Raises:
-      ValueError: an image that is neither uint8 nor floats [H, W, 3], or a table row of the wrong length.
+      Refused: an image that is neither uint8 nor floats [H, W, 3], or a table row of the wrong length.
       FileNotFoundError: a Movie's file is missing.
     """
     body = [f"<header><h1>{html.escape(title)}</h1>"]
@@ -103,15 +105,15 @@ def contact_sheet(
       uint8 [rows * H', columns * W', 3].
 
     Raises:
-      ValueError: no images, different sizes, or a wrong number of labels.
+      Refused: no images, different sizes, or a wrong number of labels.
     """
     pictures = [as_uint8(image) for image in images]
     if not pictures or columns < 1:
-        raise ValueError("a contact sheet needs at least one image and one column")
+        raise Refused("a contact sheet needs at least one image and one column")
     if any(picture.shape != pictures[0].shape for picture in pictures):
-        raise ValueError("the images of a contact sheet must have one size; resize them first")
+        raise Refused("the images of a contact sheet must have one size; resize them first")
     if labels is not None and len(labels) != len(pictures):
-        raise ValueError(f"{len(labels)} labels for {len(pictures)} images")
+        raise Refused(f"{len(labels)} labels for {len(pictures)} images")
     height, width = pictures[0].shape[:2]
     strip = 14 if labels is not None else 0
     rows = -(-len(pictures) // columns)
@@ -130,11 +132,11 @@ def as_uint8(image: np.ndarray) -> np.ndarray:
     """An image [H, W, 3] as uint8; floats are clipped to 0..1 and scaled by 255."""
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise ValueError(f"an image has shape {image.shape}; expected [H, W, 3]")
+        raise Refused(f"an image has shape {image.shape}; expected [H, W, 3]")
     if image.dtype == np.uint8:
         return image
     if not np.issubdtype(image.dtype, np.floating):
-        raise ValueError(f"an image is {image.dtype}; expected uint8, or floats in 0..1")
+        raise Refused(f"an image is {image.dtype}; expected uint8, or floats in 0..1")
     return np.round(np.clip(np.nan_to_num(image), 0, 1) * 255).astype(np.uint8)
 
 
@@ -161,7 +163,7 @@ def _rows(blocks: Sequence) -> list[str]:
             chart = curves.svg(block.lines, block.x_label, block.y_label, block.log_y)
             out.append(_figure(chart, block.caption))
         elif block is not None:
-            raise ValueError(f"a section holds a {type(block).__name__}; see Section.blocks")
+            raise Refused(f"a section holds a {type(block).__name__}; see Section.blocks")
     return out
 
 
@@ -195,7 +197,7 @@ def _movie(block: Movie) -> str:
 def _table(block: Table) -> str:
     for row in block.rows:
         if len(row) != len(block.columns):
-            raise ValueError(f"a table row has {len(row)} cells under {len(block.columns)} columns: {row}")
+            raise Refused(f"a table row has {len(row)} cells under {len(block.columns)} columns: {row}")
     head = "".join(f"<th>{html.escape(str(name))}</th>" for name in block.columns)
     body = ["<tr>" + "".join(_cell(cell) for cell in row) + "</tr>" for row in block.rows]
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"

@@ -17,7 +17,8 @@ from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 from PIL import Image
 
-from zero1a_jax.outputs import files
+from zero1a_jax import files
+from zero1a_jax.errors import Refused
 
 _CONTAINERS = (".mp4", ".mov", ".mkv")
 _FILTERS = {"nearest": Image.Resampling.NEAREST, "lanczos": Image.Resampling.LANCZOS}
@@ -46,16 +47,16 @@ def write(
     Equal frames give an equal file.
 
     Raises:
-      ValueError: no frames, frames that are not uint8 or differ in size, a bad fps, scale or filter.
+      Refused: no frames, frames that are not uint8 or differ in size, a bad fps, scale or filter.
     """
     if Path(path).suffix.lower() not in _CONTAINERS:
-        raise ValueError(f"{path}: a video is written as {', '.join(_CONTAINERS)}")
+        raise Refused(f"{path}: a video is written as {', '.join(_CONTAINERS)}")
     if not 0 < fps < 1000:
-        raise ValueError(f"fps is {fps}; give a number above 0 and below 1000")
+        raise Refused(f"fps is {fps}; give a number above 0 and below 1000")
     if scale < 1 or int(scale) != scale:
-        raise ValueError(f"scale is {scale}; give a whole number from 1")
+        raise Refused(f"scale is {scale}; give a whole number from 1")
     if filter not in _FILTERS:
-        raise ValueError(f"filter is {filter!r}; choose from {', '.join(_FILTERS)}")
+        raise Refused(f"filter is {filter!r}; choose from {', '.join(_FILTERS)}")
     frames = iter(frames)
     first = _prepared(next(frames, None), scale, filter)
     with files.replacing(path) as temporary, av.open(str(temporary), "w") as container:
@@ -63,7 +64,7 @@ def write(
         for index, frame in enumerate(itertools.chain([None], frames)):
             image = first if index == 0 else _prepared(frame, scale, filter)
             if image.shape != first.shape:
-                raise ValueError(f"frame {index} is {image.shape[:2]}, the first was {first.shape[:2]}")
+                raise Refused(f"frame {index} is {image.shape[:2]}, the first was {first.shape[:2]}")
             picture = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
                 format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
             )
@@ -83,14 +84,14 @@ def read(path: str | os.PathLike, *, limit: int | None = None) -> tuple[np.ndarr
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
-                raise ValueError(f"{path} holds no video stream")
+                raise Refused(f"{path} holds no video stream")
             rate = container.streams.video[0].average_rate
             decoded = itertools.islice(container.decode(video=0), limit)
             frames = [_rgb(frame) for frame in decoded]
     except av.error.FFmpegError as error:
-        raise ValueError(f"{path} is not a readable video: {error}") from error
+        raise Refused(f"{path} is not a readable video: {error}") from error
     if not frames:
-        raise ValueError(f"{path} holds no frames")
+        raise Refused(f"{path} holds no frames")
     return np.stack(frames), float(rate or 0)
 
 
@@ -117,10 +118,10 @@ def _stream(container: OutputContainer, shape: tuple[int, ...], fps: float, crf:
 
 def _prepared(frame: np.ndarray | None, scale: int, filter: str) -> np.ndarray:
     if frame is None:
-        raise ValueError("there are no frames to write")
+        raise Refused("there are no frames to write")
     frame = np.asarray(frame)
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
-        raise ValueError(f"a frame is {frame.dtype}{list(frame.shape)}; expected uint8 [H, W, 3]")
+        raise Refused(f"a frame is {frame.dtype}{list(frame.shape)}; expected uint8 [H, W, 3]")
     if scale > 1:
         size = (frame.shape[1] * scale, frame.shape[0] * scale)
         frame = np.asarray(Image.fromarray(frame).resize(size, _FILTERS[filter]))

@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from zero1a_jax.errors import NoFace
 from zero1a_jax.preprocess.crop import invert, similarity, warp
 from zero1a_jax.preprocess.detect import Detection, Detector
 
@@ -21,7 +22,7 @@ WIDEST = 0.1  # inter-ocular distances: a rim further off is another thing's edg
 TYPICAL_RIM = 0.015  # where no matte was compared
 # Of log(error) = c0 + c1 log(misfit) + c2 log(unsteady) + c3 rim + c4 log(spread / USUAL): least squares on
 # pictures of synthetic people by MediaPipe, c4 on the embedded net's beside it. How, and how it does on
-# others: experiments/benchmarks/fit_confidence.py, and "Fitting a head" in RESULTS.md there.
+# others: experiments/benchmarks/fit_confidence.py, and docs/results/portraits.md.
 COEFFICIENTS = (-0.79, 0.32, 0.38, 3.5, 2.0)
 USUAL = 0.003  # metres: MediaPipe's spread
 
@@ -43,7 +44,7 @@ def unsteadiness(detector: Detector, rgb: np.ndarray, detection: Detection) -> f
         crop, _ = warp(picture, transform, side)
         try:
             again = detector(np.round(crop * 255.0).astype(np.uint8)).moved(invert(transform))
-        except ValueError:
+        except NoFace:
             away.append(math.nan)
             continue
         points, known = again.lookup(detection.ids)

@@ -12,6 +12,7 @@ import numpy as np
 import scipy.ndimage
 from PIL import Image
 
+from zero1a_jax.errors import Refused
 from zero1a_jax.types import Camera
 
 ndimage: Any = scipy.ndimage  # its own annotations mislead type checkers
@@ -43,12 +44,12 @@ def invert(transform: np.ndarray) -> np.ndarray:
 def around(points: np.ndarray, rotation: np.ndarray, size: int) -> np.ndarray:
     """A first crop: upright by the head's rotation [3, 3], around landmarks [K, 2].
 
-    Raises ValueError where they are too close together.
+    Raises Refused where they are too close together.
     """
     low, high = points.min(0), points.max(0)
     extent = float((high - low).max())
     if extent < SMALLEST_FACE:
-        raise ValueError(f"The face is only {extent:.0f} pixels large: use a larger picture.")
+        raise Refused(f"The face is only {extent:.0f} pixels large: use a larger picture.")
     angle = math.atan2(rotation[0, 1], rotation[1, 1])  # where the head's up points, from the image's up
     return similarity(0.5 * (low + high), angle, size / (FIRST_CROP * extent), size)
 

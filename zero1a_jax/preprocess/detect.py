@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from zero1a_jax.errors import NoFace, Refused
+
 MEDIAPIPE_FILE = "face_landmarker.task"
 FIRST_IRIS = 468  # ids from there on are the irises
 NO_FACE = "No face was found in the picture: use one where a face is upright, unhidden and large enough."
@@ -60,12 +62,12 @@ class Detection:
     def face(self, index: int) -> Detection:
         """Another face of the same picture: 0 is this one, 1 the next.
 
-        Raises ValueError where there are fewer.
+        Raises Refused where there are fewer.
         """
         everyone = (self, *self.others)
         if not 0 <= index < len(everyone):
             found = "1 face was" if len(everyone) == 1 else f"{len(everyone)} faces were"
-            raise ValueError(f"--face_index={index}, but only {found} found: 0 is the largest.")
+            raise Refused(f"--face_index={index}, but only {found} found: 0 is the largest.")
         rest = (*everyone[:index], *everyone[index + 1 :])
         return dataclasses.replace(everyone[index], others=tuple(alone(face) for face in rest))
 
@@ -78,14 +80,14 @@ def alone(face: Detection) -> Detection:
 def together(faces: Sequence[Detection]) -> Detection:
     """The first of the faces of a picture, with the others beside it. Of those found twice the first stays.
 
-    Raises ValueError where there are none.
+    Raises Refused where there are none.
     """
     found: list[Detection] = []
     for face in faces:
         if not any(_same(face, other) for other in found):
             found.append(face)
     if not found:
-        raise ValueError(NO_FACE)
+        raise NoFace(NO_FACE)
     first, *others = (dataclasses.replace(face, faces=len(found), others=()) for face in found)
     return dataclasses.replace(first, others=tuple(others))
 
@@ -103,14 +105,14 @@ def _place(face: Detection) -> tuple[np.ndarray, float]:
 
 
 Detector = Callable[[np.ndarray], Detection]
-"""A function of a picture [H, W, 3] uint8 to its largest face; raises ValueError where it finds none."""
+"""A function of a picture [H, W, 3] uint8 to its largest face; raises NoFace where it finds none."""
 
 
 def find_detector(assets: str | os.PathLike | None = None) -> Detector:
     """MediaPipe where its model file and its package are there, else the embedded landmark net.
 
     `assets` is a folder that may hold face_landmarker.task; without it the environment variable
-    ZERO1A_ASSETS is read. Raises ValueError when the named folder does not exist.
+    ZERO1A_ASSETS is read. Raises Refused when the named folder does not exist.
     """
     folder = assets_folder(assets)
     if folder is not None and (folder / MEDIAPIPE_FILE).is_file() and has_mediapipe():
@@ -126,7 +128,7 @@ def assets_folder(assets: str | os.PathLike | None = None) -> Path | None:
     """The folder of optional models: `assets`, else ZERO1A_ASSETS. ValueError where it does not exist."""
     folder = assets or os.environ.get("ZERO1A_ASSETS")
     if folder and not Path(folder).is_dir():
-        raise ValueError(f"The assets folder {folder} does not exist: check --assets or ZERO1A_ASSETS.")
+        raise Refused(f"The assets folder {folder} does not exist: check --assets or ZERO1A_ASSETS.")
     return Path(folder) if folder else None
 
 

@@ -29,7 +29,7 @@ SPREAD = 0.004  # metres, standard deviation of the net's points about the truth
 def embedded_detector(params: Any = None) -> Detector:
     """A detector that needs no download; `params` replaces the shipped weights.
 
-    Of several faces the largest comes first. Raises ValueError on use when no face is found.
+    Of several faces the largest comes first. Raises Refused on use when no face is found.
     """
     weights = landmark_net.load() if params is None else params
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from zero1a_jax.errors import Refused
 from zero1a_jax.preprocess.detect import MEDIAPIPE_FILE, Detection, Detector, together
 
 MAX_FACES = 8
@@ -21,11 +22,11 @@ def mediapipe_detector(path: str | os.PathLike) -> Detector:
     """A detector around the model file face_landmarker.task.
 
     The whole picture is tried first, then with a margin (a face that fills it), then in overlapping
-    parts (a small face). Of several faces the largest comes first. Raises ValueError when the file is
+    parts (a small face). Of several faces the largest comes first. Raises Refused when the file is
     missing or not such a model, and on use when no face is found; ImportError where MediaPipe is absent.
     """
     if not Path(path).is_file():
-        raise ValueError(f"There is no MediaPipe model at {path}: put {MEDIAPIPE_FILE} there.")
+        raise Refused(f"There is no MediaPipe model at {path}: put {MEDIAPIPE_FILE} there.")
     try:
         import mediapipe
     except ImportError as error:
@@ -43,7 +44,7 @@ def mediapipe_detector(path: str | os.PathLike) -> Detector:
         try:
             return vision.FaceLandmarker.create_from_options(options)
         except (RuntimeError, ValueError) as error:
-            raise ValueError(f"{path} is not a MediaPipe face landmarker model.") from error
+            raise Refused(f"{path} is not a MediaPipe face landmarker model.") from error
 
     open_model().close()  # a wrong file is known before any picture is read
 

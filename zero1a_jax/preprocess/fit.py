@@ -15,6 +15,7 @@ import numpy as np
 from flax import struct
 
 from zero1a_jax import geometry
+from zero1a_jax.errors import Refused
 from zero1a_jax.flame.model import frame_target, zero_params
 from zero1a_jax.preprocess.detect import Detection
 from zero1a_jax.preprocess.fit_landmarks import (
@@ -72,12 +73,12 @@ def fit(model: FlameModel, detection: Detection, camera: Camera) -> Fit:
     The 105 points weigh most; the outline pulls only across itself, since what lies on it slides.
     Scores of a detection start and hold the expressions of the same name. A head with expressions of
     ARKit's names opens its mouth by them and keeps the jaw joint at rest; others use the joint.
-    Deterministic. Raises ValueError where the model has no embedding or shares no points.
+    Deterministic. Raises Refused where the model has no embedding or shares no points.
     """
     reduced = landmark_subset(model)
     observed, known = observe(reduced, detection, camera)
     if known < 20:
-        raise ValueError("The detector and the head share too few landmarks: use FLAME's 105 ids.")
+        raise Refused("The detector and the head share too few landmarks: use FLAME's 105 ids.")
     turn = geometry.matrix_to_axis_angle(jnp.asarray(detection.rotation))
     unknowns = solve(reduced, observed, priors(reduced, detection), turn)
     return assemble(model, reduced, observed, unknowns, camera)

@@ -123,9 +123,8 @@ def priors(model: FlameModel, detection: Detection) -> Prior:
     jaw = np.full(3, HELD) if named else 1.0 / np.array(JAW_SPREAD)
     spread = NAMED_SPREAD if named else 1.0
     precise = np.where(looks, HELD, 1.0 / spread)
-    precision = Unknowns(
-        zero(3), zero(3), np.ones(shapes), precise, jaw, np.full(2, 1.0 / GAZE_SPREAD)
-    )
+    precision = Unknowns(zero(3), zero(3), np.ones(shapes), precise, jaw, np.full(2, 1.0 / GAZE_SPREAD))
+
     def as_float(values: Unknowns) -> Unknowns:
         return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), values)
 
@@ -143,9 +142,7 @@ def camera_of(model: FlameModel, unknowns: Unknowns, like: Camera) -> Camera:
     )
 
 
-def place(
-    model: FlameModel, observed: Observed, unknowns: Unknowns
-) -> tuple[Array, Array, Array]:
+def place(model: FlameModel, observed: Observed, unknowns: Unknowns) -> tuple[Array, Array, Array]:
     """Pixels of the 105 points, the outline [27, 2] and the irises [2, 2] of a guess."""
     camera = Camera(jnp.eye(4), jnp.full(2, observed.focal), observed.center, 1, 1)
     camera = camera_of(model, unknowns, camera)
@@ -177,9 +174,7 @@ def _across(points: Array, line: Array, weights: Array) -> tuple[Array, Array]:
     return signed, jnp.where(inside, jnp.minimum(weights[best], weights[best + 1]), 0.0)
 
 
-def residuals(
-    model: FlameModel, observed: Observed, prior: Prior, unknowns: Unknowns, scale: Array
-) -> Array:
+def residuals(model: FlameModel, observed: Observed, prior: Prior, unknowns: Unknowns, scale: Array) -> Array:
     """Everything that the fit makes small, in standard deviations; `scale` is metres a pixel."""
     points, outline, irises = place(model, observed, unknowns)
     away = (points - observed.points) * scale / observed.spread
@@ -219,9 +214,7 @@ def interocular(model: FlameModel, unknowns: Unknowns) -> Array:
     """Metres between the outer eye corners of a guess."""
     params = zero_params(model).replace(shape=unknowns.shape, expression=unknowns.expression)
     marks = landmarks_mediapipe(model, forward(model, params)[0])
-    left, right = (
-        jnp.argmax(jnp.asarray(model.mediapipe_indices) == corner) for corner in EYE_CORNERS
-    )
+    left, right = (jnp.argmax(jnp.asarray(model.mediapipe_indices) == corner) for corner in EYE_CORNERS)
     return jnp.linalg.norm(marks[left] - marks[right])
 
 
@@ -241,5 +234,3 @@ def _first_shift(model: FlameModel, observed: Observed, start: Unknowns) -> Arra
     beside = (middle - observed.center) * start.shift[2] / depth
     plane = (wanted - observed.center - beside) * depth / observed.focal
     return jnp.concatenate([plane, depth[None]])
-
-

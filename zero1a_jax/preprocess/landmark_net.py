@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import load_file
 
+from zero1a_jax.errors import Refused
 from zero1a_jax.image.landmarks import DRAWN_FEATURES, OUTLINE
 from zero1a_jax.types import Array
 
@@ -82,10 +83,10 @@ def apply(params: Any, crops: Array) -> Output:
 
 @functools.cache
 def load() -> Any:
-    """The shipped weights as a tree of float32 arrays. Raises ValueError when the file is absent."""
+    """The shipped weights as a tree of float32 arrays. Raises Refused when the file is absent."""
     path = str(ASSET)
     if not ASSET.is_file():
-        raise ValueError(
+        raise Refused(
             "The embedded landmark net's weights are missing: run python -m experiments.pretrain_landmarks."
         )
     return unflatten(load_file(path))

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from zero1a_jax.errors import Refused
+
 MAX_PIXELS = 64_000_000  # checked from the header, before anything is decoded
 MAX_BYTES = 512 << 20
 MAX_SIDE = 2048  # larger pictures are reduced: nothing after this needs more
@@ -36,10 +38,6 @@ class Picture(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-class Refused(ValueError):
-    """One sentence that says why a picture cannot be used."""
-
-
 def load_image(source: str | os.PathLike | Image.Image | np.ndarray) -> Picture:
     """Reads a picture as eight-bit RGB.
 
@@ -52,7 +50,7 @@ def load_image(source: str | os.PathLike | Image.Image | np.ndarray) -> Picture:
       The picture, upright. Its longer side is at most 2048 pixels.
 
     Raises:
-      ValueError: the file is missing, not a picture, damaged, above 64 megapixels (known before
+      Refused: the file is missing, not a picture, damaged, above 64 megapixels (known before
         decoding), smaller than 32 pixels, or far longer than wide.
     """
     notes: list[str] = []
@@ -68,7 +66,7 @@ def load_image(source: str | os.PathLike | Image.Image | np.ndarray) -> Picture:
 def load_mask(path: str | os.PathLike, shape: tuple[int, int]) -> np.ndarray:
     """A matte [H, W] float32 in 0..1 for a picture [H, W]: white, or opaque where there is transparency.
 
-    Raises ValueError as `load_image`, and where its size is not the picture's.
+    Raises Refused as `load_image`, and where its size is not the picture's.
     """
     rgb, alpha, _ = load_image(path)
     if rgb.shape[:2] != shape:

@@ -51,4 +51,3 @@ def shaded(model: FlameModel, fitted: Fit) -> tuple[np.ndarray, np.ndarray]:
     light = np.asarray(fitted.camera.world_to_camera)[:3, :3].T @ (LIGHT * (1.0, -1.0, -1.0))
     shade = 0.25 + 0.75 * np.clip((normals * weights[..., None]).sum(-2) @ light, 0.0, 1.0)
     return shade[..., None] * CLAY, face_id >= 0
-

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import scipy.ndimage
 
+from zero1a_jax.config import colour
+from zero1a_jax.errors import Refused
 from zero1a_jax.preprocess.segment import Segmenter
 from zero1a_jax.types import Array
 
@@ -23,14 +25,10 @@ NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 
 def background_colour(name: str) -> np.ndarray | None:
-    """RGB [3] in 0..1 of "white", "black" or "#rrggbb"; None for "keep". Others raise ValueError."""
+    """RGB [3] in 0..1 of "white", "black" or "#rrggbb"; None for "keep". Others are refused."""
     if name == "keep":
         return None
-    text = {"white": "#ffffff", "black": "#000000"}.get(name, name)
-    digits = text[1:]
-    if text[:1] != "#" or len(digits) != 6 or any(c not in "0123456789abcdefABCDEF" for c in digits):
-        raise ValueError(f'background is "keep", "white", "black" or a colour like "#a0b0c0", not "{name}".')
-    return np.array([int(digits[i : i + 2], 16) for i in (0, 2, 4)], np.float32) / 255.0
+    return np.array(colour(name), np.float32)
 
 
 def find_person(
@@ -66,12 +64,12 @@ def matte(rgb: Array, head: Array, inside: Array | None = None) -> np.ndarray:
       head: [H, W] bool, the fitted head's silhouette (bald, with neck).
       inside: [H, W] bool, pixels that the picture covers; the rest is background. All by default.
 
-    Returns alpha, soft at edges only. Raises ValueError when the silhouette is empty.
+    Returns alpha, soft at edges only. Raises Refused when the silhouette is empty.
     """
     rgb = np.asarray(rgb, np.float32)
     head = np.asarray(head, bool)
     if not head.any():
-        raise ValueError("The fitted head lies outside the picture: use a picture with the whole face.")
+        raise Refused("The fitted head lies outside the picture: use a picture with the whole face.")
     inside = np.ones(head.shape, bool) if inside is None else np.asarray(inside, bool)
     rim = _rim(head, inside)
     plain = _plain_colour(rgb, rim)

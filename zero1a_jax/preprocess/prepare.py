@@ -14,6 +14,7 @@ import scipy.ndimage
 from PIL import Image
 
 from zero1a_jax import geometry
+from zero1a_jax.errors import NoFace, Refused
 from zero1a_jax.flame.landmarks import landmarks_mediapipe
 from zero1a_jax.flame.model import forward, frame_target
 from zero1a_jax.geometry.zbuffer import zbuffer
@@ -81,7 +82,7 @@ def prepare(
       has no roll, and carries the whole rigid motion (flame.rotation, neck and translation are 0).
 
     Raises:
-      ValueError: the picture or the mask cannot be read, or it shows no face; one sentence says which.
+      Refused: the picture or the mask cannot be read, or it shows no face; one sentence says which.
     """
     return prepare_all(
         image, model=model, detector=detector, size=size, background=background, mask=mask,
@@ -99,7 +100,7 @@ def prepare_all(
     `rounds` is how often the picture corrects the landmarks' fit (`refine.refine`), matte and crop made anew.
     """
     if size < 32:
-        raise ValueError(f"The portrait's size must be at least 32 pixels, not {size}.")
+        raise Refused(f"The portrait's size must be at least 32 pixels, not {size}.")
     background_colour(background)
     picture, known, notes = load_image(image)
     if mask is not None:
@@ -119,9 +120,7 @@ def prepare_all(
     alpha = np.asarray(ops.resize(jnp.asarray(alpha, jnp.float32)[..., None], size, size))[..., 0]
     factor = size / WORK
     detection = detection.moved(np.array([[factor, 0.0, 0.0], [0.0, factor, 0.0]]))
-    fitted = fitted.replace(
-        camera=geometry.resize(fitted.camera, size, size), points=fitted.points * factor
-    )
+    fitted = fitted.replace(camera=geometry.resize(fitted.camera, size, size), points=fitted.points * factor)
     transform = transform * factor
     rgb, inside = warp(picture, transform, size)
     if known is not None:
@@ -129,7 +128,7 @@ def prepare_all(
         alpha = covers[..., 0] * inside
         if shown(alpha, silhouette(model, fitted)) < 0.5:
             what = "own transparency" if mask is None else "mask"
-            raise ValueError(f"The picture's {what} hides most of the face: it must be opaque there.")
+            raise Refused(f"The picture's {what} hides most of the face: it must be opaque there.")
 
     rgb, alpha = as_bytes(rgb), as_bytes(alpha)
     landmarks, _ = detection.lookup(np.asarray(model.mediapipe_indices))
@@ -213,9 +212,7 @@ def _doubted(detector: Detector, fitted: Fit, detection: Detection, rgb: np.ndar
     """The fit with the error to be expected of it; `rgb` [WORK, WORK, 3] is the canonical crop, 1 m away."""
     apart = float(fitted.interocular) * float(np.mean(np.asarray(fitted.camera.focal)))
     unsteady = confidence.unsteadiness(detector, rgb, detection) / apart
-    expected = confidence.expected_error(
-        float(fitted.error), unsteady, float(fitted.rim), detection.spread
-    )
+    expected = confidence.expected_error(float(fitted.error), unsteady, float(fitted.rim), detection.spread)
     return fitted.replace(expected=jnp.float32(expected))
 
 
@@ -249,7 +246,7 @@ def _again(detector: Detector, picture: np.ndarray, transform: np.ndarray, first
     rgb, _ = warp(picture, transform, WORK)
     try:
         second = detector(np.round(rgb * 255.0).astype(np.uint8))
-    except ValueError:
+    except NoFace:
         return first
     faces = [face.moved(invert(transform)) for face in (second, *second.others)]
 

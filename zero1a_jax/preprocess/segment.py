@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from zero1a_jax.errors import Refused
 from zero1a_jax.preprocess.detect import assets_folder, has_mediapipe
 
 SEGMENTER_FILES = ("selfie_multiclass_256x256.tflite", "selfie_segmenter.tflite")
@@ -19,7 +20,7 @@ Segmenter = Callable[[np.ndarray], np.ndarray]
 def find_segmenter(assets: str | os.PathLike | None = None) -> Segmenter | None:
     """MediaPipe's segmenter where one of its model files and its package are there, else None.
 
-    `assets` is a folder; without it the environment variable ZERO1A_ASSETS is read. Raises ValueError when
+    `assets` is a folder; without it the environment variable ZERO1A_ASSETS is read. Raises Refused when
     the named folder does not exist, or its file is no such model.
     """
     folder = assets_folder(assets)
@@ -31,7 +32,7 @@ def find_segmenter(assets: str | os.PathLike | None = None) -> Segmenter | None:
 
 
 def mediapipe_segmenter(path: str | os.PathLike) -> Segmenter:
-    """A segmenter around a model file. Raises ValueError where it is none, ImportError without MediaPipe.
+    """A segmenter around a model file. Raises Refused where it is none, ImportError without MediaPipe.
 
     A model of one output gives the person, one of several classes the background first.
     """
@@ -46,7 +47,7 @@ def mediapipe_segmenter(path: str | os.PathLike) -> Segmenter:
         )
         vision.ImageSegmenter.create_from_options(options).close()  # a wrong file is known at once
     except (RuntimeError, ValueError, OSError) as error:
-        raise ValueError(f"{path} is not a MediaPipe segmenter model.") from error
+        raise Refused(f"{path} is not a MediaPipe segmenter model.") from error
 
     def segment(picture: np.ndarray) -> np.ndarray:
         image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(picture))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
+from zero1a_jax.errors import Refused
 from zero1a_jax.types import Array, FlameModel
 
 EYEBALL_RADIUS = 0.012  # metres, where the model does not mark its pupils
@@ -17,10 +18,10 @@ def landmark_subset(model: FlameModel, shapes: int = 100, expressions: int = 100
     Joints become vertices that the reduced joint regressor picks, so that `flame.forward` gives the
     same landmarks as on the full head. Vertices `IRISES` sit on the eyeballs' front and turn
     with them. At most `shapes` and `expressions` leading coefficients are kept. Masks and UVs are
-    dropped. Raises ValueError where the model has no MediaPipe or contour embedding.
+    dropped. Raises Refused where the model has no MediaPipe or contour embedding.
     """
     if model.mediapipe_faces is None or model.contour_faces is None:
-        raise ValueError("The head has no landmark embedding: load it with its embedding files to fit it.")
+        raise Refused("The head has no landmark embedding: load it with its embedding files to fit it.")
     faces = np.asarray(model.faces)
     triangles, where = np.unique(
         np.concatenate([np.ravel(model.mediapipe_faces), np.ravel(model.contour_faces)]), return_inverse=True

@@ -8,6 +8,7 @@ from zero1a_jax.rasterizer.api import (
     suggest_capacity,
 )
 from zero1a_jax.rasterizer.derived import expected_depth, normals
+from zero1a_jax.rasterizer.until_fits import until_fits
 
 __all__ = [
     "count_intersections",
@@ -17,4 +18,5 @@ __all__ = [
     "normals",
     "render",
     "suggest_capacity",
+    "until_fits",
 ]

@@ -16,14 +16,12 @@ from zero1a_jax.symgen.plan import (
     SPATIAL,
     SYNTHETIC,
     Plan,
-    Samples,
     boundaries,
-    build_samples,
     plan,
-    sequence,
     stages,
 )
 from zero1a_jax.symgen.protocol import Diffusion
+from zero1a_jax.symgen.sequences import Samples, build_samples, sequence
 from zero1a_jax.symgen.update import Batch, Metrics, init_state, update
 
 __all__ = [

@@ -9,7 +9,8 @@ from __future__ import annotations
 import jax
 import numpy as np
 
-from zero1a_jax.symgen.plan import PORTRAIT, Samples
+from zero1a_jax.symgen.plan import PORTRAIT
+from zero1a_jax.symgen.sequences import Samples
 from zero1a_jax.types import Array, Camera, Dataset, FlameParams, Portrait
 
 ACCEPTED, NOT_FINITE, BLANK, LANDMARKS_LOST = 0, 1, 2, 3

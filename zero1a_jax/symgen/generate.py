@@ -7,14 +7,14 @@ diffusion fit. A renderer is `renderer(gaussians, camera, background=[3]) -> Ren
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from zero1a_jax import avatar as avatar_room
-from zero1a_jax import flame as flame_room
-from zero1a_jax.flame.pncc import pncc
+from zero1a_jax.avatar import pose
+from zero1a_jax.config import Refresh
+from zero1a_jax.flame import forward, landmarks_drawn, pncc, pupils
 from zero1a_jax.geometry import project, resize
 from zero1a_jax.image import landmarks
 from zero1a_jax.symgen.dataset import ACCEPTED, BLANK, NOT_FINITE
@@ -25,36 +25,15 @@ Renderer = Callable[..., Render]
 KINDS = ("landmarks", "emoji", "dense")
 
 
-class RefreshConfig(Protocol):
-    """How a sample is refreshed."""
-
-    @property
-    def inversion(self) -> bool: ...
-    @property
-    def strength(self) -> float: ...
-    @property
-    def inversion_steps(self) -> int: ...
-    @property
-    def inversion_iterations(self) -> int: ...
-    @property
-    def inversion_guidance(self) -> float: ...
-    @property
-    def denoise_steps(self) -> int: ...
-    @property
-    def guidance(self) -> float: ...
-    @property
-    def noise_guidance(self) -> float: ...
-
-
 def condition_points(
     model: FlameModel, params: FlameParams, camera: Camera, *, size: int, kind: str = "landmarks"
 ) -> Array:
     """The mesh's own drawn landmarks in pixels of a condition image, [*B, P, 2]; see `condition_images`."""
     small = resize(camera, size, size)
-    vertices, _ = flame_room.forward(model, params)
-    points = flame_room.landmarks_drawn(model, vertices, params, camera=small)
+    vertices, _ = forward(model, params)
+    points = landmarks_drawn(model, vertices, params, camera=small)
     if kind == "emoji":
-        points = jnp.concatenate([points, flame_room.pupils(model, vertices)], -2)
+        points = jnp.concatenate([points, pupils(model, vertices)], -2)
     return project(small, points)[0]
 
 
@@ -90,7 +69,7 @@ def condition_images(
     lines = landmarks.draw(points, size, size, style=landmarks.style_of(kind))
     if kind != "dense":
         return lines
-    vertices, _ = flame_room.forward(model, params)
+    vertices, _ = forward(model, params)
     surface = pncc(model, vertices, resize(camera, size, size))
     return jnp.where(jnp.max(lines, -1, keepdims=True) > 0, lines, surface)
 
@@ -117,7 +96,7 @@ def render_sample(
     """
 
     def frame(item: tuple[FlameParams, Camera]) -> tuple[Array, Array, Array]:
-        image = renderer(avatar_room.pose(avatar, model, item[0]), item[1], background=background)
+        image = renderer(pose(avatar, model, item[0]), item[1], background=background)
         return image.rgb, image.alpha, image.overflow
 
     rgb, alpha, overflow = jax.lax.map(frame, (flame, camera))
@@ -134,7 +113,7 @@ def refresh(
     *,
     key: jax.Array,
     background: Array,
-    config: RefreshConfig,
+    config: Refresh,
     from_noise: bool = False,
 ) -> tuple[Array, Array, Array]:
     """New pseudo ground truth for one sample (Fig. 3 of the paper): encode, invert, denoise, decode.

@@ -13,7 +13,7 @@ class Diffusion(Protocol):
     A video has T frames, square, channel-last, in 0..1. H is `frame_size`, S is `condition_size`. Latents are
     one float array with T in front and any shape behind; the parameters, and what `reference` makes, are any
     pytrees of arrays. `zero1a_jax.diffusion.adapt` makes all of it from an encoder, a decoder and a
-    function that predicts velocities; the README has a whole model in ten lines.
+    function that predicts velocities; docs/own_diffusion.md has a whole model in ten lines.
 
     frame_size: H, pixels.
     condition_size: S, pixels.

@@ -3,44 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
 
-from zero1a_jax import avatar as avatar_room
+from zero1a_jax.avatar import Statistics, accumulate, pose, position_loss, scale_loss, zero_statistics
+from zero1a_jax.config import Update
 from zero1a_jax.types import Array, Avatar, Camera, FlameModel, FlameParams, Gaussians, Render, State
 
 Perceptual = Callable[[Array, Array], Array]
-
-
-class UpdateConfig(Protocol):
-    """Loss weights (METHOD: second-hand numbers) and learning rates (GaussianAvatars')."""
-
-    @property
-    def l1_weight(self) -> float: ...
-    @property
-    def perceptual_weight(self) -> float: ...
-    @property
-    def position_weight(self) -> float: ...
-    @property
-    def scale_weight(self) -> float: ...
-    @property
-    def position_lr(self) -> float: ...
-    @property
-    def position_lr_end(self) -> float: ...
-    @property
-    def colour_lr(self) -> float: ...
-    @property
-    def opacity_lr(self) -> float: ...
-    @property
-    def scale_lr(self) -> float: ...
-    @property
-    def rotation_lr(self) -> float: ...
-    @property
-    def steps(self) -> int: ...
 
 
 @struct.dataclass
@@ -93,7 +67,7 @@ def init_state(avatar: Avatar) -> State:
     )
 
 
-def learning_rates(step: Array, config: UpdateConfig, coefficients: int) -> Gaussians:
+def learning_rates(step: Array, config: Update, coefficients: int) -> Gaussians:
     """Learning rate of every field, as a Gaussians that broadcasts; positions decay log-linearly.
 
     SH coefficients above degree 0 (of K = `coefficients`) get a twentieth, as 3D Gaussian splatting.
@@ -131,9 +105,9 @@ def example_loss(
     renderer: Callable[..., Render],
     perceptual: Perceptual,
     stored_background: Array,
-    config: UpdateConfig,
+    config: Update,
 ) -> tuple[Array, tuple[Metrics, Render]]:
-    """`10 L1 + 10 perceptual + 0.1 L_pos + 10 L_scale` of one pair (METHOD), weights from `config`.
+    """`10 L1 + 10 perceptual + 0.1 L_pos + 10 L_scale` of one pair (docs/method.md), weights from `config`.
 
     Args:
       gaussians: the avatar's, what is learned. screen_offset: [N, 2] zeros.
@@ -144,13 +118,13 @@ def example_loss(
       stored_background: [3], what the dataset's frames lie over.
     """
     current = avatar.replace(gaussians=gaussians)
-    posed = avatar_room.pose(current, model, example.flame)
+    posed = pose(current, model, example.flame)
     image = renderer(posed, example.camera, background=example.background, screen_offset=screen_offset)
     target = target_over(example.rgb, example.alpha, stored_background, example.background)
     l1 = jnp.mean(jnp.abs(image.rgb - target))
     likeness = perceptual(image.rgb, target)
-    position = avatar_room.position_loss(current, image.radii)
-    scale = avatar_room.scale_loss(current, image.radii)
+    position = position_loss(current, image.radii)
+    scale = scale_loss(current, image.radii)
     loss = (
         config.l1_weight * l1
         + config.perceptual_weight * likeness
@@ -172,7 +146,7 @@ def update(
     renderer: Callable[..., Render],
     perceptual: Perceptual,
     stored_background: Array,
-    config: UpdateConfig,
+    config: Update,
     axis_name: str | None = None,
 ) -> tuple[State, Metrics]:
     """One Adam step on a batch, and the statistics for density control.
@@ -188,7 +162,7 @@ def update(
     """
     avatar = state.avatar
     sums = jax.tree.map(jnp.zeros_like, avatar.gaussians)
-    statistics = avatar_room.zero_statistics(avatar.alive.shape[0])
+    statistics = zero_statistics(avatar.alive.shape[0])
     offset = jnp.zeros((avatar.alive.shape[0], 2), jnp.float32)
     height, width = batch.camera.height, batch.camera.width
 
@@ -201,7 +175,7 @@ def update(
         weight = example.weight
         sums = jax.tree.map(lambda total, part: total + weight * part, sums, gradient)
         counted = image.radii * (weight > 0)
-        statistics = avatar_room.accumulate(statistics, screen, counted, height=height, width=width)
+        statistics = accumulate(statistics, screen, counted, height=height, width=width)
         return (sums, statistics), metrics
 
     (sums, statistics), each = jax.lax.scan(one, (sums, statistics), batch)
@@ -211,7 +185,7 @@ def update(
     if axis_name is not None:
         sums, weighted, total = jax.lax.psum((sums, weighted, total), axis_name)
         added, seen = jax.lax.psum((statistics.gradient_sum, statistics.seen), axis_name)
-        statistics = avatar_room.Statistics(added, seen, jax.lax.pmax(statistics.largest_radius, axis_name))
+        statistics = Statistics(added, seen, jax.lax.pmax(statistics.largest_radius, axis_name))
         overflow = jax.lax.pmax(overflow, axis_name)
     total = jnp.maximum(total, 1e-8)
     gradient = jax.tree.map(lambda x: x / total, sums)
@@ -226,9 +200,7 @@ def update(
     return chosen, metrics
 
 
-def _step(
-    state: State, gradient: Gaussians, statistics: avatar_room.Statistics, config: UpdateConfig
-) -> State:
+def _step(state: State, gradient: Gaussians, statistics: Statistics, config: Update) -> State:
     """The state after an Adam step along `gradient`, with the statistics added."""
     avatar = state.avatar
     rates = learning_rates(state.step, config, avatar.gaussians.sh.shape[1])

@@ -200,9 +200,7 @@ def _hair(dice: _Dice, masculine: Array, dark: Array) -> dict[str, Array]:
         hair_curl=curl,
         hair_part=jnp.stack([dice.uniform(-0.035, 0.035), dice.chance(0.5) * (style >= 2) * (1 - fringe)]),
         hair_amount=amount,
-        curtain=jnp.stack(
-            [length, front, dice.uniform(0.010, 0.018), curl * dice.uniform(0.001, 0.005)]
-        ),
+        curtain=jnp.stack([length, front, dice.uniform(0.010, 0.018), curl * dice.uniform(0.001, 0.005)]),
     )
 
 

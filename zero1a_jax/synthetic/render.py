@@ -34,9 +34,7 @@ def _one(
     hair = hair_field(wear, look, template, wear.azimuth)
     beard = beard_field(wear, look, template, wear.azimuth)
     body = jnp.stack([wear.occlusion, wear.lips, hair, beard], -1)
-    loose = jnp.broadcast_to(
-        jnp.array([1.0, -1.0, 1.0, -1.0]), (count - len(template) - len(wear.shell), 4)
-    )
+    loose = jnp.broadcast_to(jnp.array([1.0, -1.0, 1.0, -1.0]), (count - len(template) - len(wear.shell), 4))
     fields = jnp.concatenate([body, body[wear.shell], loose])
     table = jnp.concatenate([canonical, normals, thickness[:, None], fields], -1)  # [P, 11]
     face_id, weights = face_id.reshape(-1), weights.reshape(-1, 3)

@@ -118,8 +118,7 @@ def _marks(wear: Wardrobe, look: Look, s: Surface) -> Marks:
 def _skin(look: Look, marks: Marks, pattern: tuple[Array, Array]) -> tuple[Array, Array]:
     """Albedo [P, 3] and gloss [P] of skin with lips, brows, stubble, freckles and the hair's roots."""
     albedo = look.skin * jnp.exp(
-        look.blotches
-        * (marks.slow[..., None] * jnp.array([0.5, 1.0, 1.0]) + 0.35 * marks.fine[..., None])
+        look.blotches * (marks.slow[..., None] * jnp.array([0.5, 1.0, 1.0]) + 0.35 * marks.fine[..., None])
     )
     albedo = albedo * (1 - marks.flush[..., None] * jnp.array([0.0, 0.55, 0.45]))
     albedo = albedo * (1 - marks.spots[..., None] * jnp.array([0.25, 0.45, 0.55]))

@@ -1,0 +1,30 @@
+"""What decides bits is set before jax is imported, or not at all."""
+
+import subprocess
+import sys
+
+import pytest
+
+from zero1a_jax.commandline import environment
+
+
+def test_environment_is_set_before_jax():
+    """In a fresh process, since jax reads it once."""
+    code = (
+        "import os, sys\n"
+        "from experiments import run\n"
+        "from zero1a_jax.commandline import environment\n"
+        "assert 'jax' not in sys.modules\n"
+        "environment.fix(cpu_threads=3, host_devices=2, deterministic=True)\n"
+        "import jax\n"
+        "print(os.environ['NPROC'], jax.local_device_count(), jax.config.jax_threefry_partitionable)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["3", "2", "True"], done.stderr
+
+
+def test_environment_refuses_a_late_call():
+    import jax  # noqa: F401
+
+    with pytest.raises(RuntimeError, match="before jax"):
+        environment.fix(cpu_threads=8, host_devices=0, deterministic=True)

@@ -1,0 +1,177 @@
+"""Evaluation: right about a perfect and a wrong avatar, and resumable."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from zero1a_jax import outputs, synthetic
+from zero1a_jax.avatar import pose
+from zero1a_jax.errors import Refused
+from zero1a_jax.flame import procedural_head, zero_params
+from zero1a_jax.showing import evaluation, heldout, truth
+from zero1a_jax.sources import avatars, synthetic_portrait
+from zero1a_jax.types import Avatar, Gaussians
+
+SEED = 7
+
+
+def shape_of(seed):
+    return np.random.default_rng(seed).normal(size=np.shape(procedural_head().shape_basis)[2])
+
+
+def exported(path, shape, colours):
+    """Exports one nearly opaque Gaussian a triangle, padded like playback; colours [F, 1, 3] as SH."""
+    model = procedural_head()
+    count = len(model.faces)
+    gaussians = Gaussians(
+        means=np.zeros((count, 3), np.float32),
+        log_scales=np.full((count, 3), np.log(0.6), np.float32),
+        quats=np.tile(np.array([1, 0, 0, 0], np.float32), (count, 1)),
+        sh=np.asarray(colours, np.float32),
+        opacity_logits=np.full(count, 4.0, np.float32),
+    )
+    faces = np.arange(count, dtype=np.int32)
+    avatar = avatars.padded(Avatar(gaussians, faces, np.ones(count, bool), np.asarray(shape, np.float32)))
+    posed = jax.jit(pose)(avatar, model, zero_params(model))
+    meta = {"flame_version": model.version, "faces": count}
+    outputs.save_avatar(path / "export", avatar, posed, meta)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The export of a grey avatar that has the true shape of identity SEED."""
+    faces = len(procedural_head().faces)
+    return exported(tmp_path_factory.mktemp("run"), shape_of(SEED), np.zeros((faces, 1, 3)))
+
+
+class Seen(Exception):
+    """Carries what a fake was called with."""
+
+
+def test_the_person_is_the_one_that_runs_show(monkeypatch):
+    def identity(key):
+        raise Seen(jax.random.key_data(key).tolist())
+
+    monkeypatch.setattr(synthetic, "identity", identity)
+    with jax.disable_jit(), pytest.raises(Seen) as shown:
+        synthetic_portrait.picture(SEED)
+    with jax.disable_jit(), pytest.raises(Seen) as measured:
+        synthetic_portrait.person(SEED)
+    assert shown.value.args == measured.value.args
+
+
+def test_compare_scores_a_known_truth(folder, monkeypatch):
+    """A flat picture of the avatar's own grey scores high, another -20 log10 of the difference."""
+    calls = []
+
+    def render(model, look, params, camera, *, supersample):
+        calls.append((params, camera))
+        value = jnp.where(camera.world_to_camera[0, 0] < 0.95, 0.5, 0.25)  # beyond 18 degrees of yaw
+        y, x = jnp.mgrid[0:32, 0:32] - 15.5
+        return jnp.full((32, 32, 3), value), (x**2 + y**2 < 30).astype(jnp.float32)
+
+    monkeypatch.setattr(truth.synthetic, "render", render)
+    monkeypatch.setattr(truth, "person", lambda seed: (jnp.asarray(shape_of(seed), jnp.float32), None))
+    loaded = avatars.load(folder)
+    rows = list(truth.compare(loaded, SEED, [0, 3], size=32, supersample=1))
+    yaw = heldout.pairs(loaded.model).yaw
+    assert [row["pair"] for row in rows] == [0, 3]
+    np.testing.assert_allclose([row["yaw"] for row in rows], yaw[[0, 3]], atol=1e-3)
+    assert rows[1]["psnr"] > 35 and abs(rows[0]["psnr"] + 20 * np.log10(0.25)) < 0.3
+    assert max(row["landmark_error"] for row in rows) < 1e-5  # the avatar has the true shape
+    (other,) = truth.compare(loaded, SEED + 1, [0], size=32, supersample=1)
+    assert other["landmark_error"] > 0.005
+    assert len(calls) <= 2  # traced once a person, not once a pair
+
+
+@pytest.mark.slow
+def test_the_real_truth_is_no_grey_head(folder):
+    """The real renderer and the real identities: a grey head of another shape is far off, but not absurd."""
+    (row,) = truth.compare(avatars.load(folder), SEED, [3], size=64, supersample=2)
+    assert 3 < row["psnr"] < 25 and -1 < row["ssim"] < 0.9
+
+
+def fake_compare(seen):
+    def compare(loaded, seed, chosen, *, size, supersample):
+        for k in chosen:
+            seen.append(k)
+            yield {
+                "pair": k,
+                "yaw": 10.0 * k,
+                "pitch": 0.0,
+                "psnr": 20.0 + k,
+                "ssim": 0.5,
+                "landmark_error": 0.1,
+            }
+
+    return compare
+
+
+def test_resumes_pair_by_pair(folder, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(truth, "compare", fake_compare(seen))
+    out = tmp_path / "e.jsonl"
+    rows = evaluation.evaluate(folder, SEED, out, pairs=3)
+    assert seen == [0, 1, 2] and [row["psnr"] for row in rows] == [20, 21, 22]
+    with open(out, "a") as file:
+        file.write('{"pair": 3, "ya')  # killed while writing
+    rows = evaluation.evaluate(folder, SEED, out, pairs=5)
+    assert seen == [0, 1, 2, 3, 4] and len(rows) == 5
+    assert len(out.read_text().splitlines()) == 5
+    evaluation.evaluate(folder, SEED, out, pairs=5)
+    assert len(seen) == 5
+    evaluation.evaluate(folder, SEED + 1, out, pairs=1)  # another identity is another measurement
+    assert seen[5:] == [0]
+
+
+def test_damage_within_the_file_is_not_hidden(tmp_path):
+    (tmp_path / "e.jsonl").write_text('{"pair": 0}\nnonsense\n{"pair": 1}\n')
+    with pytest.raises(ValueError, match="line 2"):
+        evaluation.read_rows(tmp_path / "e.jsonl", None)
+
+
+def test_seed_comes_from_the_run(tmp_path):
+    with pytest.raises(Refused, match="identity"):
+        evaluation.run_seed(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"image": "synthetic:42"}))
+    assert evaluation.run_seed(tmp_path) == 42
+    (tmp_path / "config.json").write_text(json.dumps({"image": "me.png"}))
+    with pytest.raises(Refused, match=r"me\.png"):
+        evaluation.run_seed(tmp_path)
+
+
+def rows(identity, gain=0.0):
+    return [
+        {
+            "identity": identity,
+            "pair": k,
+            "yaw": yaw,
+            "psnr": 20 + k + gain,
+            "ssim": 0.5,
+            "landmark_error": 0.1,
+        }
+        for k, yaw in enumerate([5, -20, 35, -50, 70])
+    ]
+
+
+def test_tables():
+    text = evaluation.table_text(rows(1))
+    lines = text.splitlines()
+    assert len(lines) == 1 + 5 + 1 and lines[1].split()[:3] == ["0-15", "1", "20.00"]
+    assert lines[-1].split()[:3] == ["all", "5", "22.00"]
+
+
+def test_paired_differences():
+    base, better = [*rows(1), *rows(2)], [*rows(1, 1.0), *rows(2, 2.0)]
+    result = evaluation.paired(base, better[::-1])
+    assert result["count"] == 4 and result["won"] == 4  # two pairs in the band, two people
+    assert abs(result["psnr"] - 1.5) < 1e-9
+    low, high = result["interval"]
+    assert 1 <= low < 1.5 < high <= 2
+    assert evaluation.paired(rows(1), rows(3)) is None
+    text = evaluation.comparison_text({"portrait only": base, "full": better})
+    assert "+1.50" in text and "4 of 4" in text and "| full | 30-45 |" in text

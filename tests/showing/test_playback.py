@@ -1,0 +1,97 @@
+"""Exported avatars, loaded and rendered along sequences."""
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import animate
+from zero1a_jax import outputs
+from zero1a_jax.avatar import pose
+from zero1a_jax.converters import flame_npz
+from zero1a_jax.flame import frame_target, procedural_head, zero_params
+from zero1a_jax.geometry import portrait_camera
+from zero1a_jax.showing import playback
+from zero1a_jax.sources import avatars, heads
+from zero1a_jax.types import Avatar, Gaussians, Motion
+
+SIZE = 32
+
+
+def exported(path, shape, colours):
+    """Exports one nearly opaque Gaussian a triangle, padded like playback; colours [F, 1, 3] as SH."""
+    model = procedural_head()
+    count = len(model.faces)
+    gaussians = Gaussians(
+        means=np.zeros((count, 3), np.float32),
+        log_scales=np.full((count, 3), np.log(0.6), np.float32),
+        quats=np.tile(np.array([1, 0, 0, 0], np.float32), (count, 1)),
+        sh=np.asarray(colours, np.float32),
+        opacity_logits=np.full(count, 4.0, np.float32),
+    )
+    faces = np.arange(count, dtype=np.int32)
+    avatar = avatars.padded(Avatar(gaussians, faces, np.ones(count, bool), np.asarray(shape, np.float32)))
+    posed = jax.jit(pose)(avatar, model, zero_params(model))
+    meta = {"flame_version": model.version, "faces": count}
+    outputs.save_avatar(path / "export", avatar, posed, meta)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Coloured at random: on a grey head a moving part is not seen before the others."""
+    model = procedural_head()
+    colours = np.random.default_rng(0).normal(size=(len(model.faces), 1, 3))
+    return exported(tmp_path_factory.mktemp("run"), np.zeros(np.shape(model.shape_basis)[2]), colours)
+
+
+def test_padding_adds_only_the_dead(folder):
+    loaded = avatars.load(folder)
+    plain, _ = outputs.load_avatar(folder / "export")
+    count = len(plain.alive)
+    assert len(loaded.avatar.alive) == -(-count // avatars.SLOTS) * avatars.SLOTS > count
+    posed = jax.jit(pose)(loaded.avatar, loaded.model, zero_params(loaded.model))
+    world, _ = outputs.ply.load(folder / "export" / "avatar_world.ply")
+    np.testing.assert_allclose(posed.means[:count], world.means, atol=1e-6)
+    assert (np.asarray(posed.opacity_logits)[count:] < -20).all()
+    shown = playback.pose_function(loaded)(zero_params(loaded.model))
+    assert len(shown.means) == count
+
+
+def test_every_frame_comes_once_and_in_order(folder):
+    loaded = avatars.load(folder)
+    count = playback.CHUNK + 3
+    target = frame_target(loaded.model, loaded.avatar.shape)
+    cameras = portrait_camera(target, np.linspace(-1, 1, count), np.zeros(count), SIZE)
+    flame = zero_params(loaded.model, (count,))
+    frames = list(playback.render(loaded.avatar, loaded.model, flame, cameras, background=np.ones(3)))
+    assert len(frames) == count and frames[0][0].shape == (SIZE, SIZE, 3)
+    backward = jax.tree.map(lambda x: x[::-1], (flame, cameras))
+    again = list(playback.render(loaded.avatar, loaded.model, *backward, background=np.ones(3)))
+    for (rgb, alpha), (other, _) in zip(frames, again[::-1], strict=True):
+        np.testing.assert_allclose(rgb, other, atol=1e-5)
+        assert 0.2 < alpha.mean() < 0.9
+    differences = [np.abs(a - b).mean() for (a, _), (b, _) in zip(frames, frames[1:], strict=False)]
+    assert min(differences) > 1e-3  # the camera moves
+
+
+def test_the_wrong_head_is_refused(folder, monkeypatch):
+    other = procedural_head().replace(version="another")
+    monkeypatch.setattr(heads, "procedural_head", lambda: other)
+    with pytest.raises(ValueError, match="another"):
+        avatars.load(folder)
+
+
+def test_animates_a_file(folder, tmp_path):
+    model = procedural_head()
+    flame = zero_params(model, (6,))
+    jaw = np.zeros((6, 3), np.float32)
+    jaw[:, 0] = np.linspace(0, 0.3, 6)
+    flame_npz.save(tmp_path / "m.npz", Motion(flame.replace(jaw=jaw), None, 25.0, model.version))
+    animate.main(
+        animate.Options(
+            avatar=str(folder), motion=str(tmp_path / "m.npz"), out=str(tmp_path / "a.mp4"), size=SIZE
+        )
+    )
+    frames, fps = outputs.video.read(tmp_path / "a.mp4")
+    assert frames.shape == (6, SIZE, SIZE, 3) and fps == 25
+    assert np.abs(frames[0].astype(int) - frames[-1]).max() > 10  # the mouth opened

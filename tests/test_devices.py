@@ -1,0 +1,61 @@
+"""Keys that do not know about devices, and lists that are split without losing or doubling anything."""
+
+import jax
+import numpy as np
+import pytest
+
+from zero1a_jax import keys
+from zero1a_jax.devices import AXIS, first, join, mapped, replicate, split
+
+
+def data(keys):
+    return np.asarray(jax.random.key_data(keys))
+
+
+def test_keys_depend_on_everything_but_the_device():
+    base = data(keys.key(1, "noise", 3, 2))
+    np.testing.assert_array_equal(base, data(keys.key(1, "noise", 3, 2)))
+    others = [(2, "noise", 3, 2), (1, "draw", 3, 2), (1, "noise", 4, 2), (1, "noise", 3, 1)]
+    for other in [*others, (1, "noise", 2, 3)]:
+        assert (data(keys.key(*other)) != base).any(), other
+    several = keys.many(1, "noise", 3, [0, 2, 5])
+    np.testing.assert_array_equal(data(several)[1], base)
+
+
+def test_generators_are_independent():
+    uses = ((0, "draw", 1), (0, "draw", 2), (0, "choose", 1), (1, "draw", 1))
+    draws = [keys.rng(*use).random() for use in uses]
+    assert len(set(draws)) == 4 and keys.rng(0, "draw", 1).random() == draws[0]
+
+
+@pytest.mark.parametrize("call", [keys.key, keys.rng])
+def test_unknown_purpose(call):
+    with pytest.raises(ValueError, match="unknown purpose 'luck'"):
+        call(0, "luck")
+
+
+@pytest.mark.parametrize(("count", "devices"), [(1, 1), (5, 2), (4, 4), (3, 4), (7, 3)])
+def test_split_and_join(count, devices):
+    tree = {"a": np.arange(count), "b": np.arange(2 * count).reshape(count, 2)}
+    parts, weight = split(tree, count, devices)
+    share = -(-count // devices)
+    assert parts["a"].shape == (devices, share) and weight.shape == (devices, share)
+    assert weight.sum() == count and (weight.reshape(-1)[:count] == 1).all()
+    back = join(parts, count)
+    for name, leaf in tree.items():
+        np.testing.assert_array_equal(back[name], leaf)
+
+
+def test_replicate_map_and_first():
+    devices = jax.local_devices()[:1]
+    tree = {"a": np.arange(3, dtype=np.float32), "b": np.array([True, False])}
+    spread = replicate(tree, devices)
+    assert spread["a"].shape == (1, 3)
+
+    def total(tree, x):
+        return tree, jax.lax.psum(x.sum(), AXIS)
+
+    same, answer = mapped(total, devices)(spread, np.ones((1, 4), np.float32))
+    assert answer.tolist() == [4.0]
+    for name, leaf in first(same).items():
+        np.testing.assert_array_equal(leaf, tree[name])

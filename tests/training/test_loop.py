@@ -1,0 +1,179 @@
+"""The loop on fakes: nothing compiles across stage boundaries, and a resumed run gives the same bits."""
+
+import jax
+import numpy as np
+import pytest
+
+from zero1a_jax import symgen
+from zero1a_jax.devices import first
+from zero1a_jax.errors import NoFace
+from zero1a_jax.training import dataset_update, loop, setup
+from zero1a_jax.training.programs import Programs
+from zero1a_jax.training.progress import Progress, start
+
+
+class Quiet:
+    def __init__(self):
+        self.lines, self.steps = [], {}
+
+    def say(self, text):
+        self.lines.append(text)
+
+    def began(self, step):
+        self.start = step
+
+    def step(self, step, values):
+        self.steps[step] = values
+
+    def image(self, name, image, step):
+        assert image.dtype == np.uint8
+
+
+class Compilations:
+    """Counts what XLA compiles while it is open."""
+
+    def __init__(self):
+        self.names, self.open = [], False
+        jax.monitoring.register_event_duration_secs_listener(self._note)
+
+    def _note(self, name, _seconds, **kwargs):
+        if self.open and name == "/jax/core/compile/backend_compile_duration":
+            self.names.append(kwargs.get("fun_name", name))
+
+
+def run(fakes, config, parts=None, *, before=lambda _: None, progress=None, stop=lambda: False, keep=None):
+    made = setup.build(config, parts or fakes.fake_parts(), jax.local_devices()[:1])
+    programs = Programs(made)
+    saved, log = {}, Quiet()
+    if progress is None:
+        progress = start(made)
+        dataset_update.first_fill(made, programs, progress)
+    else:
+        progress = Progress.from_arrays(progress, made.devices)
+    if keep is not None:
+        keep.append(progress)
+
+    def save(step):
+        saved[step] = jax.tree.map(np.array, progress.arrays())
+
+    loop.train(made, programs, progress, log, save=save, stop=stop, before=before)
+    return progress, saved, log
+
+
+@pytest.fixture(scope="module")
+def whole(fakes):
+    """One uninterrupted run, with the compilations after its first dataset update and avatar step."""
+    counter = Compilations()
+    config = fakes.small_config()
+    update = config.refresh.update_every
+
+    def before(step):
+        counter.open = step > update
+
+    result = run(fakes, config, before=before)
+    counter.open = False
+    return (*result, counter)
+
+
+def test_nothing_compiles_across_the_stages(whole, fakes):
+    progress, _, log, counter = whole
+    config = fakes.small_config()
+    # The run crosses every boundary, and density control.
+    assert max(symgen.boundaries(config.curriculum, 10**6)) < config.update.steps
+    assert config.density.density_start < 0.75 * config.update.steps
+    assert counter.names == []
+    assert not any("overflow" in line for line in log.lines)
+    assert progress.dataset.round[symgen.PORTRAIT] == 1
+
+
+def test_the_counter_sees_a_compilation():
+    counter = Compilations()
+    counter.open = True
+    jax.jit(lambda x: x * 3.25 + 1.5)(np.ones(7, np.float32))
+    counter.open = False
+    assert counter.names != []
+
+
+def test_stages_join_in_turn(whole):
+    progress, _, _, _ = whole
+    stage, rounds = progress.dataset.stage, progress.dataset.round
+    assert (rounds[stage == symgen.SPATIAL] >= 1).all()
+    assert rounds[stage == symgen.SYNTHETIC].sum() >= 1
+    assert rounds[stage == symgen.REAL].sum() >= 1
+
+
+def test_the_avatar_learns(whole):
+    _, _, log, _ = whole
+    losses = [values["loss"] for _, values in sorted(log.steps.items())]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_resumed_run_has_the_same_bits(whole, fakes):
+    progress, saved, _, _ = whole
+    resumed, _, _ = run(fakes, fakes.small_config(), progress=saved[8])
+    ours, theirs = progress.arrays(), resumed.arrays()
+    for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=jax.tree_util.keystr(path))
+
+
+def test_stop_saves_and_returns(fakes):
+    calls = []
+    _, saved, _ = run(fakes, fakes.small_config(), stop=lambda: calls.append(0) or len(calls) == 2)
+    assert list(saved) == [2]
+
+
+def test_overflow_discards_the_step_and_grows(fakes):
+    living = len(fakes.sphere_head().faces)
+    parts = fakes.fake_parts(suggest_capacity=lambda *args, **options: living - 1)
+    config = fakes.small_config(steps=2, dataset="none", density_every=0)
+    progress, _, log = run(fakes, config, parts)
+    assert sum("overflowed" in line for line in log.lines) == 1
+    assert progress.capacity == 2 * (living - 1)
+    assert int(first(progress.state.step)) == 2
+
+
+def test_trouble_on_the_device_comes_back_as_data(fakes):
+    """Blank samples are quarantined; updates that are not finite are skipped, counted, and end the run."""
+    diffusion = fakes.fake_diffusion()
+    blank = diffusion._replace(decode=lambda params, latents: diffusion.decode(params, latents) * 0 + 0.5)
+    parts = fakes.fake_parts(diffusion=blank, perceptual=lambda a, b: a.sum() * np.nan)
+    kept = []
+    with pytest.raises(loop.GivenUp, match="step 4: 5 updates were not finite"):
+        run(fakes, fakes.small_config(max_skipped=5, density_every=0), parts, keep=kept)
+    progress = kept[0]
+    made = ~progress.dataset.frozen
+    assert progress.skipped == 5 and progress.rejected == 5  # 3 at the first fill, 2 at step 3
+    assert (progress.dataset.round[made] == 0).all()
+    assert set(progress.dataset.reject_reason[made]) == {symgen.ACCEPTED, symgen.BLANK}
+    assert int(first(progress.state.step)) == 5
+
+
+@pytest.mark.parametrize("changes", [{"dataset": "once"}, {"dataset": "none"}, {"inversion": False}], ids=str)
+def test_ablations_are_values_of_the_same_loop(fakes, changes):
+    progress, _, _ = run(fakes, fakes.small_config(steps=4, density_every=0, **changes))
+    stage, rounds = progress.dataset.stage, progress.dataset.round
+    if changes.get("dataset") == "once":
+        assert (rounds == 1).all()
+    elif changes.get("dataset") == "none":
+        assert rounds.sum() == 1
+    else:
+        assert (rounds[stage == symgen.SPATIAL] > 0).all() and (rounds[stage > symgen.SPATIAL] == 0).all()
+
+
+def test_detected_landmarks_replace_the_meshs(fakes):
+    class Face:
+        def lookup(self, ids):
+            known = np.arange(len(ids)) < 5
+            return np.full((len(ids), 2), 7.0, np.float32), known
+
+    def detector(frame):
+        if frame.max() < 10:
+            raise NoFace("No face")
+        return Face()
+
+    made = setup.build(fakes.small_config(), fakes.fake_parts(detector=detector), jax.local_devices()[:1])
+    frames = np.ones((2, 3, fakes.SIZE, fakes.SIZE, 3), np.float32)
+    frames[1, 2] = 0.0
+    points, lost = dataset_update.detected(made, frames, np.zeros((2, 3, 119, 2), np.float32))
+    assert lost.tolist() == [False, True]
+    assert (points[0, :, :5] == 7.0).all() and (points[0, :, 5:] == 0.0).all()

@@ -1,0 +1,117 @@
+"""Real processes on fakes: killed runs end with the same bits, and devices do not change the result."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from zero1a_jax import outputs
+from zero1a_jax.training import checkpoint
+
+FAKES = Path(__file__).parents[1] / "fakes.py"
+ROOT = FAKES.parents[1]
+STEPS = 90
+
+
+def start(folder, *options, devices=1):
+    environment = os.environ | {
+        "NPROC": "4",
+        "PYTHONPATH": str(ROOT),
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "JAX_COMPILATION_CACHE_DIR": os.environ.get("JAX_COMPILATION_CACHE_DIR", str(folder.parent / "xla")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+    }
+    command = [sys.executable, str(FAKES), str(folder), f"steps={STEPS}", "checkpoint_every=3", *options]
+    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, env=environment, **pipe)
+
+
+def finished(process):
+    text, _ = process.communicate(timeout=900)
+    assert process.returncode == 0, text
+    return text
+
+
+def arrays(folder):
+    last = folder / "checkpoints" / f"{STEPS:08d}"
+    assert checkpoint.verify(last) == ""
+    return dict(sorted(checkpoint.load_arrays(last).items()))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    finished(start(folder))
+    return folder
+
+
+@pytest.mark.slow
+def test_ten_kills_change_nothing(uninterrupted):
+    """Kills at random moments after a random line of output: while filling, stepping, saving."""
+    folder, luck, kills, reached = uninterrupted.parent / "killed", random.Random(0), 0, set()
+    for _ in range(10):
+        process = start(folder)
+        for _ in range(luck.randint(1, 4)):
+            process.stdout.readline()
+        time.sleep(luck.uniform(0.0, 0.4))
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.communicate()
+        reached |= set(checkpoint.steps(folder / "checkpoints"))
+    print(f"{kills} kills; checkpoints seen: {sorted(reached)}")
+    assert kills == 10 and len(reached) >= 3
+    assert not (folder / "metrics.json").exists()
+    finished(start(folder))
+    same_run(uninterrupted, folder)
+
+
+def same_run(one, other):
+    a, b = arrays(one), arrays(other)
+    assert list(a) == list(b)
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    for video in sorted((one / "videos").iterdir()):
+        frames = [outputs.video.read(path)[0] for path in (video, other / "videos" / video.name)]
+        np.testing.assert_array_equal(*frames, err_msg=video.name)
+    assert (one / "export" / "avatar.ply").read_bytes() == (other / "export" / "avatar.ply").read_bytes()
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_the_next_start_goes_on(uninterrupted):
+    folder = uninterrupted.parent / "terminated"
+    process = start(folder, "checkpoint_every=1000")
+    while process.poll() is None and not list((folder / "checkpoints").glob("00000000")):
+        time.sleep(0.05)
+    for line in process.stdout:
+        if line.startswith("step "):
+            break
+    process.send_signal(signal.SIGTERM)
+    text, _ = process.communicate(timeout=300)
+    assert process.returncode == 128 + signal.SIGTERM, text
+    stopped = max(checkpoint.steps(folder / "checkpoints"))
+    assert 0 < stopped < STEPS
+    assert f"resuming at step {stopped}" in finished(start(folder, "checkpoint_every=1000"))
+    same_run(uninterrupted, folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [(), ("split_frames=True",)], ids=["samples", "frames"])
+def test_four_devices_agree_with_one(uninterrupted, options):
+    folder = uninterrupted.parent / f"four{len(options)}"
+    finished(start(folder, *options, devices=4))
+    one, four = arrays(uninterrupted), arrays(folder)
+    fields = [name for name in one if name.startswith("state.avatar.gaussians.")]
+    assert len(fields) == 5
+    for name in fields:
+        drift = np.linalg.norm(one[name] - four[name]) / np.linalg.norm(one[name])
+        print(f"{name}: {100 * drift:.3f} %")
+        assert drift < 0.01, name
+    difference = np.abs(one["dataset.rgb"].astype(int) - four["dataset.rgb"].astype(int))
+    assert difference.mean() < 1.0

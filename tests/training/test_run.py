@@ -1,0 +1,131 @@
+"""The command line: one clear sentence, quickly, and nothing written."""
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from zero1a_jax.config import from_values
+from zero1a_jax.training import checks, workdir
+
+
+def command(*arguments, cwd):
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.run", *map(str, arguments)],
+        cwd=cwd, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    return done, time.monotonic() - start
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(folder / "good.png")
+    data = (folder / "good.png").read_bytes()
+    (folder / "cut.png").write_bytes(data[: len(data) // 2])
+    (folder / "text.png").write_text("not a picture")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--image=missing.png"], "There is no picture at missing.png"),
+        (["--image=text.png"], "is not a picture that can be read"),
+        (["--image=cut.png"], "is damaged or incomplete"),
+        (["--image=synthetic:x"], "must be a number"),
+        (["--image=good.png", "--stepz=3"], "Unknown command line flag 'stepz'"),
+        (["--image=good.png", "--steps=many"], "--steps=many"),
+        (["--image=good.png", "stray"], "Stray argument 'stray'"),
+        (["--image=good.png", "--motions=none.csv"], "There is no motion at none.csv"),
+        (["--image=good.png", "--flagfile=none.flags"], "none.flags"),
+        (["--image=good.png", "--flame=nowhere"], "The FLAME folder nowhere does not exist"),
+        (["--image=good.png", "--assets=nowhere"], "The assets folder nowhere does not exist"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[-1],
+)
+def test_input_errors(arguments, sentence, pictures, tmp_path):
+    work = tmp_path / "work"
+    done, seconds = command(*arguments, f"--workdir={work}", cwd=pictures)
+    assert done.returncode != 0 and sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.startswith("error: ")]) == 1
+    assert not work.exists()
+    assert seconds < 20  # a second on a free machine
+
+
+def test_all_errors_come_together(pictures, tmp_path):
+    done, _ = command("--image=missing.png", "--steps=0", "--background=pink", cwd=pictures)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 2 and len(errors) == 4  # and --workdir is missing
+
+
+def config_in(folder, image, **changes):
+    return from_values({"image": str(image), "workdir": str(folder)} | changes)
+
+
+@pytest.fixture
+def started(pictures, tmp_path):
+    config = config_in(tmp_path / "work", pictures / "good.png")
+    workdir.create(config, workdir.describe(config, ["cpu"], {}), portrait=b"p")
+    return config
+
+
+def test_work_folder(started, pictures):
+    folder = workdir.Path(started.runner.workdir)
+    for name in (*workdir.FOLDERS, "flags.flagfile", "config.json", "environment.json", "portrait.npz"):
+        assert (folder / name).exists(), name
+    assert checks.problems(started) == []
+
+
+def test_changed_flags_stop_and_show_the_difference(started, pictures):
+    changed = config_in(started.runner.workdir, pictures / "good.png", steps=7, batch=2)
+    found = checks.problems(changed)
+    assert len(found) == 1
+    assert "--steps: was 10000, now 7" in found[0] and "--batch: was 4, now 2" in found[0]
+
+
+def test_flags_that_decide_nothing_may_change(started, pictures):
+    again = config_in(started.runner.workdir, pictures / "good.png", log_every=3, keep=5)
+    assert checks.problems(again) == []
+
+
+def test_changed_picture_stops(started, pictures, tmp_path):
+    folder = workdir.Path(started.runner.workdir)
+    text = (folder / "environment.json").read_text().replace(workdir.digest(pictures / "good.png"), "0" * 64)
+    (folder / "environment.json").write_text(text)
+    assert "has changed since the run" in checks.problems(started)[0]
+
+
+def test_foreign_folder_is_left_alone(pictures, tmp_path):
+    (tmp_path / "holiday.jpg").write_bytes(b"precious")
+    found = checks.problems(config_in(tmp_path, pictures / "good.png"))
+    assert len(found) == 1 and "holds other files (holiday.jpg)" in found[0]
+
+
+def test_killed_start_is_no_stranger(pictures, tmp_path):
+    for name in (*workdir.FOLDERS, "portrait.npz", "flags.flagfile", ".config.json.part"):
+        (tmp_path / name).mkdir()
+    assert checks.problems(config_in(tmp_path, pictures / "good.png")) == []
+
+
+def test_a_run_without_its_description_is_not_resumed(started, pictures):
+    folder = workdir.Path(started.runner.workdir)
+    (folder / "checkpoints" / "00000500").mkdir()
+    (folder / "config.json").unlink()
+    found = checks.problems(started)
+    assert len(found) == 1 and "holds checkpoints/ of a run but no config.json" in found[0]
+
+
+def test_full_disk(pictures, tmp_path, monkeypatch):
+    from collections import namedtuple
+
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(checks.shutil, "disk_usage", lambda _: usage(1, 1, 2**20))
+    found = checks.problems(config_in(tmp_path / "w", pictures / "good.png"))
+    assert len(found) == 1 and "has 1 MiB free" in found[0]

@@ -1,0 +1,204 @@
+"""What `import zero1a_jax` offers: from a picture to an avatar, and what one does with it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from zero1a_jax import config, outputs, preprocess
+from zero1a_jax.avatar import pose as pose_avatar
+from zero1a_jax.errors import Refused
+from zero1a_jax.flame import frame_target, procedural_head
+from zero1a_jax.geometry import portrait_camera
+from zero1a_jax.showing import animation, playback, poses
+from zero1a_jax.sources import avatars, heads, portraits
+from zero1a_jax.sources.avatars import Loaded
+from zero1a_jax.types import FlameParams, Motion, Portrait
+
+__all__ = ["animate", "export", "load", "prepare", "procedural_head", "render", "run"]
+
+
+def prepare(
+    image: str | os.PathLike | Image.Image | np.ndarray,
+    *,
+    size: int = 128,
+    background: str = "white",
+    mask: str | os.PathLike | None = None,
+    face_index: int = 0,
+    flame: str = "",
+    assets: str = "",
+) -> Portrait:
+    """Finds the face in a picture, fits the head to it and cuts the person out.
+
+    Args:
+      image: a path, "synthetic:SEED" for a person who does not exist, a Pillow image, or an array [H, W, 3]
+        uint8.
+      size: side of the portrait in pixels.
+      background: "white", "black", "#rrggbb", or "keep" for the picture's own.
+      mask: a picture of the same size, white where the person is; else the program finds out.
+      face_index: which face of several, 0 the largest.
+      flame: folder of a FLAME model; else the embedded head.
+      assets: folder with MediaPipe's models, else ZERO1A_ASSETS, else the embedded detector.
+
+    Returns:
+      Portrait: rgb [size, size, 3] and alpha [size, size] in 0..1, landmarks [105, 2] in pixels, the camera,
+      and the head's parameters.
+
+    Raises:
+      zero1a_jax.errors.Refused: the picture cannot be used; NoFace, a Refused, where it shows no face.
+    """
+    picture = portraits.source(image) if isinstance(image, str) else image
+    return preprocess.prepare(
+        picture,
+        model=heads.load(flame),
+        detector=preprocess.find_detector(assets or None),
+        size=size,
+        background=background,
+        mask=mask,
+        segmenter=preprocess.find_segmenter(assets or None),
+        face_index=face_index,
+    )
+
+
+def run(
+    image: str | os.PathLike, workdir: str | os.PathLike, *, flagfile: str = "quickstart.flags", **flags: Any
+) -> Loaded:
+    """Makes an avatar of a portrait, in a process of its own: its bits are those of the command `run`.
+
+    It takes minutes at least and shows its progress. The same call resumes a run that was interrupted, and
+    returns at once what a finished one made.
+
+    Args:
+      image: a picture, a folder that `python -m zero1a_jax prepare` wrote, or "synthetic:SEED".
+      workdir: the folder of the run; report.html in it is for the eye.
+      flagfile: a path, or the name of one that comes along: quickstart.flags, zero1a.flags.
+      flags: any flag of the command, such as steps=300 or motions=("a.csv", "b.csv"); see zero1a_jax.config.
+
+    Returns:
+      The avatar, as `load` gives it.
+
+    Raises:
+      zero1a_jax.errors.Refused: a flag that does not exist, or the run failed, for a reason that it printed.
+    """
+    given = {"image": os.fspath(image), "workdir": os.fspath(workdir), **flags}
+    config.from_values(given)
+    command = [sys.executable, "-m", "zero1a_jax", "run", f"--flagfile={flagfile}"]
+    command += [f"--{name}={_text(value)}" for name, value in given.items()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:  # a notebook shows what is printed here, not what a child prints
+            print(line, end="", flush=True)
+    if process.returncode:
+        raise Refused(f"the run in {workdir} ended with exit code {process.returncode}; its reason is above")
+    return load(workdir, flame=str(flags.get("flame", "")), arkit=str(flags.get("arkit", "")))
+
+
+def load(folder: str | os.PathLike, *, flame: str = "", arkit: str = "") -> Loaded:
+    """Reads an avatar: the folder of a finished run, its export/, or what `export` wrote.
+
+    Args:
+      folder: where it is.
+      flame: folder of the FLAME model that the avatar was made on; else the embedded head.
+      arkit: your own table of what ARKit's shapes ask of FLAME.
+
+    Returns:
+      A named tuple: `avatar` (Gaussians in the frames of triangles), `model` (the head), `meta`, `arkit`.
+
+    Raises:
+      FileNotFoundError: no avatar there. zero1a_jax.errors.Refused: damaged, or made on another head.
+    """
+    return avatars.load(Path(folder), flame, arkit)
+
+
+def render(
+    avatar: Loaded,
+    pose: Mapping[str, float] | FlameParams | None = None,
+    *,
+    yaw: float = 0.0,
+    pitch: float = 0.0,
+    size: int = 256,
+    background: str = "white",
+) -> np.ndarray:
+    """One picture of an avatar.
+
+    Args:
+      avatar: from `load` or `run`.
+      pose: ARKit weights by name, such as {"jawOpen": 0.6, "eyeBlinkLeft": 1.0}, each 0..1; or the head's own
+        parameters, without leading axes; None is the neutral face.
+      yaw, pitch: degrees of the camera around the head; yaw above 0 stands at the subject's left.
+      size: pixels a side. background: "white", "black" or "#rrggbb".
+
+    Returns:
+      uint8 [size, size, 3].
+
+    Raises:
+      zero1a_jax.errors.Refused: a shape that the head does not know, or no colour.
+    """
+    if not isinstance(pose, FlameParams):
+        pose = poses.from_arkit(avatar.model, dict(pose or {}), avatar.arkit)
+    target = frame_target(avatar.model, avatar.avatar.shape)
+    camera = portrait_camera(target, jnp.radians(jnp.array([yaw])), jnp.radians(jnp.array([pitch])), size)
+    flame = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], pose)
+    behind = np.array(config.colour(background), np.float32)
+    ((rgb, _),) = playback.render(avatar.avatar, avatar.model, flame, camera, background=behind)
+    return outputs.report.as_uint8(rgb)
+
+
+def animate(
+    avatar: Loaded,
+    motion: str | os.PathLike | Motion = animation.DEMO,
+    *,
+    out: str | os.PathLike,
+    size: int = 256,
+    fps: float = 25.0,
+    background: str = "white",
+    **options: Any,
+) -> int:
+    """Renders an avatar along a motion and writes a video; returns how many frames it has.
+
+    Args:
+      avatar: from `load` or `run`.
+      motion: "demo", a Live Link Face .csv, FLAME or VHAP .npz or a folder of them, SHOW's .pkl, TalkSHOW's
+        .npy, or a Motion.
+      out: .mp4, .mov or .mkv.
+      size: pixels a side. fps: frames a second of the video. background: "white", "black" or "#rrggbb".
+      options: motion_fps, smooth, expression, root, sway, frames; see `showing.animation.write`.
+
+    Raises:
+      FileNotFoundError: no motion there. zero1a_jax.errors.Refused: the motion cannot drive this head.
+    """
+    return animation.write(
+        avatar, motion, out, size=size, fps=fps, background=config.colour(background), **options
+    )
+
+
+def export(avatar: Loaded, folder: str | os.PathLike) -> dict[str, Path]:
+    """Writes an avatar for other programs, each file atomically.
+
+    Args:
+      avatar: from `load` or `run`.
+      folder: made where it is missing.
+
+    Returns:
+      The paths: "triangle" (avatar.ply, in the frames of triangles, GaussianAvatars' layout), "world"
+      (avatar_world.ply, the head at rest, for any splat viewer), "shape" and "meta" (what `load` needs).
+    """
+    neutral = poses.from_arkit(avatar.model, {}, avatar.arkit)
+    posed = pose_avatar(avatar.avatar, avatar.model, neutral)
+    return outputs.save_avatar(folder, avatar.avatar, posed, avatar.meta)
+
+
+def _text(value: Any) -> str:
+    """A flag's value on a command line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,31 @@
+"""What decides the bits of a run, set in the environment before jax is imported."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+
+def fix(*, cpu_threads: int, host_devices: int, deterministic: bool) -> None:
+    """Fixes what decides the bits of a run. Raises RuntimeError where jax is already imported.
+
+    XLA splits work on a CPU by the number of threads, so NPROC is set; the threefry variant changes
+    draws. The compilation cache changes nothing but the start. Arguments: as config.Runner's.
+    """
+    if "jax" in sys.modules:
+        raise RuntimeError("environment.fix must run before jax is imported")
+    os.environ["NPROC"] = str(cpu_threads)
+    os.environ["JAX_THREEFRY_PARTITIONABLE"] = "true"
+    os.environ["JAX_ENABLE_X64"] = "false"
+    xla = os.environ.get("XLA_FLAGS", "").split()
+    if host_devices:
+        xla = [flag for flag in xla if "host_platform_device_count" not in flag]
+        xla.append(f"--xla_force_host_platform_device_count={host_devices}")
+    if deterministic:
+        xla += ["--xla_gpu_deterministic_ops=true", "--xla_gpu_autotune_level=0"]
+    os.environ["XLA_FLAGS"] = " ".join(dict.fromkeys(xla))
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "zero1a_jax" / "xla"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -1,0 +1,92 @@
+"""Devices: the only file that calls pmap and places arrays on devices.
+
+Lists are global: devices split them, the last share is padded, padding has weight 0. So the work does not
+depend on how many devices there are. (The order of floating-point sums does: see docs/seeds.md.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+AXIS = "devices"
+Device = Any  # jax.Device, which a type checker takes for a variable
+
+
+def replicate(tree: Any, devices: Sequence[Device]) -> Any:
+    """A copy of every leaf on every device: leading axis D, one slice a device."""
+    sharding = _placed(devices, jax.sharding.PartitionSpec(AXIS))
+
+    def spread(leaf: Any) -> jax.Array:
+        leaf = np.asarray(leaf)
+        return jax.device_put(np.broadcast_to(leaf, (len(devices), *leaf.shape)), sharding)
+
+    return jax.tree.map(spread, tree)
+
+
+def first(tree: Any) -> Any:
+    """The first device's copy of a replicated tree, as numpy arrays without the device axis."""
+    # Indexing with [0] would gather from all devices.
+    return jax.tree.map(lambda leaf: np.asarray(leaf.addressable_shards[0].data)[0], tree)
+
+
+def split(tree: Any, count: int, devices: int) -> tuple[Any, np.ndarray]:
+    """Leaves [count, ...] as [D, ceil(count / D), ...], and the weights of the entries [D, ceil(count / D)].
+
+    Padding repeats entry 0, so that it is harmless to compute with, and has weight 0.
+    """
+    share = -(-count // devices)
+    index = np.arange(devices * share)
+    weight = (index < count).astype(np.float32).reshape(devices, share)
+    index = np.where(index < count, index, 0)
+
+    def cut(leaf: Any) -> np.ndarray:
+        leaf = np.asarray(leaf)[index]
+        return leaf.reshape(devices, share, *leaf.shape[1:])
+
+    return jax.tree.map(cut, tree), weight
+
+
+def join(tree: Any, count: int) -> Any:
+    """The inverse of `split` for results: leaves [D, share, ...] as numpy [count, ...]."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf).reshape(-1, *leaf.shape[2:])[:count], tree)
+
+
+def mapped(function: Callable, devices: Sequence[Device], *, donate: Sequence[int] = ()) -> Callable:
+    """`function` on all devices at once; every argument and result has the device axis in front."""
+    return jax.pmap(function, axis_name=AXIS, devices=list(devices), donate_argnums=tuple(donate))
+
+
+def shared_frames(count: int, devices: Sequence[Device]) -> tuple[Device, ...]:
+    """As many of the devices as can take equal shares of `count` frames."""
+    return tuple(devices)[: max(n for n in range(1, len(devices) + 1) if count % n == 0)]
+
+
+def everywhere(tree: Any, devices: Sequence[Device]) -> Any:
+    """A copy of every leaf on every device, as one array without a device axis: for `over_frames`."""
+    return jax.device_put(tree, _placed(devices, jax.sharding.PartitionSpec()))
+
+
+def over_frames(
+    function: Callable, devices: Sequence[Device], *, split: Sequence[int], arguments: int
+) -> Callable:
+    """`function` once, on all devices together: each works on its share of the frames.
+
+    Args:
+      function: of positional arguments, with arrays [T, ...] or scalars as results; XLA splits its work along
+        the frames and exchanges what attention over time needs.
+      devices: T must be a multiple of their number.
+      split: which arguments have the frames in front; the others are `everywhere`.
+      arguments: how many there are.
+    """
+    whole, shares = (_placed(devices, jax.sharding.PartitionSpec(*names)) for names in ((), (AXIS,)))
+    places = tuple(shares if index in split else whole for index in range(arguments))
+    program = jax.jit(function, in_shardings=places)
+    return lambda *given: program(*(jax.device_put(x, place) for x, place in zip(given, places, strict=True)))
+
+
+def _placed(devices: Sequence[Device], spec: jax.sharding.PartitionSpec) -> jax.sharding.NamedSharding:
+    return jax.sharding.NamedSharding(jax.sharding.Mesh(np.array(devices), (AXIS,)), spec)

@@ -1,0 +1,1 @@
+"""Other people's files: what is known of them, and bringing them over the network. No jax."""

@@ -1,0 +1,1 @@
+"""Finished avatars: rendered along poses and motions, and measured against the truth."""

@@ -1,0 +1,87 @@
+"""An avatar rendered along a sequence."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from zero1a_jax import rasterizer
+from zero1a_jax.avatar import pose as pose_avatar
+from zero1a_jax.sources.avatars import Loaded
+from zero1a_jax.types import Array, Avatar, Camera, FlameModel, FlameParams
+
+CHUNK = 8  # frames of one call
+
+_pose = jax.jit(pose_avatar)
+
+
+def render(
+    avatar: Avatar, model: FlameModel, flame: FlameParams, cameras: Camera, *, background: Array
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Renders frames one by one.
+
+    Args:
+      avatar: the avatar; its own identity is used, whatever `flame` says.
+      model: its head.
+      flame: [T]. cameras: [T], of one size.
+      background: [3] in 0..1.
+
+    Yields:
+      (rgb [H, W, 3] in 0..1, alpha [H, W]) of each frame, float32.
+    """
+    count = len(np.asarray(flame.jaw))
+    middle = jax.tree.map(lambda x: jnp.asarray(x)[count // 2], flame)
+    posed = _pose(avatar, model, middle)
+    sample = jax.tree.map(lambda x: jnp.asarray(x)[:: max(1, count // 8)], cameras)
+    capacity = rasterizer.suggest_capacity(posed, sample, antialiased=True, margin=1.5)
+    for start in range(0, count, CHUNK):
+        # The last frame fills the last chunk, so that one program serves all.
+        index = np.minimum(np.arange(start, start + CHUNK), count - 1)
+        part = jax.tree.map(lambda x, i=index: jnp.asarray(x)[i], (flame, cameras))
+
+        def attempt(
+            room: int, part: tuple[FlameParams, Camera] = part
+        ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+            rgb, alpha, overflow = _chunk(avatar, model, *part, jnp.asarray(background), capacity=room)
+            return (rgb, alpha), overflow
+
+        (rgb, alpha), capacity = rasterizer.until_fits(attempt, capacity)
+        for k in range(min(CHUNK, count - start)):
+            yield np.asarray(rgb[k]), np.asarray(alpha[k])
+
+
+@functools.partial(jax.jit, static_argnames=("capacity",))
+def _chunk(
+    avatar: Avatar,
+    model: FlameModel,
+    flame: FlameParams,
+    cameras: Camera,
+    background: jax.Array,
+    *,
+    capacity: int,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def frame(item: tuple[FlameParams, Camera]) -> tuple[Array, Array, Array]:
+        gaussians = pose_avatar(avatar, model, item[0])
+        image = rasterizer.render(
+            gaussians, item[1], background=background, capacity=capacity, antialiased=True
+        )
+        return image.rgb, image.alpha, image.overflow
+
+    rgb, alpha, overflow = jax.lax.map(frame, (flame, cameras))
+    return jnp.clip(rgb, 0, 1), alpha, overflow.max()
+
+
+def pose_function(loaded: Loaded) -> Callable[[FlameParams], Any]:
+    """The jitted params -> Gaussians of the viewer; the dead are left out."""
+    alive = np.asarray(loaded.avatar.alive)
+
+    def pose(params: FlameParams) -> Any:
+        posed = _pose(loaded.avatar, loaded.model, params)
+        return jax.tree.map(lambda x: np.asarray(x)[alive], posed)
+
+    return pose

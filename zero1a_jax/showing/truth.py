@@ -1,0 +1,98 @@
+"""Synthetic people seen from held-out views, and how far an avatar is from them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from zero1a_jax import synthetic
+from zero1a_jax.flame import forward, frame_target, landmarks68, procedural_head, with_arkit, zero_params
+from zero1a_jax.geometry import portrait_camera, project
+from zero1a_jax.image import losses, ops
+from zero1a_jax.showing import heldout, playback
+from zero1a_jax.sources.avatars import Loaded
+from zero1a_jax.sources.synthetic_portrait import person
+from zero1a_jax.types import ArkitMap, Array, Camera, FlameModel, FlameParams
+
+EYE_CORNERS = (36, 45)  # iBUG's outer corners of the eyes
+
+
+def compare(
+    loaded: Loaded, seed: int, chosen: Sequence[int], *, size: int, supersample: int
+) -> Iterator[dict[str, Any]]:
+    """Measures the held-out pairs with indices `chosen`, one dictionary each, as they are done.
+
+    psnr (dB) and ssim are means over the pixels that the true head covers, over white. landmark_error is the
+    mean distance of the 68 projected mesh landmarks, in units of the true distance between the outer
+    corners of the eyes seen from the front. The person is one of the embedded head; an avatar on a head
+    without ARKit names does what `loaded.arkit` says that the person's expression asks of it.
+    """
+    model, own_model, avatar, arkit = procedural_head(), loaded.model, loaded.avatar, loaded.arkit
+    shape, look = person(seed)
+    pairs = heldout.pairs(model, max(chosen) + 1)
+    index = np.asarray(chosen)
+    flame = jax.tree.map(lambda x: x[index], pairs.flame)
+    own_flame = flame if arkit is None else _translated(flame, model, own_model, arkit)
+    yaw, pitch = pairs.yaw[index], pairs.pitch[index]
+    true_cameras, own_cameras = (
+        portrait_camera(frame_target(m, s), np.radians(yaw), np.radians(pitch), size)
+        for m, s in ((model, shape), (own_model, jnp.asarray(avatar.shape)))
+    )
+    true_points = _landmarks(model, flame, shape, true_cameras)
+    own_points = _landmarks(own_model, own_flame, jnp.asarray(avatar.shape), own_cameras)
+    errors = np.linalg.norm(own_points - true_points, axis=-1).mean(-1) / _between_eyes(model, shape, size)
+    rendered = playback.render(avatar, own_model, own_flame, own_cameras, background=np.ones(3))
+    draw = jax.jit(synthetic.render, static_argnames="supersample")
+    for row, (k, (image, _)) in enumerate(zip(chosen, rendered, strict=True)):
+        pose = jax.tree.map(lambda x, r=row: jnp.asarray(x)[r], (flame, true_cameras))
+        posed = _with_shape(pose[0], shape)
+        rgb, alpha = draw(model, look, posed, pose[1], supersample=supersample)
+        target, mask = ops.composite(rgb, alpha, jnp.ones(3)), alpha > 0.5
+        yield {
+            "pair": int(k),
+            "yaw": round(float(yaw[row]), 3),
+            "pitch": round(float(pitch[row]), 3),
+            "psnr": float(ops.psnr(image, target, mask)),
+            "ssim": float(losses.ssim(image, target, mask)),
+            "landmark_error": float(errors[row]),
+        }
+
+
+def _translated(flame: FlameParams, model: FlameModel, own: FlameModel, arkit: ArkitMap) -> FlameParams:
+    """Parameters [K] of `model`, whose expressions have ARKit names, as those of the nameless head `own`."""
+    names = model.expression_names
+    weights = np.zeros((len(flame.jaw), len(arkit.names)), np.float32)
+    for column, name in enumerate(arkit.names):
+        if name in names:
+            weights[:, column] = np.asarray(flame.expression)[:, names.index(name)]
+    still = zero_params(own, (len(weights),))
+    moved = flame.replace(shape=still.shape, expression=still.expression)
+    return with_arkit(moved, arkit, jnp.asarray(weights))
+
+
+def _with_shape(flame: FlameParams, shape: Array) -> FlameParams:
+    lead = np.shape(flame.jaw)[:-1]
+    return dataclasses.replace(flame, shape=jnp.broadcast_to(jnp.asarray(shape), (*lead, len(shape))))
+
+
+def _landmarks(model: FlameModel, flame: FlameParams, shape: Array, cameras: Camera) -> np.ndarray:
+    """The 68 landmarks in pixels, [K, 68, 2]."""
+    return np.asarray(_projected(model, _with_shape(flame, shape), cameras))
+
+
+@jax.jit
+def _projected(model: FlameModel, params: FlameParams, cameras: Camera) -> Array:
+    vertices, _ = forward(model, params)
+    return project(cameras, landmarks68(model, vertices, params))[0]
+
+
+def _between_eyes(model: FlameModel, shape: Array, size: int) -> float:
+    """Pixels between the outer eye corners of the neutral head from the front."""
+    front = portrait_camera(frame_target(model, shape), np.zeros(1), np.zeros(1), size)
+    points = _landmarks(model, zero_params(model, (1,)), shape, front)[0]
+    return float(np.linalg.norm(points[EYE_CORNERS[0]] - points[EYE_CORNERS[1]]))

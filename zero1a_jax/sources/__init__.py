@@ -1,0 +1,1 @@
+"""What a flag's text means: pictures, folders, heads, motions, diffusions, avatars."""

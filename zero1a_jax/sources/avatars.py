@@ -1,0 +1,58 @@
+"""What --avatar means: an exported avatar, loaded with the head that it was made on."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from zero1a_jax import outputs
+from zero1a_jax.sources import arkit_table, heads
+from zero1a_jax.types import ArkitMap, Avatar, FlameModel
+
+SLOTS = 4096  # avatars are padded to a multiple of it, so that those of a table share their programs
+
+
+class Loaded(NamedTuple):
+    """What an export folder holds, ready to be posed."""
+
+    avatar: Avatar
+    model: FlameModel
+    meta: dict[str, Any]
+    arkit: ArkitMap | None  # for a head without ARKit names
+
+
+def load(folder: str | Path, flame: str = "", arkit: str = "") -> Loaded:
+    """Reads an export folder, or the folder of a finished run, with the head that it was made on.
+
+    `flame` is the folder of a FLAME model; without it the head is the embedded one. `arkit` is the user's
+    own table for it, see arkit_table.load.
+
+    Raises:
+      FileNotFoundError: no export there. ValueError: damaged, or made on another head.
+    """
+    folder = Path(folder)
+    if (folder / "export").is_dir():
+        folder = folder / "export"
+    avatar, meta = outputs.load_avatar(folder)
+    model = heads.load(flame)
+    outputs.check_model(avatar, meta, model)
+    return Loaded(padded(avatar), model, meta, arkit_table.load(model, arkit))
+
+
+def padded(avatar: Avatar) -> Avatar:
+    """The avatar with dead Gaussians added up to a multiple of SLOTS."""
+    count = len(np.asarray(avatar.alive))
+    extra = -count % SLOTS
+    grown = jax.tree.map(
+        lambda x: np.concatenate([x, np.repeat(np.asarray(x)[:1], extra, 0)]), avatar.gaussians
+    )
+    return dataclasses.replace(
+        avatar,
+        gaussians=grown,
+        face_ids=np.concatenate([avatar.face_ids, np.zeros(extra, np.int32)]),
+        alive=np.concatenate([avatar.alive, np.zeros(extra, bool)]),
+    )

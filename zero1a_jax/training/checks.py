@@ -1,0 +1,91 @@
+"""Everything that can be known to be wrong before anything slow starts: no jax, no writes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from zero1a_jax import config as flags
+from zero1a_jax.config import Config
+from zero1a_jax.converters import aniportrait, flame_files
+from zero1a_jax.cost.checkpoint_size import checkpoint_bytes
+from zero1a_jax.errors import Refused
+from zero1a_jax.sources import own_diffusion, portraits
+from zero1a_jax.training import workdir
+
+
+def problems(config: Config) -> list[str]:
+    """Every reason why this run cannot start, one sentence each."""
+    found = flags.problems(config)
+    if config.input.image:
+        found += portraits.problems(config.input)
+    if config.input.flame:
+        found += flame_problems(Path(config.input.flame))
+    if own_diffusion.named(config.input.diffusion):
+        found += own_diffusion.problems(config.input.diffusion)
+        if config.runner.dry_run:
+            found.append("--dry_run cannot judge a model of your own: leave out --diffusion.")
+    elif config.input.diffusion:
+        found += diffusion_problems(config.input.diffusion, config.input.size)
+    if config.input.arkit:
+        found += arkit_problems(config)
+    for path in config.input.motions:
+        if not Path(path).exists():
+            found.append(f"There is no motion at {path}: check --motions.")
+    if config.update.lpips_weights and not Path(config.update.lpips_weights).exists():
+        found.append(f"There are no weights at {config.update.lpips_weights}: check --lpips_weights.")
+    assets = config.input.assets or os.environ.get("ZERO1A_ASSETS", "")
+    if assets and not Path(assets).is_dir():
+        found.append(f"The assets folder {assets} does not exist: check --assets or ZERO1A_ASSETS.")
+    if config.runner.workdir:
+        found += workdir.conflicts(config)
+        found += disk_problems(config)
+    return found
+
+
+def flame_problems(folder: Path) -> list[str]:
+    """Whether `folder` has a FLAME model and the landmarks that fitting needs; the files are not read yet."""
+    if not folder.is_dir():
+        return [f"The FLAME folder {folder} does not exist: check --flame."]
+    try:
+        flame_files.model_file(folder)
+    except (FileNotFoundError, Refused) as error:
+        return [f"{error}: check --flame."]
+    missing = flame_files.unfit(folder)
+    if missing:
+        return [f"{folder} lacks {' and '.join(missing)}, which fitting a portrait needs: check --flame."]
+    return []
+
+
+def diffusion_problems(folder: str, size: int) -> list[str]:
+    """Whether `folder` has a whole portrait video diffusion, by names and shapes; no numbers are read yet."""
+    try:
+        sizes = aniportrait.sizes(folder)
+    except (FileNotFoundError, Refused) as error:
+        return [f"{error}: check --diffusion."]
+    factor = 2 ** (len(sizes.vae_channels) - 1)
+    return [f"--size={size} must be a multiple of {factor} for this diffusion."] if size % factor else []
+
+
+def arkit_problems(config: Config) -> list[str]:
+    """Whether --arkit is there and has a head to drive; the table is not read yet."""
+    if not Path(config.input.arkit).exists():
+        return [f"There is no ARKit table at {config.input.arkit}: check --arkit."]
+    if not config.input.flame:
+        return ["--arkit is for a FLAME head: give --flame too, or leave it out."]
+    return []
+
+
+def disk_problems(config: Config) -> list[str]:
+    """Whether the disk holds the checkpoints and what comes out."""
+    folder = Path(config.runner.workdir).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    if not os.access(folder, os.W_OK):
+        return [f"--workdir={config.runner.workdir} cannot be written to: choose another folder."]
+    needed = workdir.FREE_BYTES + (config.runner.keep + 1) * checkpoint_bytes(config)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        return [f"--workdir={folder} has {free >> 20} MiB free, the run needs {needed >> 20}: make room."]
+    return []

@@ -1,0 +1,109 @@
+"""A dataset update: the samples that are due are rendered, conditioned and generated anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from zero1a_jax import keys, symgen
+from zero1a_jax.errors import NoFace, Refused
+from zero1a_jax.image import landmarks
+from zero1a_jax.rasterizer import until_fits
+from zero1a_jax.symgen import dataset
+from zero1a_jax.training.programs import Programs
+from zero1a_jax.training.progress import Progress
+from zero1a_jax.training.setup import Setup
+from zero1a_jax.types import Camera, FlameParams
+
+
+def first_fill(setup: Setup, programs: Programs, progress: Progress) -> None:
+    """Generates the active samples from noise: the avatar is not worth inverting yet."""
+    if setup.config.refresh.dataset == "none":
+        return
+    plan = programs.plan(0)
+    slots = np.flatnonzero(np.asarray(plan.active) & ~progress.dataset.frozen)
+    refresh(setup, programs, progress, slots, 0, from_noise=True)
+
+
+def announce(say: Callable[[str], None], step: int) -> Callable[[int], None]:
+    """What `until_fits` calls at `step`: says that the raster grows."""
+    return lambda capacity: say(
+        f"step {step}: the raster overflowed; compiling it for {capacity} intersections"
+    )
+
+
+def refresh(
+    setup: Setup,
+    programs: Programs,
+    progress: Progress,
+    slots: Sequence[int] | np.ndarray,
+    step: int,
+    *,
+    from_noise: bool,
+) -> None:
+    """Renders, conditions and regenerates the samples `slots`, as many at a time as there are devices."""
+    views = np.asarray(programs.plan(step).views)
+    devices = len(setup.devices)
+    together = 1 if setup.config.runner.split_frames else devices
+    slots = [int(slot) for slot in slots]
+    for begin in range(0, len(slots), together):
+        share = slots[begin : begin + together]
+        padded = share + share[:1] * (devices - len(share))
+        cameras, flames = zip(*(symgen.sequence(setup.samples, s, views) for s in padded), strict=True)
+        camera, flame = (jax.tree.map(lambda *x: np.stack(x), *trees) for trees in (cameras, flames))
+        rgb, alpha = rendered(setup, programs, progress, flame, camera, step)
+        points, lost = programs.points(setup.model, flame, camera), np.zeros(devices, bool)
+        if setup.config.refresh.landmarks == "detector" and not from_noise:
+            points, lost = detected(setup, rgb, np.array(points))
+        conditions = programs.conditions(setup.model, flame, camera, points)
+        noise = keys.many(setup.config.runner.seed, "noise", step, padded)
+        program = programs.fill if from_noise else programs.refresh
+        new = program(setup.diffusion_params, setup.reference, rgb, alpha, conditions, noise)
+        new_rgb, new_alpha, reasons = (np.asarray(x) for x in new)
+        for i, slot in enumerate(share):
+            reason = dataset.LANDMARKS_LOST if lost[i] else int(reasons[i])
+            progress.rejected += reason != dataset.ACCEPTED
+            progress.dataset = dataset.replace(
+                progress.dataset, slot, new_rgb[i], new_alpha[i], cameras[i], flames[i], reason=reason
+            )
+
+
+def rendered(
+    setup: Setup, programs: Programs, progress: Progress, flame: FlameParams, camera: Camera, step: int
+) -> tuple[Any, Any]:
+    """The avatar's frames [D, T, H, W, 3] and alpha; grows the raster until they fit."""
+
+    def attempt(capacity: int) -> tuple[tuple[Any, Any], Any]:
+        rgb, alpha, overflow = programs.render(capacity)(progress.state.avatar, setup.model, flame, camera)
+        return (rgb, alpha), overflow
+
+    grown = announce(lambda text: print(text, flush=True), step)
+    frames, progress.capacity = until_fits(attempt, progress.capacity, grown=grown)
+    return frames
+
+
+def detected(setup: Setup, rgb: Any, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Landmarks detected in frames [D, T, H, W, 3], and which samples [D] lost them.
+
+    What a detector does not know (the embedded net has no outline) keeps the mesh's `points`
+    [D, T, P, 2], in pixels of the condition image.
+    """
+    detector = setup.parts.detector
+    if detector is None:
+        raise Refused("--landmarks=detector needs a detector; give one, or use --landmarks=mesh")
+    ids = np.array(landmarks.points_of(setup.parts.diffusion.condition))
+    frames = dataset.to_uint8(rgb)
+    lost = np.zeros(len(frames), bool)
+    scale = setup.parts.diffusion.condition_size / frames.shape[-2]
+    for d, t in np.ndindex(*frames.shape[:2]):
+        try:
+            face = detector(frames[d, t])
+        except NoFace:  # the whole sample is quarantined
+            lost[d] = True
+            continue
+        found, known = face.lookup(ids)
+        points[d, t, known] = found[known] * scale
+    return points, lost

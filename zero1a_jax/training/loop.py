@@ -1,0 +1,164 @@
+"""The loop: the dataset is refreshed by the avatar's renders, the avatar is fitted to the dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from zero1a_jax import keys, symgen
+from zero1a_jax.devices import first, replicate, split
+from zero1a_jax.rasterizer import until_fits
+from zero1a_jax.symgen import dataset
+from zero1a_jax.training.dataset_update import announce, refresh
+from zero1a_jax.training.programs import Programs
+from zero1a_jax.training.progress import Progress
+from zero1a_jax.training.setup import Setup
+from zero1a_jax.types import Dataset
+
+
+class GivenUp(RuntimeError):
+    """The run cannot go on; the message says at which step and what to try."""
+
+
+class Logger(Protocol):
+    """What the loop tells the outside."""
+
+    def say(self, text: str) -> None: ...
+    def began(self, step: int) -> None: ...
+    def step(self, step: int, values: dict[str, float]) -> None: ...
+    def image(self, name: str, image: np.ndarray, step: int) -> None: ...
+
+
+def train(
+    setup: Setup,
+    programs: Programs,
+    progress: Progress,
+    log: Logger,
+    *,
+    save: Callable[[int], None],
+    stop: Callable[[], bool],
+    before: Callable[[int], None] = lambda step: None,
+) -> int:
+    """Runs from the state's step to the last; returns the step it stopped at.
+
+    Args:
+      setup, programs: of this run.
+      progress: where to go on; changed in place.
+      log: gets progress.
+      save: called with the step before it runs, at checkpoints, and at the end.
+      stop: asked after every step; True saves and returns early.
+      before: called with every step before it runs (profiling).
+
+    Raises:
+      GivenUp: too many updates were not finite.
+    """
+    config = setup.config
+    step, steps = int(first(progress.state.step)), config.update.steps
+    sums: dict[str, float] = {}
+    counted, starting = 0, True
+    while step < steps:
+        before(step)
+        plan = programs.plan(step)
+        if due(step, config.refresh.update_every) and config.refresh.dataset == "iterative":
+            rng = keys.rng(config.runner.seed, "choose", step)
+            slots = dataset.choose(progress.dataset, plan.active, config.refresh.samples_per_update, rng)
+            refresh(setup, programs, progress, slots, step, from_noise=False)
+        if starting:
+            log.say("compiling the avatar step")
+            if config.density.density_every:
+                programs.compile_density(first(progress.state))
+        values = avatar_step(setup, programs, progress, plan, step, log)
+        step += 1
+        if starting:
+            log.began(step)
+            starting = False
+        control_density(setup, programs, progress, step)
+        sums = {name: sums.get(name, 0.0) + value for name, value in values.items()}
+        counted += 1
+        if step % config.runner.log_every == 0 or step == steps:
+            means = {name: value / counted for name, value in sums.items()}
+            log.step(step, means | counters(progress))
+            sums, counted = {}, 0
+        if config.runner.image_every and step % config.runner.image_every == 0:
+            log.image("dataset", overview(progress.dataset), step)
+        if stop():
+            save(step)
+            return step
+        if step % config.runner.checkpoint_every == 0 or step == steps:
+            save(step)
+    return step
+
+
+def due(step: int, every: int) -> bool:
+    """Whether something that happens `every` steps, but not at the first, happens before `step`."""
+    return step > 0 and step % every == 0
+
+
+def counters(progress: Progress) -> dict[str, float]:
+    """What is counted over the whole run, for the log."""
+    return {
+        "raster_capacity": progress.capacity,
+        "skipped": progress.skipped,
+        "rejected": progress.rejected,
+        "refreshes": int(progress.dataset.round[~progress.dataset.frozen].sum()),
+    }
+
+
+def avatar_step(
+    setup: Setup, programs: Programs, progress: Progress, plan: symgen.Plan, step: int, log: Logger
+) -> dict[str, float]:
+    """One avatar step on a batch drawn from the dataset; grows the raster until the batch fits."""
+    config = setup.config
+    count, seed = config.update.batch, config.runner.seed
+    slots, frames = dataset.draw(
+        progress.dataset, plan.active, count, keys.rng(seed, "draw", step),
+        portrait_share=config.update.portrait_share,
+    )  # fmt: skip
+    rgb, alpha, camera, flame = dataset.gather(progress.dataset, slots, frames)
+    if config.update.random_background:
+        background = keys.rng(seed, "background", step).random((count, 3), np.float32)
+    else:
+        background = np.broadcast_to(setup.background, (count, 3))
+    (rgb, alpha, camera, flame, background), weight = split(
+        (rgb, alpha, camera, flame, background), count, len(setup.devices)
+    )
+    batch = symgen.Batch(rgb, alpha, camera, flame, background, weight)
+
+    def attempt(capacity: int) -> tuple[symgen.Metrics, np.ndarray]:
+        # A step that overflowed returns the state as it was.
+        progress.state, metrics = programs.update(capacity)(progress.state, batch, setup.model)
+        metrics = first(metrics)
+        return metrics, metrics.overflow
+
+    metrics, progress.capacity = until_fits(attempt, progress.capacity, grown=announce(log.say, step))
+    if not metrics.finite:
+        progress.skipped += 1
+        log.say(f"step {step}: the update was not finite and was skipped ({progress.skipped} so far)")
+        if progress.skipped >= config.runner.max_skipped:
+            raise GivenUp(
+                f"step {step}: {progress.skipped} updates were not finite; lower the learning rates, or look "
+                "at the last images in tensorboard/"
+            )
+        return {}
+    names = ("loss", "l1", "perceptual", "position", "scale", "psnr", "gradient")
+    return {name: float(getattr(metrics, name)) for name in names}
+
+
+def control_density(setup: Setup, programs: Programs, progress: Progress, step: int) -> None:
+    """Density control after `step` steps, where the schedule asks for it."""
+    density, steps = setup.config.density, setup.config.update.steps
+    if not density.density_every or step % density.density_every:
+        return
+    if not density.density_start <= step <= density.density_until * steps:
+        return
+    key = keys.key(setup.config.runner.seed, "density", step)
+    state = programs.density(key, first(progress.state))
+    progress.state = replicate(state, setup.devices)
+
+
+def overview(shown: Dataset) -> np.ndarray:
+    """Rows of samples, columns of frames, as one picture uint8 [M H, T W, 3]."""
+    rgb = shown.rgb
+    return rgb.transpose(0, 2, 1, 3, 4).reshape(rgb.shape[0] * rgb.shape[2], -1, 3)

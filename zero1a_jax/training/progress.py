@@ -1,0 +1,77 @@
+"""What changes during a run, and what a checkpoint holds: the avatar's state and the dataset."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from zero1a_jax import keys, symgen
+from zero1a_jax.avatar import bind, colours_from_portrait, cover_outside, pose
+from zero1a_jax.config import Config
+from zero1a_jax.devices import Device, first, replicate
+from zero1a_jax.training.setup import Setup
+from zero1a_jax.types import Avatar, Camera, Dataset, FlameModel, Portrait, State
+
+OPACITY = 0.9  # of the first Gaussians: a head that is seen through conditions nothing
+
+
+@dataclasses.dataclass
+class Progress:
+    """What changes during a run, and what a checkpoint holds."""
+
+    state: State  # replicated
+    dataset: Dataset
+    capacity: int  # of the raster: intersections of a Gaussian and a tile
+    skipped: int  # updates that were not finite
+    rejected: int  # generated samples that failed their checks
+
+    def arrays(self) -> dict[str, Any]:
+        """The pytree of arrays to store."""
+        counters = np.array([self.capacity, self.skipped, self.rejected], np.int64)
+        return {"state": first(self.state), "dataset": self.dataset, "counters": counters}
+
+    @staticmethod
+    def from_arrays(arrays: dict[str, Any], devices: Sequence[Device]) -> Progress:
+        """The inverse of `arrays`."""
+        capacity, skipped, rejected = (int(number) for number in arrays["counters"])
+        state = replicate(arrays["state"], devices)
+        return Progress(state, arrays["dataset"], capacity, skipped, rejected)
+
+
+def first_avatar(config: Config, model: FlameModel, portrait: Portrait) -> Avatar:
+    """Gaussians on the portrait's identity, coloured by the portrait."""
+    capacity = int(np.ceil(config.update.capacity * len(model.faces)))
+    key = keys.key(config.runner.seed, "bind")
+    return _first_avatar(key, model, portrait, capacity=capacity, degree=config.update.sh_degree)
+
+
+@functools.partial(jax.jit, static_argnames=("capacity", "degree"))
+def _first_avatar(
+    key: jax.Array, model: FlameModel, portrait: Portrait, *, capacity: int, degree: int
+) -> Avatar:
+    shape = jnp.asarray(portrait.flame.shape)
+    avatar = bind(key, model, shape, capacity=capacity, degree=degree, opacity=OPACITY)
+    avatar = colours_from_portrait(avatar, model, portrait)
+    return cover_outside(avatar, model, portrait)
+
+
+def start(setup: Setup) -> Progress:
+    """The progress at step 0, with an empty dataset."""
+    avatar = first_avatar(setup.config, setup.parts.model, setup.parts.portrait)
+    dataset = symgen.dataset.empty(setup.samples, setup.parts.portrait)
+    neutral = jax.tree.map(lambda leaf: leaf[0, 0], setup.samples.flame)
+    posed = jax.jit(pose)(avatar, setup.parts.model, neutral)
+    capacity = setup.parts.suggest_capacity(posed, last_cameras(setup.samples.cameras), margin=1.6)
+    state = replicate(jax.jit(symgen.init_state)(avatar), setup.devices)
+    return Progress(state=state, dataset=dataset, capacity=capacity, skipped=0, rejected=0)
+
+
+def last_cameras(cameras: Camera) -> Camera:
+    """The camera [M] that each sample ends at."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf[:, -1]), cameras)

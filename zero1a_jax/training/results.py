@@ -1,0 +1,153 @@
+"""What a finished run leaves: .ply, videos, contact sheet, metrics.json and report.html."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from zero1a_jax import files, outputs, symgen
+from zero1a_jax.avatar import pose
+from zero1a_jax.devices import first
+from zero1a_jax.errors import NoFace
+from zero1a_jax.flame import frame_target
+from zero1a_jax.geometry import resize
+from zero1a_jax.image import ops
+from zero1a_jax.outputs import report
+from zero1a_jax.rasterizer import until_fits
+from zero1a_jax.showing import poses
+from zero1a_jax.symgen import dataset
+from zero1a_jax.training.dataset_update import rendered
+from zero1a_jax.training.loop import counters
+from zero1a_jax.training.programs import Programs
+from zero1a_jax.training.progress import Progress
+from zero1a_jax.training.report import write_report
+from zero1a_jax.training.setup import Setup
+from zero1a_jax.types import Avatar, Dataset
+
+FPS = 25
+EYE_CORNERS = (33, 263)  # MediaPipe's outer corners of the eyes
+
+
+def dataset_video(path: Path, shown: Dataset) -> None:
+    """All filled samples side by side, frame by frame, back and forth."""
+    filled = np.flatnonzero((shown.round > 0) & ~shown.frozen)
+    if not len(filled):
+        return
+    columns = int(np.ceil(np.sqrt(len(filled))))
+    videos = shown.rgb[filled]
+    sheets = np.stack([report.contact_sheet(list(videos[:, t]), columns) for t in range(videos.shape[1])])
+    outputs.video.write(path, [*sheets, *sheets[-2:0:-1]], 8)
+
+
+def render_shots(setup: Setup, avatar: Avatar, shots: poses.Shots) -> np.ndarray:
+    """Frames uint8 [K, H, W, 3] of the avatar."""
+    parts = setup.parts
+    neutral = pose(avatar, parts.model, jax.tree.map(lambda x: x[0], shots.flame))
+    capacity = parts.suggest_capacity(neutral, shots.cameras, margin=2.0)
+
+    def attempt(room: int) -> tuple[jax.Array, jax.Array]:
+        renderer = functools.partial(parts.render, capacity=room)
+        function = jax.jit(functools.partial(symgen.render_sample, renderer, background=setup.background))
+        rgb, _, overflow = function(avatar, parts.model, shots.flame, shots.cameras)
+        return rgb, overflow
+
+    return dataset.to_uint8(until_fits(attempt, capacity)[0])
+
+
+def portrait_metrics(
+    setup: Setup, programs: Programs, progress: Progress, large: np.ndarray
+) -> tuple[dict[str, Any], np.ndarray]:
+    """How well the avatar repeats the portrait at its own view, and the frame [H, W, 3].
+
+    `large` is the same view, larger, in which the detector looks for the landmarks.
+    """
+    portrait, devices = setup.parts.portrait, len(setup.devices)
+    views = np.asarray(programs.plan(0).views)
+    camera, flame = symgen.sequence(setup.samples, 0, views)
+    camera, flame = jax.tree.map(lambda x: np.stack([x] * devices), (camera, flame))
+    step = int(first(progress.state.step))
+    rgb, alpha = rendered(setup, programs, progress, flame, camera, step)
+    image, matte = np.asarray(rgb)[0, 0], np.asarray(alpha)[0, 0]
+    truth, mask = np.asarray(portrait.rgb), np.asarray(portrait.alpha) > 0.5
+    values = {
+        "portrait_psnr_masked": float(ops.psnr(image, truth, mask)),
+        "portrait_psnr": float(ops.psnr(image, truth)),
+        "portrait_alpha_iou": float(((matte > 0.5) & mask).sum() / max(((matte > 0.5) | mask).sum(), 1)),
+    }
+    return values | landmark_metrics(setup, large), image
+
+
+def landmark_metrics(setup: Setup, large: np.ndarray) -> dict[str, Any]:
+    """Median distance between the landmarks that are detected in the avatar's render [h, w, 3] and in the
+    portrait, over the portrait's outer eye distance.
+
+    The portrait is enlarged to the render's size: what a detector finds depends on the size.
+    """
+    detector, portrait = setup.parts.detector, setup.parts.portrait
+    if detector is None:
+        return {}
+    ids = np.asarray(setup.parts.model.mediapipe_indices)
+    enlarged = dataset.to_uint8(jax.image.resize(portrait.rgb, large.shape, "cubic"))
+    try:
+        face, original = detector(large), detector(enlarged)
+    except NoFace as error:  # a result too
+        return {"portrait_landmark_error": None, "portrait_landmark_note": str(error)}
+    points, known = face.lookup(ids)
+    truth, _ = original.lookup(ids)
+    corners = [int(np.flatnonzero(ids == corner)[0]) for corner in EYE_CORNERS]
+    between = float(np.linalg.norm(truth[corners[0]] - truth[corners[1]]))
+    errors = np.linalg.norm(points - truth, axis=-1)[known] / max(between, 1e-6)
+    return {"portrait_landmark_error": float(np.median(errors)), "landmark_source": face.source}
+
+
+def finish(
+    setup: Setup, programs: Programs, progress: Progress, folder: Path, seconds: dict[str, float]
+) -> dict[str, Any]:
+    """Writes everything and returns the metrics. metrics.json comes last: it marks a finished run."""
+    config, parts = setup.config, setup.parts
+    avatar = jax.tree.map(jnp.asarray, first(progress.state.avatar))
+    size = 2 * parts.portrait.rgb.shape[0]
+    target = frame_target(parts.model, avatar.shape)
+    neutral = poses.expression(parts.model, 0)
+    own = poses.Shots(
+        jax.tree.map(lambda x: jnp.asarray(x)[None], resize(parts.portrait.camera, size, size)),
+        jax.tree.map(lambda x: jnp.asarray(x)[None], parts.portrait.flame),
+    )
+    lists = [
+        own._replace(flame=own.flame.replace(shape=jnp.zeros_like(neutral.shape)[None])),
+        poses.turntable(parts.model, target, size),
+        poses.expressions(parts.model, target, size, arkit=parts.arkit),
+        poses.sheet(parts.model, target, size, arkit=parts.arkit),
+    ]
+    frames = render_shots(setup, avatar, poses.joined(lists))
+    ends = np.cumsum([len(part.flame.expression) for part in lists])[:-1]
+    portrait_view, turning, moving, tiles = np.split(frames, ends)
+    outputs.save_avatar(
+        folder / "export", avatar, pose(avatar, parts.model, neutral),
+        {"flame_version": parts.model.version, "faces": len(parts.model.faces),
+         "size": parts.portrait.rgb.shape[0], "background": setup.background},
+    )  # fmt: skip
+    outputs.video.write(folder / "videos" / "turntable.mp4", turning, FPS)
+    outputs.video.write(folder / "videos" / "expressions.mp4", moving, FPS)
+    dataset_video(folder / "videos" / "dataset_after.mp4", progress.dataset)
+    labels = [f"{name}, {yaw}" for name, _, _ in poses.SHOWN for yaw in poses.SHEET_YAWS]
+    sheet = report.contact_sheet(list(tiles), len(poses.SHEET_YAWS), labels=labels)
+    report.save_png(folder / "renders" / "contact_sheet.png", sheet)
+    measured, image = portrait_metrics(setup, programs, progress, portrait_view[0])
+    report.save_png(folder / "renders" / "portrait.png", dataset.to_uint8(parts.portrait.rgb))
+    report.save_png(folder / "renders" / "portrait_avatar.png", dataset.to_uint8(image))
+    metrics = measured | {
+        "steps": config.update.steps,
+        "gaussians": int(np.asarray(avatar.alive).sum()),
+        "samples": int(len(progress.dataset.round) - 1),
+        **counters(progress),
+        "seconds": {name: round(value, 1) for name, value in seconds.items()},
+    }
+    write_report(setup, folder, metrics, image, sheet)
+    files.write_json(folder / "metrics.json", metrics)
+    return metrics

@@ -1,0 +1,202 @@
+"""A run from start to end: portrait, parts, work folder, loop, results. Everything after jax is imported."""
+
+from __future__ import annotations
+
+import functools
+import io
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from zero1a_jax import preprocess, rasterizer
+from zero1a_jax.config import Config, profile_range
+from zero1a_jax.converters import lpips
+from zero1a_jax.cost import dry_run
+from zero1a_jax.devices import Device
+from zero1a_jax.errors import Refused
+from zero1a_jax.image import losses
+from zero1a_jax.sources import arkit_table, diffusions, heads, motions, portrait_file, portraits
+from zero1a_jax.training import checkpoint, logs, loop, setup, signals, workdir
+from zero1a_jax.training.dataset_update import first_fill
+from zero1a_jax.training.programs import Programs
+from zero1a_jax.training.progress import Progress, start
+from zero1a_jax.training.results import dataset_video, finish
+from zero1a_jax.training.setup import Parts
+from zero1a_jax.types import FlameModel, Portrait
+
+
+def run(config: Config) -> int:
+    """Runs or resumes; returns the exit code. Errors of the input end with one sentence and code 2."""
+    seconds: dict[str, float] = {}
+    begin = time.monotonic()
+    devices = jax.local_devices()
+    folder = Path(config.runner.workdir)
+    if (folder / "metrics.json").is_file():
+        report_paths(folder)
+        return 0
+    try:
+        model = heads.load(config.input.flame)
+        if config.runner.dry_run:
+            print(dry_run.describe(config, model, devices), flush=True)
+            return 0
+        detector = preprocess.find_detector(config.input.assets or None)
+        portrait = load_portrait(config, model, detector, folder)
+        parts = load_parts(config, model, portrait, detector)
+    except (Refused, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    seconds["portrait and parts"] = time.monotonic() - begin
+    kinds = [f"{d.platform}: {d.device_kind}" for d in devices]
+    environment = workdir.describe(config, kinds, hashes(config))
+    workdir.create(config, environment, portrait=_npz(portrait_file.arrays(portrait)))
+    return train_run(config, parts, folder, devices, seconds)
+
+
+def train_run(
+    config: Config, parts: Parts, folder: Path, devices: Sequence[Device], seconds: dict[str, float]
+) -> int:
+    """Resumes from the newest readable checkpoint, or starts; returns the exit code."""
+    checkpoints = folder / "checkpoints"
+    begin = time.monotonic()
+    made = setup.build(config, parts, devices)
+    programs = Programs(made)
+    progress = start(made)
+    try:
+        restored = checkpoint.restore(checkpoints, progress.arrays())
+    except Refused as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    step, arrays, skipped = restored if restored else (0, None, [])
+    log = logs.Log(folder, steps=config.update.steps, start=step)
+    for line in skipped:
+        log.say(line)
+
+    def save(at: int) -> None:
+        checkpoint.save(checkpoints, at, progress.arrays(), keep=config.runner.keep)
+
+    try:
+        with signals.termination() as received:
+            if arrays is not None:
+                progress = Progress.from_arrays(arrays, devices)
+                log.say(f"resuming at step {step}")
+            else:
+                log.say("compiling and running the first fill of the dataset")
+                first_fill(made, programs, progress)
+                dataset_video(folder / "videos" / "dataset_before.mp4", progress.dataset)
+                save(0)
+            seconds["start and first fill"] = time.monotonic() - begin
+            begin = time.monotonic()
+            profile = profiler(config, folder)
+            step = loop.train(
+                made, programs, progress, log, save=save, stop=lambda: bool(received), before=profile
+            )
+            seconds["training"] = time.monotonic() - begin
+            if step < config.update.steps:
+                log.say(
+                    f"stopped by signal {received[0]} at step {step}; the same command goes on from there"
+                )
+                return 128 + received[0]
+            log.say("rendering the results")
+            begin = time.monotonic()
+            metrics = finish(made, programs, progress, folder, seconds)
+            log.say(f"results took {time.monotonic() - begin:.0f} s")
+    except (loop.GivenUp, OSError) as error:
+        log.say(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    finally:
+        log.close()
+    print(f"PSNR at the portrait's view: {metrics['portrait_psnr_masked']:.1f} dB (masked)")
+    report_paths(folder)
+    return 0
+
+
+def load_portrait(config: Config, model: FlameModel, detector: Callable, folder: Path) -> Portrait:
+    """The run's portrait: stored in the folder of a resumed run, else from the picture or a prepared folder.
+
+    Raises Refused with one sentence for a picture that is damaged or shows no face, or such a folder.
+    """
+    stored = folder / "portrait.npz"
+    if stored.is_file() and (folder / "config.json").is_file():
+        return portrait_file.read(stored)
+    print("preparing the portrait", flush=True)
+    portrait, notes = portraits.load(config.input, model, detector)
+    for note in notes:
+        print(f"note: {note}", flush=True)
+    return portrait
+
+
+def load_parts(config: Config, model: FlameModel, portrait: Portrait, detector: Callable) -> Parts:
+    """What each package contributes. Raises Refused where the diffusion and sizes do not fit."""
+    video_model, params = diffusions.load(config, jax.default_backend())
+    arkit = arkit_table.load(model, config.input.arkit)
+    # Without the compensation small Gaussians grow by the 0.3 px blur, and larger frames show gaps.
+    drawing: dict[str, Any] = {"antialiased": True, "implementation": config.update.rasterizer}
+    return Parts(
+        model=model,
+        portrait=portrait,
+        diffusion=video_model,
+        diffusion_params=params,
+        render=functools.partial(rasterizer.render, **drawing),
+        suggest_capacity=functools.partial(rasterizer.suggest_capacity, **drawing),
+        perceptual=perceptual(config),
+        detector=detector,
+        # For the portrait's identity, without their cameras and their place in the world.
+        motions=[
+            motions.load(path, model, shape=portrait.flame.shape, root="drop", arkit=arkit).flame
+            for path in config.input.motions
+        ],
+        arkit=arkit,
+    )
+
+
+def perceptual(config: Config) -> Callable:
+    """LPIPS where its weights are given, else multi-scale D-SSIM."""
+    if not config.update.lpips_weights:
+        return losses.dssim_multiscale
+    weights: Any = jax.tree.map(jnp.asarray, lpips.load(config.update.lpips_weights))
+    return functools.partial(losses.lpips, weights)
+
+
+def hashes(config: Config) -> dict[str, str]:
+    """SHA-256 of the shipped files that the run depends on, and of the models that the user gave."""
+    folder = Path(str(resources.files("zero1a_jax") / "assets"))
+    files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    files += [heads.file(config.input.flame)] if config.input.flame else []
+    files += diffusions.files(config.input.diffusion)
+    table = Path(config.input.arkit)
+    files += sorted(table.glob("bs2*.npy")) if table.is_dir() else [table] if config.input.arkit else []
+    return {path.name: workdir.digest(path) for path in files}
+
+
+def profiler(config: Config, folder: Path) -> Callable[[int], None]:
+    """Starts and stops jax's profiler at the steps of --profile_steps."""
+    chosen = profile_range(config.runner.profile_steps)
+
+    def before(step: int) -> None:
+        if chosen and step == chosen[0]:
+            jax.profiler.start_trace(str(folder / "logs" / "profile"))
+        if chosen and step == chosen[1]:
+            jax.profiler.stop_trace()
+
+    return before
+
+
+def report_paths(folder: Path) -> None:
+    """Says where the results are and how to look at them."""
+    for name in ("report.html", "metrics.json", "export/avatar.ply", "export/avatar_world.ply", "videos"):
+        print(f"  {folder / name}")
+    print(f"look at it: python -m experiments.view --avatar={folder / 'export'}")
+
+
+def _npz(arrays: dict[str, np.ndarray]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()

@@ -1,0 +1,85 @@
+"""What stays the same during a run: the parts it is made of, its sequences, and what lies on the devices."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from zero1a_jax import keys, symgen
+from zero1a_jax.config import Config, colour
+from zero1a_jax.devices import Device, everywhere, replicate, shared_frames
+from zero1a_jax.types import ArkitMap, FlameModel, FlameParams, Portrait
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """What other packages contribute to a run. Tests put fakes here."""
+
+    model: FlameModel
+    portrait: Portrait
+    diffusion: symgen.Diffusion
+    diffusion_params: Any
+    render: Callable[..., Any]  # rasterizer.render
+    suggest_capacity: Callable[..., int]  # rasterizer.suggest_capacity
+    perceptual: Callable[..., Any]  # (image, target) [H, W, 3] to a scalar
+    detector: Callable[[np.ndarray], Any] | None = None
+    motions: Sequence[FlameParams] = ()
+    arkit: ArkitMap | None = None  # for a head without ARKit names, see sources.arkit_table
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """Everything that stays the same during a run. Replicated trees have the device axis in front."""
+
+    config: Config
+    parts: Parts
+    samples: symgen.Samples
+    devices: tuple[Device, ...]
+    background: np.ndarray  # [3]
+    model: FlameModel  # replicated
+    diffusion_params: Any  # replicated; with --split_frames on the devices as one array
+    reference: Any  # the same
+
+
+def build(config: Config, parts: Parts, devices: Sequence[Device]) -> Setup:
+    """Builds the sequences from the seed, conditions the diffusion on the portrait, fills the devices."""
+    curriculum = config.curriculum
+    if config.refresh.dataset != "iterative":  # nothing is refreshed, so nothing can unroll
+        curriculum = dataclasses.replace(curriculum, progressive=False)
+        config = dataclasses.replace(config, curriculum=curriculum)
+    samples = symgen.build_samples(
+        keys.key(config.runner.seed, "samples"), parts.model, parts.portrait, curriculum,
+        motions=parts.motions, arkit=parts.arkit,
+    )  # fmt: skip
+    reference = jax.jit(functools.partial(condition_on_portrait, parts.diffusion))(
+        parts.diffusion_params, parts.model, parts.portrait
+    )
+    spread, shared = replicate, devices
+    if config.runner.split_frames:
+        spread, shared = everywhere, shared_frames(config.curriculum.frames, devices)
+    return Setup(
+        config=config,
+        parts=parts,
+        samples=samples,
+        devices=tuple(devices),
+        background=np.array(colour(config.input.background), np.float32),
+        model=replicate(parts.model, devices),
+        diffusion_params=spread(parts.diffusion_params, shared),
+        reference=spread(reference, shared),
+    )
+
+
+def condition_on_portrait(
+    diffusion: symgen.Diffusion, params: Any, model: FlameModel, portrait: Portrait
+) -> Any:
+    """The diffusion's reference: the portrait, and its own condition image."""
+    own = symgen.condition_images(
+        model, portrait.flame, portrait.camera, size=diffusion.condition_size, kind=diffusion.condition
+    )
+    return diffusion.reference(params, jnp.asarray(portrait.rgb), own)
