@@ -75,7 +75,7 @@ def test_background_names():
     assert np.allclose(background_colour("white"), 1)
     assert np.allclose(background_colour("#ff8000"), [1, 128 / 255, 0])
     for bad in ("blue", "#12", "#gggggg", ""):
-        with pytest.raises(ValueError, match="background"):
+        with pytest.raises(ValueError, match="white, black or #rrggbb"):
             background_colour(bad)
 
 
