@@ -30,9 +30,17 @@ from zero1a_jax.errors import Refused
 
 NAMES = ("reference", "step", "update")
 COLUMNS = (
-    "frames", "program", "TFLOP", "ms", "TFLOP/s", "of peak", "weights MB", "temporaries MB", "counted MB",
+    "frames",
+    "program",
+    "TFLOP",
+    "ms",
+    "TFLOP/s",
+    "of peak",
+    "weights MB",
+    "temporaries MB",
+    "counted MB",
     "compile s",
-)  # fmt: skip
+)
 
 
 @dataclasses.dataclass(frozen=True)

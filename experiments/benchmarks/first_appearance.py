@@ -111,9 +111,9 @@ def _render() -> Any:
 
     from zero1a_jax import rasterizer
 
-    return jax.jit(functools.partial(
-        rasterizer.render, antialiased=True, background=jnp.ones(3), capacity=1 << 18
-    ))  # fmt: skip
+    return jax.jit(
+        functools.partial(rasterizer.render, antialiased=True, background=jnp.ones(3), capacity=1 << 18)
+    )
 
 
 if __name__ == "__main__":

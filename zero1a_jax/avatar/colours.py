@@ -207,9 +207,14 @@ def skin_below(model: FlameModel, vertices: Array, colours: Array, known: Array,
 
 
 def _fill(
-    model: FlameModel, vertices: Array, colours: Array, known: Array, plain: Array, is_part: Array,
+    model: FlameModel,
+    vertices: Array,
+    colours: Array,
+    known: Array,
+    plain: Array,
+    is_part: Array,
     hair: Array,
-) -> Array:  # fmt: skip
+) -> Array:
     """Colours [F, 3] for what is not known: flowing in from around, and with the way turning into `hair` [3]
     on the scalp, elsewhere into what is seen of the neck at that height.
 

@@ -66,9 +66,13 @@ def _contour(model: FlameModel, vertices: Array, row: Array) -> Array:
 
 
 def landmarks68(
-    model: FlameModel, vertices: Array, params: FlameParams, *, neck: bool = True,
+    model: FlameModel,
+    vertices: Array,
+    params: FlameParams,
+    *,
+    neck: bool = True,
     camera: Camera | None = None,
-) -> Array:  # fmt: skip
+) -> Array:
     """iBUG's 68 landmarks [*B, 68, 3] of posed vertices [*B, V, 3], metres, the world of the vertices.
 
     0..16 is the contour from the subject's right ear (-x) to the left; its row is chosen as

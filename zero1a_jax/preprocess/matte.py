@@ -178,9 +178,9 @@ def _log_density(colours: np.ndarray, samples: np.ndarray) -> np.ndarray:
     centers = samples[order[(np.arange(CLUSTERS) * 2 + 1) * len(order) // (2 * CLUSTERS)]]
     for _ in range(8):
         near = np.argmin(((samples[:, None] - centers) ** 2).sum(-1), -1)
-        centers = np.stack([
-            samples[near == k].mean(0) if (near == k).any() else centers[k] for k in range(CLUSTERS)
-        ])  # fmt: skip
+        centers = np.stack(
+            [samples[near == k].mean(0) if (near == k).any() else centers[k] for k in range(CLUSTERS)]
+        )
     parts = []
     for k in range(CLUSTERS):
         own = samples[near == k]

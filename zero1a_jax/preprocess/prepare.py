@@ -59,10 +59,16 @@ class Prepared(NamedTuple):
 
 
 def prepare(
-    image: str | os.PathLike | Image.Image | np.ndarray, *, model: FlameModel, detector: Detector,
-    size: int = 128, background: str = "white", mask: str | os.PathLike | None = None,
-    segmenter: Segmenter | None = None, face_index: int = 0,
-) -> Portrait:  # fmt: skip
+    image: str | os.PathLike | Image.Image | np.ndarray,
+    *,
+    model: FlameModel,
+    detector: Detector,
+    size: int = 128,
+    background: str = "white",
+    mask: str | os.PathLike | None = None,
+    segmenter: Segmenter | None = None,
+    face_index: int = 0,
+) -> Portrait:
     """A portrait cropped, matted and fitted: see `prepare_all` for the intermediate results.
 
     Args:
@@ -85,16 +91,29 @@ def prepare(
       Refused: the picture or the mask cannot be read, or it shows no face; one sentence says which.
     """
     return prepare_all(
-        image, model=model, detector=detector, size=size, background=background, mask=mask,
-        segmenter=segmenter, face_index=face_index,
-    ).portrait  # fmt: skip
+        image,
+        model=model,
+        detector=detector,
+        size=size,
+        background=background,
+        mask=mask,
+        segmenter=segmenter,
+        face_index=face_index,
+    ).portrait
 
 
 def prepare_all(
-    image: str | os.PathLike | Image.Image | np.ndarray, *, model: FlameModel, detector: Detector,
-    size: int = 128, background: str = "white", mask: str | os.PathLike | None = None,
-    segmenter: Segmenter | None = None, face_index: int = 0, rounds: int = REFINED,
-) -> Prepared:  # fmt: skip
+    image: str | os.PathLike | Image.Image | np.ndarray,
+    *,
+    model: FlameModel,
+    detector: Detector,
+    size: int = 128,
+    background: str = "white",
+    mask: str | os.PathLike | None = None,
+    segmenter: Segmenter | None = None,
+    face_index: int = 0,
+    rounds: int = REFINED,
+) -> Prepared:
     """As `prepare`, with the fit, the detection (in the portrait's pixels), the crop and its matte.
 
     `rounds` is how often the picture corrects the landmarks' fit (`refine.refine`), matte and crop made anew.
@@ -137,9 +156,14 @@ def prepare_all(
 
 
 def compose(
-    picture: np.ndarray, matte: np.ndarray, landmarks: Array, camera: Camera, flame: FlameParams, *,
+    picture: np.ndarray,
+    matte: np.ndarray,
+    landmarks: Array,
+    camera: Camera,
+    flame: FlameParams,
+    *,
     background: str,
-) -> Portrait:  # fmt: skip
+) -> Portrait:
     """A portrait of a crop [H, W, 3] uint8 and its matte [H, W] uint8 over a background, see `prepare`."""
     colour = background_colour(background)
     rgb, alpha = picture.astype(np.float32) / 255.0, matte.astype(np.float32) / 255.0
@@ -228,9 +252,13 @@ def _doubts(fitted: Fit) -> tuple[str, ...]:
 
 
 def _cut_out(
-    model: FlameModel, fitted: Fit, picture: np.ndarray, known: np.ndarray | None, transform: np.ndarray,
+    model: FlameModel,
+    fitted: Fit,
+    picture: np.ndarray,
+    known: np.ndarray | None,
+    transform: np.ndarray,
     segmenter: Segmenter | None,
-) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:  # fmt: skip
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """The person's alpha [WORK, WORK] in the crop, as known or found, which pixels of the crop the picture
     covers, and notes."""
     if known is None:

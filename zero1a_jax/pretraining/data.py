@@ -166,9 +166,16 @@ def extend(
         stop = min(start + CHUNK, identities)
         indices = jnp.arange(start, start + CHUNK)
         rendered = render_chunk(
-            key, indices, plain, partner, frames=frames, size=config.frame_size,
-            condition_size=config.condition_size, kind=config.condition, clips=clips,
-        )  # fmt: skip
+            key,
+            indices,
+            plain,
+            partner,
+            frames=frames,
+            size=config.frame_size,
+            condition_size=config.condition_size,
+            kind=config.condition,
+            clips=clips,
+        )
         for array, part in zip(cache[:4], rendered, strict=True):
             array[start:stop] = np.asarray(part)[: stop - start]
             array.flush()

@@ -98,9 +98,12 @@ def render(
     model = jax.tree.map(jnp.asarray, model)
     trees = (look, params, camera)
     lead = jnp.broadcast_shapes(
-        *(leaf.shape[: leaf.ndim - core] for tree, ranks in zip(trees, _ranks(), strict=True)
-          for leaf, core in zip(jax.tree.leaves(tree), ranks, strict=True))
-    )  # fmt: skip
+        *(
+            leaf.shape[: leaf.ndim - core]
+            for tree, ranks in zip(trees, _ranks(), strict=True)
+            for leaf, core in zip(jax.tree.leaves(tree), ranks, strict=True)
+        )
+    )
     flat = []
     for tree, ranks in zip(trees, _ranks(), strict=True):
         leaves, structure = jax.tree.flatten(tree)

@@ -201,8 +201,9 @@ def light(look: Look, s: Surface, albedo: Array, gloss: Array, occlusion: Array,
     facing = jnp.maximum(_dot(s.normal, s.view), 0)
     rim = (1 - facing) ** 4
     for direction, colour, share in (
-        (look.key_direction, look.key_light, 1.0), (look.fill_direction, look.fill_light, 0.6),
-    ):  # fmt: skip
+        (look.key_direction, look.key_light, 1.0),
+        (look.fill_direction, look.fill_light, 0.6),
+    ):
         cosine = _dot(s.normal, direction)
         wrapped = jnp.maximum((cosine[..., None] + scatter) / (1 + scatter), 0)
         half = _unit(direction + s.view)

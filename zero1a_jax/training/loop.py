@@ -113,9 +113,12 @@ def avatar_step(
     config = setup.config
     count, seed = config.update.batch, config.runner.seed
     slots, frames = dataset.draw(
-        progress.dataset, plan.active, count, keys.rng(seed, "draw", step),
+        progress.dataset,
+        plan.active,
+        count,
+        keys.rng(seed, "draw", step),
         portrait_share=config.update.portrait_share,
-    )  # fmt: skip
+    )
     rgb, alpha, camera, flame = dataset.gather(progress.dataset, slots, frames)
     if config.update.random_background:
         background = keys.rng(seed, "background", step).random((count, 3), np.float32)

@@ -128,10 +128,16 @@ def finish(
     ends = np.cumsum([len(part.flame.expression) for part in lists])[:-1]
     portrait_view, turning, moving, tiles = np.split(frames, ends)
     outputs.save_avatar(
-        folder / "export", avatar, pose(avatar, parts.model, neutral),
-        {"flame_version": parts.model.version, "faces": len(parts.model.faces),
-         "size": parts.portrait.rgb.shape[0], "background": setup.background},
-    )  # fmt: skip
+        folder / "export",
+        avatar,
+        pose(avatar, parts.model, neutral),
+        {
+            "flame_version": parts.model.version,
+            "faces": len(parts.model.faces),
+            "size": parts.portrait.rgb.shape[0],
+            "background": setup.background,
+        },
+    )
     outputs.video.write(folder / "videos" / "turntable.mp4", turning, FPS)
     outputs.video.write(folder / "videos" / "expressions.mp4", moving, FPS)
     dataset_video(folder / "videos" / "dataset_after.mp4", progress.dataset)
