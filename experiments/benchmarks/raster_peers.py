@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from zero1a_jax.errors import Refused
 from zero1a_jax.types import Array, Camera, Gaussians
 
 BACKGROUND = 0.2  # of red, green and blue, for everyone
@@ -37,9 +38,9 @@ class Peer:
 Factory = Callable[[Gaussians, Camera, int], Peer]
 
 
-def available(path: str | None) -> tuple[list[Factory], list[str]]:
-    """The peers that can run here, and a sentence for each that cannot. `path`: a file, see `from_file`."""
-    factories: list[Factory] = [] if path is None else [from_file(path)]
+def available(path: str) -> tuple[list[Factory], list[str]]:
+    """The peers that can run here, and a sentence for each that cannot. `path`: see `from_file`; or ""."""
+    factories: list[Factory] = [from_file(path)] if path else []
     if jax.default_backend() != "gpu":
         return factories, ["gsplat and splax need an NVIDIA GPU: not compared."]
     absent = []
@@ -63,11 +64,11 @@ def from_file(path: str) -> Factory:
     """A Python file with make(width, height, 8, 8, lanes, unroll, capacity).
 
     It returns render(means, quats, scales, opacities, colours, view, intrinsics, background) ->
-    ([4, H, W] of rgb and alpha, count). Raises ValueError where `path` is no Python file.
+    ([4, H, W] of rgb and alpha, count). Refused where `path` is no Python file.
     """
     spec = importlib.util.spec_from_file_location("peer", path)
     if spec is None or spec.loader is None:
-        raise ValueError(f"--peer={path} is not a Python file")
+        raise Refused(f"--peer={path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
 
