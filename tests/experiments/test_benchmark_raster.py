@@ -27,6 +27,7 @@ from zero1a_jax import rasterizer
 from zero1a_jax.commandline.flags import parse
 from zero1a_jax.errors import Refused
 from zero1a_jax.rasterizer import project
+from zero1a_jax.rasterizer.table import Column
 
 SPEED = Speed(exp_ns=0.25, multiply_add_ns=0.0125)  # half a nanosecond a pair
 SHELL = Case("shell", 100, 16)
@@ -102,7 +103,7 @@ def test_pairs_are_those_that_a_dense_renderer_draws():
     table = np.stack([np.asarray(x, np.float64) for x in splats], 1)
     y, x = np.mgrid[:16, :16] + 0.5
     transmittance, drawn, reached = np.ones((16, 16)), 0, 0
-    for px, py, l00, l01, l11, opacity, *_ in table[np.argsort(table[:, 9])]:
+    for px, py, l00, l01, l11, opacity, *_ in table[np.argsort(table[:, Column.DEPTH])]:
         u, v = l00 * (x - px) + l01 * (y - py), l11 * (y - py)
         alpha = np.minimum(np.exp(opacity - u * u - v * v), 0.99)
         alpha = np.where(alpha >= 1 / 255, alpha, 0)
