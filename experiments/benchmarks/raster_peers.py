@@ -19,10 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from zero1a_jax.errors import Refused
+from zero1a_jax.image.colour import from_sh
 from zero1a_jax.types import Array, Camera, Gaussians
 
 BACKGROUND = 0.2  # of red, green and blue, for everyone
-_Y0 = 0.2820948  # the harmonic of degree 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +167,7 @@ def _constrained(gaussians: Gaussians) -> tuple[Array, ...]:
         gaussians.quats,
         jnp.exp(gaussians.log_scales),
         jax.nn.sigmoid(gaussians.opacity_logits),
-        jnp.maximum(_Y0 * gaussians.sh[:, 0] + 0.5, 0),
+        jnp.maximum(from_sh(gaussians.sh[:, 0]), 0),
     )
 
 

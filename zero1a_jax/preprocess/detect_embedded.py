@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from zero1a_jax.image.colour import as_uint8
 from zero1a_jax.preprocess import landmark_net
 from zero1a_jax.preprocess.crop import similarity, warp
 from zero1a_jax.preprocess.detect import Detection, Detector, together
@@ -145,7 +146,7 @@ def _look_closer(
         maps = [_crop_map(look, turn, size) for look in looks for turn, size in variants]
         if not maps:
             return []
-        crops = [np.round(warp(picture, transform, CROP)[0] * 255).astype(np.uint8) for transform in maps]
+        crops = [as_uint8(warp(picture, transform, CROP)[0]) for transform in maps]
         output = _run(weights, np.stack(crops))
         answers = list(zip(maps, *output, strict=True))
         shares = (answers[i : i + len(variants)] for i in range(0, len(answers), len(variants)))

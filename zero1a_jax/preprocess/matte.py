@@ -13,6 +13,7 @@ import scipy.ndimage
 
 from zero1a_jax.config import colour
 from zero1a_jax.errors import Refused
+from zero1a_jax.image.colour import as_uint8
 from zero1a_jax.preprocess.segment import Segmenter
 from zero1a_jax.types import Array
 
@@ -42,7 +43,7 @@ def find_person(
     """
     if segmenter is None:
         return matte(rgb, head, inside), ()
-    probability = segmenter(np.round(np.asarray(rgb) * 255.0).astype(np.uint8))
+    probability = segmenter(as_uint8(rgb))
     if shown(probability, np.asarray(head)) < 0.7:
         return matte(rgb, head, inside), ("The segmenter does not see the head: colours tell its outline.",)
     solid = _around_head(probability > 0.5, np.asarray(head) & inside)

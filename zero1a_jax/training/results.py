@@ -17,10 +17,10 @@ from zero1a_jax.errors import NoFace
 from zero1a_jax.flame import frame_target
 from zero1a_jax.geometry import resize
 from zero1a_jax.image import ops
+from zero1a_jax.image.colour import as_uint8
 from zero1a_jax.outputs import report
 from zero1a_jax.rasterizer import until_fits
 from zero1a_jax.showing import poses
-from zero1a_jax.symgen import dataset
 from zero1a_jax.training.dataset_update import rendered
 from zero1a_jax.training.loop import counters
 from zero1a_jax.training.programs import Programs
@@ -56,7 +56,7 @@ def render_shots(setup: Setup, avatar: Avatar, shots: poses.Shots) -> np.ndarray
         rgb, _, overflow = function(avatar, parts.model, shots.flame, shots.cameras)
         return rgb, overflow
 
-    return dataset.to_uint8(until_fits(attempt, capacity)[0])
+    return as_uint8(until_fits(attempt, capacity)[0])
 
 
 def portrait_metrics(
@@ -92,7 +92,7 @@ def landmark_metrics(setup: Setup, large: np.ndarray) -> dict[str, Any]:
     if detector is None:
         return {}
     ids = np.asarray(setup.parts.model.mediapipe_indices)
-    enlarged = dataset.to_uint8(jax.image.resize(portrait.rgb, large.shape, "cubic"))
+    enlarged = as_uint8(jax.image.resize(portrait.rgb, large.shape, "cubic"))
     try:
         face, original = detector(large), detector(enlarged)
     except NoFace as error:  # a result too
@@ -145,8 +145,8 @@ def finish(
     sheet = report.contact_sheet(list(tiles), len(poses.SHEET_YAWS), labels=labels)
     report.save_png(folder / "renders" / "contact_sheet.png", sheet)
     measured, image = portrait_metrics(setup, programs, progress, portrait_view[0])
-    report.save_png(folder / "renders" / "portrait.png", dataset.to_uint8(parts.portrait.rgb))
-    report.save_png(folder / "renders" / "portrait_avatar.png", dataset.to_uint8(image))
+    report.save_png(folder / "renders" / "portrait.png", as_uint8(parts.portrait.rgb))
+    report.save_png(folder / "renders" / "portrait_avatar.png", as_uint8(image))
     metrics = measured | {
         "steps": config.update.steps,
         "gaussians": int(np.asarray(avatar.alive).sum()),
