@@ -82,7 +82,7 @@ def _safetensors(path: Path) -> dict[str, np.ndarray]:
     return tensors
 
 
-def compare(path: Path, found: Mapping[str, np.ndarray], wanted: Mapping[str, tuple[int, ...]]) -> None:
+def check(path: Path, found: Mapping[str, np.ndarray], wanted: Mapping[str, tuple[int, ...]]) -> None:
     """Raises BadFile with one sentence where the tensors of a file are not those wanted: names and shapes."""
     missing = [key for key in wanted if key not in found]
     extra = [key for key in found if key not in wanted]

@@ -107,7 +107,7 @@ def _drawn_rows(indices: Array | None) -> Array | np.ndarray:
     return found.argmax(1)
 
 
-def resample(points: Array, count: int) -> Array:
+def equal_steps(points: Array, count: int) -> Array:
     """`count` points [*B, count, D] at equal steps of arc length along polylines [*B, P, D]."""
     step = points[..., 1:, :] - points[..., :-1, :]
     length = jnp.sqrt(jnp.maximum(jnp.sum(step * step, -1), 1e-20))
@@ -134,7 +134,7 @@ def landmarks_drawn(
     """
     _require(model, "mediapipe_faces", "contour_faces")
     features = landmarks_mediapipe(model, vertices)[..., _drawn_rows(model.mediapipe_indices), :]
-    outline = resample(_contour(model, vertices, contour_row(params, camera=camera)), len(OUTLINE))
+    outline = equal_steps(_contour(model, vertices, contour_row(params, camera=camera)), len(OUTLINE))
     features = jnp.broadcast_to(features, (*outline.shape[:-2], *features.shape[-2:]))
     return jnp.concatenate([features, outline], -2)
 

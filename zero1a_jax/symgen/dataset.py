@@ -89,7 +89,7 @@ def choose(dataset: Dataset, active: Array, count: int, rng: np.random.Generator
     return open_slots[order][:count]
 
 
-def draw(
+def draw_batch(
     dataset: Dataset, active: Array, count: int, rng: np.random.Generator, *, portrait_share: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """`count` pairs (slot, frame) for one avatar step, from the active slots that hold frames.

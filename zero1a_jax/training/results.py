@@ -18,6 +18,7 @@ from zero1a_jax.flame import frame_target
 from zero1a_jax.geometry import resize
 from zero1a_jax.image import ops
 from zero1a_jax.image.colour import as_uint8
+from zero1a_jax.image.landmarks import OUTER_EYE_CORNERS
 from zero1a_jax.outputs import report
 from zero1a_jax.rasterizer import until_fits
 from zero1a_jax.showing import poses
@@ -30,7 +31,6 @@ from zero1a_jax.training.setup import Setup
 from zero1a_jax.types import Avatar, Dataset
 
 FPS = 25
-EYE_CORNERS = (33, 263)  # MediaPipe's outer corners of the eyes
 
 
 def dataset_video(path: Path, shown: Dataset) -> None:
@@ -99,7 +99,7 @@ def landmark_metrics(setup: Setup, large: np.ndarray) -> dict[str, Any]:
         return {"portrait_landmark_error": None, "portrait_landmark_note": str(error)}
     points, known = face.lookup(ids)
     truth, _ = original.lookup(ids)
-    corners = [int(np.flatnonzero(ids == corner)[0]) for corner in EYE_CORNERS]
+    corners = [int(np.flatnonzero(ids == corner)[0]) for corner in OUTER_EYE_CORNERS]
     between = float(np.linalg.norm(truth[corners[0]] - truth[corners[1]]))
     errors = np.linalg.norm(points - truth, axis=-1)[known] / max(between, 1e-6)
     return {"portrait_landmark_error": float(np.median(errors)), "landmark_source": face.source}
