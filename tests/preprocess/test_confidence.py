@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from zero1a_jax.errors import NoFace
 from zero1a_jax.preprocess.confidence import LOOKS, expected_error, unsteadiness
 from zero1a_jax.preprocess.crop import similarity
 from zero1a_jax.preprocess.detect import NO_FACE, Detection
@@ -28,7 +29,7 @@ def looks(face, answers):
     def detect(_: np.ndarray) -> Detection:
         turn, answer = next(given)
         if answer is None:
-            raise ValueError(NO_FACE)
+            raise NoFace(NO_FACE)
         there = face.moved(turn)
         scale = math.sqrt(np.linalg.det(turn[:, :2]))
         return dataclasses.replace(there, points=there.points + scale * np.asarray(answer, np.float32))
