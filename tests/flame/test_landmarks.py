@@ -148,7 +148,7 @@ def test_gradient_reaches_the_vertices_only_through_the_points():
     assert float(jnp.abs(gradient.rotation).max()) > 0
 
 
-def test_resample_keeps_ends_and_spaces_evenly():
+def test_equal_steps_keep_the_ends_and_space_evenly():
     rng = np.random.default_rng(3)
     resampled = jax.jit(equal_steps, static_argnums=1)
     line = jnp.asarray(np.cumsum(rng.uniform(0.1, 1.0, size=(4, 9, 1)) * [[[1.0, 0.0, 0.0]]], 1))
