@@ -19,6 +19,7 @@ from zero1a_jax.avatar import pose as pose_avatar
 from zero1a_jax.errors import Refused
 from zero1a_jax.flame import frame_target, procedural_head
 from zero1a_jax.geometry import portrait_camera
+from zero1a_jax.image.colour import as_uint8
 from zero1a_jax.showing import animation, playback, poses
 from zero1a_jax.sources import avatars, heads, portraits
 from zero1a_jax.sources.avatars import Loaded
@@ -150,7 +151,7 @@ def render(
     flame = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], pose)
     behind = np.array(config.colour(background), np.float32)
     ((rgb, _),) = playback.render(avatar.avatar, avatar.model, flame, camera, background=behind)
-    return outputs.report.as_uint8(rgb)
+    return as_uint8(rgb)
 
 
 def animate(

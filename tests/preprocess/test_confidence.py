@@ -54,8 +54,11 @@ def test_two_more_looks_are_compared_in_the_crops_pixels(face, answers, pixels):
 
 def test_every_sign_of_doubt_raises_the_expected_error():
     good, bad = (0.01, 0.01, 0.01, 0.003), (0.05, 0.05, 0.05, 0.004)
-    mixed = [tuple(b if k in chosen else g for k, (g, b) in enumerate(zip(good, bad, strict=True)))
-             for n in range(5) for chosen in itertools.combinations(range(4), n)]  # fmt: skip
+    mixed = [
+        tuple(b if k in chosen else g for k, (g, b) in enumerate(zip(good, bad, strict=True)))
+        for n in range(5)
+        for chosen in itertools.combinations(range(4), n)
+    ]
     errors = [expected_error(*signs) for signs in mixed]
     assert min(errors) == errors[0] and max(errors) == errors[-1] > 1.5 * errors[0]
     assert 0.005 < errors[0] < 0.03
