@@ -117,7 +117,7 @@ def test_errors_are_one_sentence(head, scene, tmp_path, monkeypatch):
     for options, sentence in (
         ({"detector": blind}, "No face"),
         ({"size": 8}, "at least 32"),
-        ({"background": "blue"}, "background"),
+        ({"background": "blue"}, "blue is no colour"),
         ({"detector": lambda _: dataclasses.replace(known, points=known.points * 0.01)}, "larger picture"),
     ):
         with pytest.raises(ValueError, match=sentence):
