@@ -169,4 +169,9 @@ def test_a_pause_longer_than_the_take_is_refused_and_says_where(tmp_path):
     with pytest.raises(Refused, match="row 32: .* s without a row .*cut the file there"):
         livelink.load(written(tmp_path / "a.csv", [*first, *later]))
     short = [["14:00:00" + row[0][8:], *row[1:]] for row in second[10:]]  # a second or so is bridged
-    assert livelink.load(written(tmp_path / "a.csv", [*first, *short])).seconds[-1] < 2
+    bridged = livelink.load(written(tmp_path / "a.csv", [*first, *short]))
+    assert bridged.seconds[-1] < 2 and bridged.notes == ()
+    later = [["14:00:01" + row[0][8:], *row[1:]] for row in second[10:]]
+    assert livelink.load(written(tmp_path / "a.csv", [*first, *later])).notes == (
+        "a pause of 1.7 s without a row was bridged.",
+    )

@@ -99,7 +99,7 @@ def recording(
     weights, turns = (np.where(faceless[:, None], np.nan, values) for values in (weights, turns))
     weights = _bridged(_of_ones(path, weights, notes), times.seconds)
     turns = _bridged(_in_radians(turns, notes), times.seconds)
-    _check_pauses(path, times.seconds, times.fps, lines)
+    _check_pauses(path, times.seconds, times.fps, lines, notes)
     return Recording(
         weights=weights,
         rotations=turns,
@@ -147,7 +147,9 @@ def _in_radians(turns: np.ndarray, notes: list[str]) -> np.ndarray:
     return np.radians(turns)
 
 
-def _check_pauses(path: Path, seconds: np.ndarray, fps: float, lines: Sequence[int] | None) -> None:
+def _check_pauses(
+    path: Path, seconds: np.ndarray, fps: float, lines: Sequence[int] | None, notes: list[str]
+) -> None:
     steps = np.diff(seconds)
     recorded = float(steps[steps <= PAUSE].sum())
     worst = int(np.argmax(steps)) if len(steps) else 0
@@ -159,3 +161,5 @@ def _check_pauses(path: Path, seconds: np.ndarray, fps: float, lines: Sequence[i
         )
     if seconds[-1] * fps > SPARSE * (len(seconds) + 1):
         raise Refused(f"{path}: {len(seconds)} rows in {seconds[-1]:.0f} s at {fps:g} a second are too few")
+    if len(steps) and steps[worst] > PAUSE / 2:
+        notes.append(f"a pause of {steps[worst]:.1f} s without a row was bridged.")
