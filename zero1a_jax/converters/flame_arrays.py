@@ -19,6 +19,7 @@ Pixel3DMM; smplx for the order of 15.
 
 from __future__ import annotations
 
+import lzma
 import struct
 import tokenize
 import zipfile
@@ -47,8 +48,8 @@ _JOINTS = {"jaw": 1, "eyes": 2, "neck": 1, "rotation": 1}
 _PACKED_JOINTS = {3: ("rotation",), 6: ("rotation", "jaw"), 15: ("rotation", "neck", "jaw", "eyes")}
 # What np.load raises for archives that are cut, damaged, encrypted or claim too much.
 _UNREADABLE = (
-    ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError,
-    RuntimeError, KeyError, MemoryError, OverflowError, SyntaxError, tokenize.TokenError,
+    ValueError, OSError, EOFError, RuntimeError, KeyError, MemoryError, OverflowError, SyntaxError,
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError,
 )  # fmt: skip
 
 
