@@ -24,12 +24,15 @@ def marks(motion):
     return np.round(motion.flame.jaw[:, 0] * 100).astype(int).tolist()
 
 
-@pytest.mark.parametrize("names", [
-    [f"frame_{i}.npz" for i in range(12)],
-    [f"{i:05d}.npz" for i in range(12)],
-    [f"seq2_{i}_cam10.npz" for i in range(12)],
-    [f"{i}.NPZ" for i in range(12)],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"frame_{i}.npz" for i in range(12)],
+        [f"{i:05d}.npz" for i in range(12)],
+        [f"seq2_{i}_cam10.npz" for i in range(12)],
+        [f"{i}.NPZ" for i in range(12)],
+    ],
+)
 def test_natural_order_without_hidden_files(names, tmp_path):
     for i, name in enumerate(names):
         with open(tmp_path / name, "wb") as file:
@@ -89,12 +92,24 @@ def test_sequences_of_other_trackers(kind, frames, tmp_path):
     layout = {
         "deca": dict(shape=shape, exp=expression, pose=np.hstack([turn, jaw]), **other),
         "emoca": dict(shapecode=shape, expcode=expression, posecode=np.hstack([turn, jaw]), **other),
-        "smirk": dict(shape_params=shape, expression_params=expression, pose_params=turn, jaw_params=jaw,
-                      eyelid_params=np.ones((frames, 2)), **other),
+        "smirk": dict(
+            shape_params=shape,
+            expression_params=expression,
+            pose_params=turn,
+            jaw_params=jaw,
+            eyelid_params=np.ones((frames, 2)),
+            **other,
+        ),
         "full": dict(shape=shape[:1], exp=expression[:, None], pose=np.hstack([turn, neck, jaw, eyes])),
-        "rows": dict(shape=shape, exp=expression, jaw=rows(jaw), neck=rows(neck), rotation=turn,
-                     eyes=np.hstack([rows(eyes[:, :3]), rows(eyes[:, 3:])])),
-    }[kind]  # fmt: skip
+        "rows": dict(
+            shape=shape,
+            exp=expression,
+            jaw=rows(jaw),
+            neck=rows(neck),
+            rotation=turn,
+            eyes=np.hstack([rows(eyes[:, :3]), rows(eyes[:, 3:])]),
+        ),
+    }[kind]
     np.savez(tmp_path / "a.npz", **layout)
     motion = flame_npz.load(tmp_path / "a.npz")
     flame, known = motion.flame, kind in ("full", "rows")
@@ -121,20 +136,23 @@ def test_one_frame_may_lack_its_leading_axis(missing, tmp_path):
     assert marks(motion) == [20] and not motion.flame.neck.any()
 
 
-@pytest.mark.parametrize("change, words", [
-    ({"expr": None}, "lacks expr or exp"),
-    ({"jaw_pose": None}, "lacks a jaw: one of jaw_pose"),
-    ({"pose": np.zeros((1, 7))}, "pose has shape"),
-    ({"pose": np.zeros((2, 6))}, "pose has shape"),
-    ({"jaw_pose": np.zeros((1, 6))}, "no rotations"),
-    ({"expr": np.full((1, 5), 1e300)}, "expr holds values that are not finite"),
-    ({"expr": np.zeros((1, 5), complex)}, "expr holds values that are not finite"),
-    ({"expr": np.float64(1)}, "expr holds values"),
-    ({"fps": np.str_("x")}, "fps is no rate"),
-    ({"fps": np.float64(-1)}, "fps is no rate"),
-    ({"fps": np.ones(3)}, "fps is no rate"),
-    ({"flame_version": np.ones(3)}, "flame_version is no text"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"expr": None}, "lacks expr or exp"),
+        ({"jaw_pose": None}, "lacks a jaw: one of jaw_pose"),
+        ({"pose": np.zeros((1, 7))}, "pose has shape"),
+        ({"pose": np.zeros((2, 6))}, "pose has shape"),
+        ({"jaw_pose": np.zeros((1, 6))}, "no rotations"),
+        ({"expr": np.full((1, 5), 1e300)}, "expr holds values that are not finite"),
+        ({"expr": np.zeros((1, 5), complex)}, "expr holds values that are not finite"),
+        ({"expr": np.float64(1)}, "expr holds values"),
+        ({"fps": np.str_("x")}, "fps is no rate"),
+        ({"fps": np.float64(-1)}, "fps is no rate"),
+        ({"fps": np.ones(3)}, "fps is no rate"),
+        ({"flame_version": np.ones(3)}, "flame_version is no text"),
+    ],
+)
 def test_wrong_sequences(change, words, tmp_path):
     np.savez(tmp_path / "a.npz", **frame(1, **change))
     for path in (tmp_path / "a.npz", tmp_path):

@@ -29,10 +29,18 @@ def table(path, *extra, values=VALUES, names=NAMES):
 @pytest.mark.parametrize(
     "name, unit",
     [
-        ("timestamp", 1), ("timestamp", 1e3), ("timestamp", 1e6), ("timestamp", 1e9), ("timestamp_ms", 1e3),
-        ("Time (s)", 1), ("time_us", 1e6), ("timestampMs", 1e3), ("t", 1), ("seconds", 1),
+        ("timestamp", 1),
+        ("timestamp", 1e3),
+        ("timestamp", 1e6),
+        ("timestamp", 1e9),
+        ("timestamp_ms", 1e3),
+        ("Time (s)", 1),
+        ("time_us", 1e6),
+        ("timestampMs", 1e3),
+        ("t", 1),
+        ("seconds", 1),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("rate", [24, 25, 30, 60])
 def test_the_rate_of_times(name, unit, rate, tmp_path):
     seconds = 5 + np.delete(np.arange(ROWS + 3), [4, 5, 11]) / rate  # three frames are missing
@@ -92,13 +100,27 @@ STAMPS = [33.4 * i for i in range(ROWS)]
         (SCORES, False),
         ([{"timestamp": t, **s} for t, s in zip(STAMPS, SCORES, strict=True)], True),
         ([{"timestampMs": t, "blendshapes": s} for t, s in zip(STAMPS, SCORES, strict=True)], True),
-        ([{"time_ms": t, "faceBlendshapes": [{"categories": categories(r), "headIndex": -1}],
-           "faceLandmarks": [[{"x": 0.1}]]} for t, r in zip(STAMPS, VALUES, strict=True)], True),
-        ([{"timestamp_ms": t, "face_blendshapes": [categories(r), categories(r[::-1])]}
-          for t, r in zip(STAMPS, VALUES, strict=True)], True),
+        (
+            [
+                {
+                    "time_ms": t,
+                    "faceBlendshapes": [{"categories": categories(r), "headIndex": -1}],
+                    "faceLandmarks": [[{"x": 0.1}]],
+                }
+                for t, r in zip(STAMPS, VALUES, strict=True)
+            ],
+            True,
+        ),
+        (
+            [
+                {"timestamp_ms": t, "face_blendshapes": [categories(r), categories(r[::-1])]}
+                for t, r in zip(STAMPS, VALUES, strict=True)
+            ],
+            True,
+        ),
         ({"fps": 30, "frames": [{"blendshapes": s} for s in SCORES]}, True),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("layout", ["json", "jsonl"])
 def test_json(content, timed, layout, tmp_path):
     path = tmp_path / f"a.{layout}"

@@ -41,11 +41,14 @@ def test_a_short_take_over_the_end_of_a_second_tells(rate):
     assert times.fps == rate and times.notes == () and times.seconds[-1] == pytest.approx(9 / rate)
 
 
-@pytest.mark.parametrize("texts", [
-    [label(f, 30) for f in range(3, 25)],  # within one second
-    [label(f, 60) for f in (*range(10, 36), *range(60, 75))],  # a third of a second is lost
-    [label(f, 60) for f in range(30, 600, 60)],  # one row a second
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [label(f, 30) for f in range(3, 25)],  # within one second
+        [label(f, 60) for f in (*range(10, 36), *range(60, 75))],  # a third of a second is lost
+        [label(f, 60) for f in range(30, 600, 60)],  # one row a second
+    ],
+)
 def test_a_take_that_cannot_tell_is_taken_as_the_apps_default(texts):
     times = read(texts)
     assert times.fps == 60 and "60 are assumed" in times.notes[0]

@@ -48,9 +48,20 @@ _JOINTS = {"jaw": 1, "eyes": 2, "neck": 1, "rotation": 1}
 _PACKED_JOINTS = {3: ("rotation",), 6: ("rotation", "jaw"), 15: ("rotation", "neck", "jaw", "eyes")}
 # What np.load raises for archives that are cut, damaged, encrypted or claim too much.
 _UNREADABLE = (
-    ValueError, OSError, EOFError, RuntimeError, KeyError, MemoryError, OverflowError, SyntaxError,
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError,
-)  # fmt: skip
+    ValueError,
+    OSError,
+    EOFError,
+    RuntimeError,
+    KeyError,
+    MemoryError,
+    OverflowError,
+    SyntaxError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    tokenize.TokenError,
+)
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
