@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from zero1a_jax import config, outputs, preprocess
+from zero1a_jax import config, outputs, preprocess, record
 from zero1a_jax.avatar import pose as pose_avatar
 from zero1a_jax.errors import Refused
 from zero1a_jax.flame import frame_target, procedural_head
@@ -171,22 +171,24 @@ def animate(
         .npy, or a Motion.
       out: .mp4, .mov or .mkv.
       size: pixels a side. fps: frames a second of the video. background: "white", "black" or "#rrggbb".
-      options: motion_fps, smooth, expression, root, sway, frames; see `showing.animation.write`.
+      options: motion_fps, smooth, expression, root, sway, frames, overwrite; see `showing.animation.write`.
 
     Raises:
-      FileNotFoundError: no motion there. zero1a_jax.errors.Refused: the motion cannot drive this head.
+      FileNotFoundError: no motion there. zero1a_jax.errors.Refused: the motion cannot drive this head, or
+      another file is at `out`.
     """
     return animation.write(
         avatar, motion, out, size=size, fps=fps, background=config.colour(background), **options
     )
 
 
-def export(avatar: Loaded, folder: str | os.PathLike) -> dict[str, Path]:
-    """Writes an avatar for other programs, each file atomically.
+def export(avatar: Loaded, folder: str | os.PathLike, *, overwrite: bool = False) -> dict[str, Path]:
+    """Writes an avatar for other programs, all files or none.
 
     Args:
       avatar: from `load` or `run`.
-      folder: made where it is missing.
+      folder: made where it is missing; files of other names in it stay.
+      overwrite: replace also files of these names that we did not write, or that were changed since.
 
     Returns:
       The paths: "triangle" (avatar.ply, in the frames of triangles, GaussianAvatars' layout), "world"
@@ -194,7 +196,10 @@ def export(avatar: Loaded, folder: str | os.PathLike) -> dict[str, Path]:
     """
     neutral = poses.from_arkit(avatar.model, {}, avatar.arkit)
     posed = pose_avatar(avatar.avatar, avatar.model, neutral)
-    return outputs.save_avatar(folder, avatar.avatar, posed, avatar.meta)
+    folder = Path(folder).expanduser()
+    with record.writing(folder, outputs.AVATAR_FILES, overwrite=overwrite) as unfinished:
+        paths = outputs.save_avatar(unfinished, avatar.avatar, posed, avatar.meta)
+    return {name: folder / path.name for name, path in paths.items()}
 
 
 def _text(value: Any) -> str:

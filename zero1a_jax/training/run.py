@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import sys
@@ -15,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zero1a_jax import preprocess, rasterizer
+from zero1a_jax import lock, preprocess, rasterizer
 from zero1a_jax.config import Config, profile_range
 from zero1a_jax.converters import lpips
 from zero1a_jax.cost import dry_run
@@ -41,22 +42,24 @@ def run(config: Config) -> int:
     if (folder / "metrics.json").is_file():
         report_paths(folder)
         return 0
-    try:
-        model = heads.load(config.input.flame)
-        if config.runner.dry_run:
-            print(dry_run.describe(config, model, devices), flush=True)
-            return 0
-        detector = preprocess.find_detector(config.input.assets or None)
-        portrait = load_portrait(config, model, detector, folder)
-        parts = load_parts(config, model, portrait, detector)
-    except (Refused, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    seconds["portrait and parts"] = time.monotonic() - begin
-    kinds = [f"{d.platform}: {d.device_kind}" for d in devices]
-    environment = workdir.describe(config, kinds, hashes(config))
-    workdir.create(config, environment, portrait=_npz(portrait_file.arrays(portrait)))
-    return train_run(config, parts, folder, devices, seconds)
+    with contextlib.ExitStack() as stack:
+        try:
+            model = heads.load(config.input.flame)
+            if config.runner.dry_run:
+                print(dry_run.describe(config, model, devices), flush=True)
+                return 0
+            stack.enter_context(lock.held(folder))
+            detector = preprocess.find_detector(config.input.assets or None)
+            portrait = load_portrait(config, model, detector, folder)
+            parts = load_parts(config, model, portrait, detector)
+        except (Refused, OSError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        seconds["portrait and parts"] = time.monotonic() - begin
+        kinds = [f"{d.platform}: {d.device_kind}" for d in devices]
+        environment = workdir.describe(config, kinds, hashes(config))
+        workdir.create(config, environment, portrait=_npz(portrait_file.arrays(portrait)))
+        return train_run(config, parts, folder, devices, seconds)
 
 
 def train_run(
