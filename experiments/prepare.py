@@ -34,6 +34,7 @@ class Options:
     assets: str = option("", "Folder with MediaPipe's models, else ZERO1A_ASSETS, else the embedded net.")
     size: int = option(512, "Side of the portrait in pixels.", low=32, high=2048)
     background: str = option("white", "white, black, #rrggbb, or keep.")
+    accept_unsure: bool = option(False, "Go on with a fit that is most likely wrong.")
     overwrite: bool = option(False, "Replace also files in --out that others wrote or edited.")
 
 
@@ -63,11 +64,12 @@ def _write(options: Options) -> None:
         portraits.source(options.image), model=model, detector=preprocess.find_detector(assets),
         size=options.size, background=options.background, mask=options.mask or None,
         segmenter=preprocess.find_segmenter(assets), face_index=options.face_index,
+        accept_unsure=options.accept_unsure,
     )  # fmt: skip
     prepared_folder.write(options.out, model, result, overwrite=options.overwrite)
     if (Path(options.out) / portraits.TRACKER).is_file():
         print(f"note: {portraits.TRACKER} of before stays and is used: remove it if it is of another picture")
-    for note in result.notes:
+    for note in (*preprocess.assets_notes(assets), *result.notes):
         print(f"note: {note}")
     print(f"found a face with {result.detection.source}")
     fitted = result.fit
