@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
@@ -45,6 +46,7 @@ def run(kind: type[Options], main: Callable[[Options], int | None], text: str | 
             fail(stopped, stopped.code)
 
     stopping.listen()
+    os.environ["JAX_ENABLE_X64"] = "false"  # before jax is imported: the programs are float32's
     for stream in (sys.stdout, sys.stderr):  # a terminal may lack the letters of a path
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
