@@ -61,11 +61,16 @@ def _write(options: Options) -> None:
     assets = options.assets or None
     model = heads.load(options.flame)
     result = preprocess.prepare_all(
-        portraits.source(options.image), model=model, detector=preprocess.find_detector(assets),
-        size=options.size, background=options.background, mask=options.mask or None,
-        segmenter=preprocess.find_segmenter(assets), face_index=options.face_index,
+        portraits.source(options.image),
+        model=model,
+        detector=preprocess.find_detector(assets),
+        size=options.size,
+        background=options.background,
+        mask=options.mask or None,
+        segmenter=preprocess.find_segmenter(assets),
+        face_index=options.face_index,
         accept_unsure=options.accept_unsure,
-    )  # fmt: skip
+    )
     prepared_folder.write(options.out, model, result, overwrite=options.overwrite)
     if (Path(options.out) / portraits.TRACKER).is_file():
         print(f"note: {portraits.TRACKER} of before stays and is used: remove it if it is of another picture")

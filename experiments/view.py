@@ -44,10 +44,14 @@ def main(options: Options) -> None:
     if options.motion:
         sequence = animation.movement(loaded, options.motion, fps=options.fps)
     viewer.serve(
-        playback.pose_function(loaded), zero_params(loaded.model),
-        expression_names=loaded.model.expression_names, sequence=sequence, fps=options.fps,
-        target=target.tolist(), port=options.port,
-    )  # fmt: skip
+        playback.pose_function(loaded),
+        zero_params(loaded.model),
+        expression_names=loaded.model.expression_names,
+        sequence=sequence,
+        fps=options.fps,
+        target=target.tolist(),
+        port=options.port,
+    )
 
 
 if __name__ == "__main__":

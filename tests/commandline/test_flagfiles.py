@@ -54,9 +54,15 @@ def test_another_spelling_of_a_path_is_no_difference(tmp_path, monkeypatch):
     assert len(flagfiles.differences(old, from_values({"image": "c.png", "motions": ("b.csv",)}))) == 1
 
 
-@pytest.mark.parametrize("home, xdg, kept", [
-    ("/h", "", "/h/.cache"), ("/h", None, "/h/.cache"), ("/h", "/c", "/c"), ("~", "", None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "home, xdg, kept",
+    [
+        ("/h", "", "/h/.cache"),
+        ("/h", None, "/h/.cache"),
+        ("/h", "/c", "/c"),
+        ("~", "", None),
+    ],
+)
 def test_where_compiled_programs_are_kept(home, xdg, kept, monkeypatch):
     monkeypatch.setattr(environment.sys, "modules", {})
     monkeypatch.setattr(environment.os, "environ", {} if xdg is None else {"XDG_CACHE_HOME": xdg})

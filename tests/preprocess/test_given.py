@@ -160,10 +160,13 @@ def test_a_landmarker_of_another_name_is_found(tmp_path):
     assert detect.landmarker(tmp_path) == tmp_path / "b.task"
 
 
-@pytest.mark.parametrize("text, word", [
-    ("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n", "git lfs pull"),
-    ("\n<!DOCTYPE html><html>log in</html>", "web page"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, word",
+    [
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n", "git lfs pull"),
+        ("\n<!DOCTYPE html><html>log in</html>", "web page"),
+    ],
+)
 def test_what_lies_in_place_of_a_model(tmp_path, text, word):
     (tmp_path / "face_landmarker.task").write_text(text)
     with pytest.raises(Refused, match=word):

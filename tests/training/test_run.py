@@ -16,8 +16,11 @@ def command(*arguments, cwd):
     start = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "experiments.run", *map(str, arguments)],
-        cwd=cwd, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     return done, time.monotonic() - start
 
 
@@ -129,8 +132,10 @@ def test_a_comma_in_the_name_of_a_motion(pictures, tmp_path, monkeypatch):
 
 def test_the_revision_is_that_of_this_tree(tmp_path, monkeypatch):
     """A copy that is installed into somebody's repository has none."""
-    for arguments in (["init", "-q"], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q",
-                                       "--allow-empty", "-m", "theirs"]):  # fmt: skip
+    for arguments in (
+        ["init", "-q"],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "theirs"],
+    ):
         subprocess.run(["git", *arguments], cwd=tmp_path, check=True)
     monkeypatch.setattr(workdir, "__file__", str(tmp_path / "workdir.py"))
     assert workdir._revision() is None

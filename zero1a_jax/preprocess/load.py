@@ -24,12 +24,24 @@ MAX_SIDE = 2048  # larger pictures are reduced: nothing after this needs more
 MIN_SIDE = 32
 LABELS = 64  # a mask whose brightest pixel is below holds numbers, not greys
 # Raster formats that Pillow decodes itself. EPS and the like would start other programs.
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "TGA", "JPEG2000", "AVIF",
-           "HEIF")  # fmt: skip
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "TGA", "JPEG2000", "AVIF", "HEIF")
 # Decoders that take seconds for a megapixel or a few: pixels that they may be given.
 SLOW = {"ppm_plain": 1_000_000, "ppm": 1_000_000, "bmp_rle": 4_000_000, "jpeg2k": 32_000_000}
-DAMAGE = (OSError, SyntaxError, EOFError, MemoryError, struct.error, zlib.error, LookupError,
-          ArithmeticError, TypeError, AttributeError, AssertionError, RuntimeError, ValueError)  # fmt: skip
+DAMAGE = (
+    OSError,
+    SyntaxError,
+    EOFError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    LookupError,
+    ArithmeticError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    RuntimeError,
+    ValueError,
+)
 
 
 class Picture(NamedTuple):
@@ -76,8 +88,10 @@ def load_mask(path: str | os.PathLike, shape: tuple[int, int]) -> np.ndarray:
     rgb, alpha, _ = load_image(path)
     if rgb.shape[:2] != shape:
         (height, width), (rows, columns) = shape, rgb.shape[:2]
-        raise Refused(f"The mask {Path(path).name} is {columns} x {rows} pixels, but the picture is "
-                      f"{width} x {height}: they must agree.")  # fmt: skip
+        raise Refused(
+            f"The mask {Path(path).name} is {columns} x {rows} pixels, but the picture is "
+            f"{width} x {height}: they must agree."
+        )
     if alpha is not None:
         return alpha
     levels = np.unique(rgb.max(-1))
@@ -155,8 +169,10 @@ def _check_size(image: Image.Image, name: str) -> None:
 def _check_slow(image: Image.Image, name: str) -> None:
     for tile in getattr(image, "tile", ()):
         if image.size[0] * image.size[1] > SLOW.get(tile[0], MAX_PIXELS):
-            raise Refused(f"{name} is too large for {image.format} of its kind, which decodes slowly: "
-                          "save it as PNG or JPEG.")  # fmt: skip
+            raise Refused(
+                f"{name} is too large for {image.format} of its kind, which decodes slowly: "
+                "save it as PNG or JPEG."
+            )
 
 
 def _too_large(name: str, size: str = "") -> str:

@@ -98,9 +98,14 @@ def train_run(
         begin = time.monotonic()
         with signals.termination() as received:
             step = loop.train(
-                made, programs, progress, log, save=save, stop=lambda: bool(received),
+                made,
+                programs,
+                progress,
+                log,
+                save=save,
+                stop=lambda: bool(received),
                 before=profiler(config, folder),
-            )  # fmt: skip
+            )
         seconds["training"] = time.monotonic() - begin
         if received:
             log.say(f"stopped by signal {received[0]} at step {step}; the same command goes on from there")

@@ -54,9 +54,13 @@ def build(config: Config, parts: Parts, devices: Sequence[Device]) -> Setup:
         curriculum = dataclasses.replace(curriculum, progressive=False)
         config = dataclasses.replace(config, curriculum=curriculum)
     samples = symgen.build_samples(
-        keys.key(config.runner.seed, "samples"), parts.model, parts.portrait, curriculum,
-        motions=parts.motions, arkit=parts.arkit,
-    )  # fmt: skip
+        keys.key(config.runner.seed, "samples"),
+        parts.model,
+        parts.portrait,
+        curriculum,
+        motions=parts.motions,
+        arkit=parts.arkit,
+    )
     reference = jax.jit(functools.partial(condition_on_portrait, parts.diffusion))(
         parts.diffusion_params, parts.model, parts.portrait
     )
