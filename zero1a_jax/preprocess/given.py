@@ -39,9 +39,14 @@ def picture_and_matte(
 
 
 def is_frame(alpha: np.ndarray) -> bool:
-    """Whether what is opaque in alpha [H, W] is convex, as within rounded corners or a circle: no person."""
+    """Whether what is opaque in alpha [H, W] is convex, as within rounded corners or a circle: no person.
+
+    A rectangle of less than half of the picture is somebody's choice.
+    """
     opaque = np.argwhere(alpha > 0.5)
     if len(opaque) < 0.1 * alpha.size or np.ptp(opaque, axis=0).min() < 2:
+        return False
+    if len(opaque) == (np.ptp(opaque, axis=0) + 1).prod() < 0.5 * alpha.size:
         return False
     corners = np.concatenate([opaque + (y, x) for y in (0, 1) for x in (0, 1)])
     return len(opaque) > FRAME * scipy.spatial.ConvexHull(corners).volume  # in a plane, the area
@@ -62,7 +67,7 @@ def right_way_round(
         face = detector(picture)
     except NoFace:  # perhaps there is one once the rest is masked
         return mask, ()
-    if max(_covered(mask, one) for one in (face, *face.others)) > 0.2 or mask[0].mean() < 0.5:
+    if max(_covered(mask, one) for one in (face, *face.others)) > 0.2 or mask[0].mean() < 0.9:
         return mask, ()
     return 1.0 - mask, ("The mask is black where the face is: it is taken inside out.",)
 
