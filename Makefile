@@ -10,7 +10,7 @@ WORKDIR ?= runs/quickstart
 
 ## one portrait to an animatable avatar, on a CPU, without a licence or a download
 quickstart: $(READY)
-	$(PY) -m experiments.run --flagfile=quickstart.flags $(if $(IMAGE),--image=$(IMAGE)) --workdir=$(WORKDIR)
+	$(PY) -m experiments.run --flagfile=quickstart.flags $(if $(IMAGE),"--image=$(IMAGE)") "--workdir=$(WORKDIR)"
 
 ## lint, types, layering and the whole fast suite
 test: $(READY) lint

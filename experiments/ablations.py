@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from zero1a_jax import config as values
-from zero1a_jax import files
+from zero1a_jax import files, record
 from zero1a_jax.commandline import command, flagfiles
 from zero1a_jax.config import Config, option
 from zero1a_jax.errors import Refused
@@ -28,6 +28,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no progressive learning": {"progressive": False},
     "full": {},
 }
+TABLE = "table.md"
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Options:
     out: str = option("", "Folder of the runs, OUT/SEED/VARIANT; finished ones are taken as they are.")
     variants: tuple[str, ...] = option(tuple(VARIANTS), "Which variants, by name.")
     pairs: int = option(24, "Held-out pairs of each identity.", low=1, high=240)
+    overwrite: bool = option(False, "Replace also a table.md that others wrote or edited.")
     run: Config = Config()  # what all variants share
 
 
@@ -73,6 +75,7 @@ def main(options: Options) -> None:
     bad = [seed for seed in options.seeds if not seed.isdigit()]
     if bad:
         raise Refused(f"--seeds={bad[0]}: seeds are whole numbers")
+    record.refuse(options.out, [TABLE], overwrite=options.overwrite)
     from zero1a_jax.showing import evaluation
 
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in options.variants}
@@ -85,7 +88,8 @@ def main(options: Options) -> None:
             out = folder / "evaluation.jsonl"
             rows[variant] += evaluation.evaluate(folder, int(seed), out, pairs=options.pairs)
     text = evaluation.comparison_text(rows)
-    files.write_text(Path(options.out, "table.md"), text)
+    with record.writing(options.out, [TABLE], overwrite=options.overwrite) as unfinished:
+        files.write_text(unfinished / TABLE, text)
     print(text)
 
 

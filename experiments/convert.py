@@ -9,7 +9,9 @@ experiments.run takes either form, as published or converted, with the same --di
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from zero1a_jax import record
 from zero1a_jax.commandline import command
 from zero1a_jax.config import option
 from zero1a_jax.converters import aniportrait, lpips
@@ -28,16 +30,20 @@ class Convert:
         "Number type of the diffusion's large weights; the small ones stay float32.",
         choices=tuple(aniportrait.DTYPES),
     )
+    overwrite: bool = option(False, "Replace also what others wrote at --out.")
 
 
 def main(options: Convert) -> None:
     """Converts one thing."""
     if bool(options.diffusion) == bool(options.lpips_weights) or not options.out:
         raise Refused("Give --out, and either --diffusion or --lpips_weights.")
+    out = Path(options.out).expanduser()
     if options.diffusion:
-        aniportrait.convert(options.diffusion, options.out, dtype=options.dtype)
+        with record.writing(out, overwrite=options.overwrite) as unfinished:
+            aniportrait.convert(options.diffusion, unfinished, dtype=options.dtype)
     else:
-        lpips.convert(options.lpips_weights, options.out)
+        with record.writing(out.parent, [out.name], overwrite=options.overwrite) as unfinished:
+            lpips.convert(options.lpips_weights, unfinished / out.name)
     print(f"written: {options.out}")
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from zero1a_jax import lock, record
 from zero1a_jax.commandline import command
 from zero1a_jax.config import Input, option
 from zero1a_jax.errors import Refused
@@ -33,6 +34,8 @@ class Options:
     assets: str = option("", "Folder with MediaPipe's models, else ZERO1A_ASSETS, else the embedded net.")
     size: int = option(512, "Side of the portrait in pixels.", low=32, high=2048)
     background: str = option("white", "white, black, #rrggbb, or keep.")
+    accept_unsure: bool = option(False, "Go on with a fit that is most likely wrong.")
+    overwrite: bool = option(False, "Replace also files in --out that others wrote or edited.")
 
 
 def main(options: Options) -> None:
@@ -46,7 +49,12 @@ def main(options: Options) -> None:
     found += checks.flame_problems(Path(options.flame)) if options.flame else []
     if found:
         raise Refused(found[0])
+    record.refuse(options.out, overwrite=options.overwrite)
+    with lock.held(options.out):
+        _write(options)
 
+
+def _write(options: Options) -> None:
     from zero1a_jax import preprocess
     from zero1a_jax.sources import heads, prepared_folder
 
@@ -61,9 +69,12 @@ def main(options: Options) -> None:
         mask=options.mask or None,
         segmenter=preprocess.find_segmenter(assets),
         face_index=options.face_index,
+        accept_unsure=options.accept_unsure,
     )
-    prepared_folder.write(options.out, model, result)
-    for note in result.notes:
+    prepared_folder.write(options.out, model, result, overwrite=options.overwrite)
+    if (Path(options.out) / portraits.TRACKER).is_file():
+        print(f"note: {portraits.TRACKER} of before stays and is used: remove it if it is of another picture")
+    for note in (*preprocess.assets_notes(assets), *result.notes):
         print(f"note: {note}")
     print(f"found a face with {result.detection.source}")
     fitted = result.fit

@@ -50,7 +50,6 @@ def main(options: Options) -> None:
         sequence = animation.movement(
             loaded, options.motion, fps=options.fps, motion_fps=options.motion_fps or None
         )
-    print(f"open http://127.0.0.1:{options.port} (Ctrl-C ends)")
     viewer.serve(
         playback.pose_function(loaded),
         zero_params(loaded.model),

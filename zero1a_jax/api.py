@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from zero1a_jax import config, outputs, preprocess
+from zero1a_jax import config, outputs, preprocess, record
 from zero1a_jax.avatar import pose as pose_avatar
+from zero1a_jax.commandline import flagfiles
 from zero1a_jax.errors import Refused
 from zero1a_jax.flame import frame_target, procedural_head
 from zero1a_jax.geometry import portrait_camera
@@ -28,7 +30,21 @@ from zero1a_jax.types import FlameParams, Motion, Portrait
 
 __all__ = ["animate", "export", "first_avatar", "load", "prepare", "procedural_head", "render", "run"]
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 
+
+def _in_float32(function: Function) -> Function:
+    """The function as the commands run it, also where JAX_ENABLE_X64 is set."""
+
+    @functools.wraps(function)
+    def same(*arguments: Any, **options: Any) -> Any:
+        with jax.enable_x64(False):
+            return function(*arguments, **options)
+
+    return cast(Function, same)
+
+
+@_in_float32
 def prepare(
     image: str | os.PathLike | Image.Image | np.ndarray,
     *,
@@ -38,6 +54,7 @@ def prepare(
     face_index: int = 0,
     flame: str = "",
     assets: str = "",
+    accept_unsure: bool = False,
 ) -> Portrait:
     """Finds the face in a picture, fits the head to it and cuts the person out.
 
@@ -50,6 +67,7 @@ def prepare(
       face_index: which face of several, 0 the largest.
       flame: folder of a FLAME model; else the embedded head.
       assets: folder with MediaPipe's models, else ZERO1A_ASSETS, else the embedded detector.
+      accept_unsure: go on with a fit that is most likely wrong.
 
     Returns:
       Portrait: rgb [size, size, 3] and alpha [size, size] in 0..1, landmarks [105, 2] in pixels, the camera,
@@ -68,6 +86,7 @@ def prepare(
         mask=mask,
         segmenter=preprocess.find_segmenter(assets or None),
         face_index=face_index,
+        accept_unsure=accept_unsure,
     )
 
 
@@ -118,7 +137,7 @@ def run(
     given = {"image": os.fspath(image), "workdir": os.fspath(workdir), **flags}
     config.from_values(given)
     command = [sys.executable, "-m", "zero1a_jax", "run", f"--flagfile={flagfile}"]
-    command += [f"--{name}={_text(value)}" for name, value in given.items()]
+    command += [f"--{name}={flagfiles.value_text(value)}" for name, value in given.items()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:  # a notebook shows what is printed here, not what a child prints
@@ -128,6 +147,7 @@ def run(
     return load(workdir, flame=str(flags.get("flame", "")), arkit=str(flags.get("arkit", "")))
 
 
+@_in_float32
 def load(folder: str | os.PathLike, *, flame: str = "", arkit: str = "") -> Loaded:
     """Reads an avatar: the folder of a finished run, its export/, or what `export` wrote.
 
@@ -145,6 +165,7 @@ def load(folder: str | os.PathLike, *, flame: str = "", arkit: str = "") -> Load
     return avatars.load(Path(folder), flame, arkit)
 
 
+@_in_float32
 def render(
     avatar: Loaded,
     pose: Mapping[str, float] | FlameParams | None = None,
@@ -179,6 +200,7 @@ def render(
     return as_uint8(rgb)
 
 
+@_in_float32
 def animate(
     avatar: Loaded,
     motion: str | os.PathLike | Motion = animation.DEMO,
@@ -197,22 +219,25 @@ def animate(
         .npy, or a Motion.
       out: .mp4, .mov or .mkv.
       size: pixels a side. fps: frames a second of the video. background: "white", "black" or "#rrggbb".
-      options: motion_fps, smooth, expression, root, sway, frames; see `showing.animation.write`.
+      options: motion_fps, smooth, expression, root, sway, frames, overwrite; see `showing.animation.write`.
 
     Raises:
-      FileNotFoundError: no motion there. zero1a_jax.errors.Refused: the motion cannot drive this head.
+      FileNotFoundError: no motion there. zero1a_jax.errors.Refused: the motion cannot drive this head, or
+      another file is at `out`.
     """
     return animation.write(
         avatar, motion, out, size=size, fps=fps, background=config.colour(background), **options
     )
 
 
-def export(avatar: Loaded, folder: str | os.PathLike) -> dict[str, Path]:
-    """Writes an avatar for other programs, each file atomically.
+@_in_float32
+def export(avatar: Loaded, folder: str | os.PathLike, *, overwrite: bool = False) -> dict[str, Path]:
+    """Writes an avatar for other programs, all files or none.
 
     Args:
       avatar: from `load` or `run`.
-      folder: made where it is missing.
+      folder: made where it is missing; files of other names in it stay.
+      overwrite: replace also files of these names that we did not write, or that were changed since.
 
     Returns:
       The paths: "triangle" (avatar.ply, in the frames of triangles, GaussianAvatars' layout), "world"
@@ -220,11 +245,7 @@ def export(avatar: Loaded, folder: str | os.PathLike) -> dict[str, Path]:
     """
     neutral = poses.from_arkit(avatar.model, {}, avatar.arkit)
     posed = pose_avatar(avatar.avatar, avatar.model, neutral)
-    return outputs.save_avatar(folder, avatar.avatar, posed, avatar.meta)
-
-
-def _text(value: Any) -> str:
-    """A flag's value on a command line."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    folder = Path(folder).expanduser()
+    with record.writing(folder, outputs.AVATAR_FILES, overwrite=overwrite) as unfinished:
+        paths = outputs.save_avatar(unfinished, avatar.avatar, posed, avatar.meta)
+    return {name: folder / path.name for name, path in paths.items()}

@@ -59,6 +59,9 @@ class Input:
     )
     mask: str = option("", "A picture of the same size as --image, white where the person is.")
     face_index: int = option(0, "Which face of several, 0 = the largest.", low=0)
+    accept_unsure: bool = option(
+        False, "Go on with a fit of the portrait that is most likely wrong.", free=True
+    )
     assets: str = option(
         "",
         "Folder with face_landmarker.task; without it the variable ZERO1A_ASSETS, else the embedded net.",

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from zero1a_jax.errors import Refused
+
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
@@ -51,6 +53,26 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 def write_json(path: str | os.PathLike, value: Any) -> None:
     """Writes `value` as indented JSON to `path` atomically."""
     write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def stand_in(path: str | os.PathLike) -> str:
+    """What lies in place of a file that was meant, a sentence; empty where it seems to be the file itself.
+
+    Git without LFS leaves a pointer, and a download behind a login leaves a page.
+    """
+    with open(path, "rb") as file:
+        head = file.read(256).lstrip(b"\xef\xbb\xbf \r\n\t").lower()
+    if head.startswith(b"version https://git-lfs"):
+        return f"{path} is a Git LFS pointer instead of the file: fetch it with git lfs pull"
+    if head.startswith((b"<!doctype html", b"<html")):
+        return f"{path} is a web page instead of the file: download it again, logged in where that is needed"
+    return ""
+
+
+def refuse_stand_in(path: str | os.PathLike) -> None:
+    """Raises Refused where `stand_in` says something."""
+    if sentence := stand_in(path):
+        raise Refused(sentence)
 
 
 def sha256(path: str | os.PathLike) -> str:

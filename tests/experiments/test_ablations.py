@@ -47,6 +47,9 @@ def test_ablations_call_the_runner_and_resume(tmp_path, monkeypatch):
     assert (tmp_path / "table.md").read_text().count("| full |") >= 6
     ablations.main(options)
     assert len(calls) == 8
+    (tmp_path / "table.md").write_text("edited")
+    with pytest.raises(Refused, match="table.md is not what this program wrote"):
+        ablations.main(options)
 
 
 def test_a_failed_run_stops_the_table(tmp_path, monkeypatch):

@@ -113,6 +113,15 @@ def test_damage_within_the_file_is_not_hidden(tmp_path):
         evaluation.read_rows(tmp_path / "e.jsonl", None)
 
 
+@pytest.mark.parametrize("text", ["my notes", "my notes\n", "[1]\n", "3"])
+def test_another_file_is_left_alone(folder, tmp_path, text, monkeypatch):
+    monkeypatch.setattr(truth, "compare", fake_compare([]))
+    (tmp_path / "notes.txt").write_text(text)
+    with pytest.raises(Refused, match="line 1.*give another --out"):
+        evaluation.evaluate(folder, SEED, tmp_path / "notes.txt", pairs=1)
+    assert (tmp_path / "notes.txt").read_text() == text
+
+
 def test_seed_comes_from_the_run(tmp_path):
     with pytest.raises(Refused, match="identity"):
         evaluation.run_seed(tmp_path)

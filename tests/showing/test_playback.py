@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from experiments import animate
-from zero1a_jax import outputs
+from zero1a_jax import api, outputs
 from zero1a_jax.avatar import pose
 from zero1a_jax.converters import flame_npz
+from zero1a_jax.errors import Refused
 from zero1a_jax.flame import frame_target, procedural_head, zero_params
 from zero1a_jax.geometry import portrait_camera
 from zero1a_jax.showing import playback
@@ -76,3 +77,30 @@ def test_animates_a_file(folder, tmp_path):
     frames, fps = outputs.video.read(tmp_path / "a.mp4")
     assert frames.shape == (6, SIZE, SIZE, 3) and fps == 25
     assert np.abs(frames[0].astype(int) - frames[-1]).max() > 10  # the mouth opened
+
+
+def test_a_video_replaces_ours_and_nothing_else(folder, tmp_path):
+    """Asked twice, and where somebody put another file."""
+    out = tmp_path / "a.mp4"
+    given = {"avatar": str(folder), "out": str(out), "size": SIZE, "frames": 1}
+    animate.main(animate.Options(**given))
+    animate.main(animate.Options(**given))
+    out.write_bytes(b"precious")
+    with pytest.raises(Refused, match="a.mp4 is not what this program wrote"):
+        animate.main(animate.Options(**given))
+    assert out.read_bytes() == b"precious"
+    animate.main(animate.Options(**given, overwrite=True))
+    assert len(outputs.video.read(out)[0]) == 1
+
+
+def test_an_export_replaces_ours_and_nothing_else(folder, tmp_path):
+    avatar = avatars.load(folder)
+    (tmp_path / "mine.txt").write_text("x")
+    paths = api.export(avatar, tmp_path)
+    assert all(path.is_file() for path in paths.values()) and api.export(avatar, tmp_path) == paths
+    paths["world"].write_bytes(b"edited")
+    with pytest.raises(Refused, match="avatar_world.ply"):
+        api.export(avatar, tmp_path)
+    assert paths["world"].read_bytes() == b"edited"
+    api.export(avatar, tmp_path, overwrite=True)
+    assert len(outputs.ply.load(paths["world"])[0].means) == len(procedural_head().faces)

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from experiments import prepare
-from zero1a_jax import flame, geometry, preprocess
+from zero1a_jax import flame, geometry, lock, preprocess
 from zero1a_jax.config import Input, from_values
+from zero1a_jax.errors import Refused
 from zero1a_jax.preprocess import look
 from zero1a_jax.preprocess.detect import Detection
 from zero1a_jax.preprocess.fit import FLIP
@@ -82,6 +83,35 @@ def folder(scene, tmp_path_factory):
 @pytest.fixture
 def copy(folder, tmp_path):
     return shutil.copytree(folder, tmp_path / "copy")
+
+
+def prepare_again(scene, out, **options):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(preprocess, "find_detector", lambda assets: scene[3])
+        prepare.main(prepare.Options(image=str(scene[1]), out=str(out), size=SIZE, **options))
+
+
+def test_our_own_folder_is_written_again(scene, copy):
+    before = (copy / portraits.MATTE).read_bytes()
+    prepare_again(scene, copy)
+    assert (copy / portraits.MATTE).read_bytes() == before
+
+
+@pytest.mark.parametrize("name", [portraits.MATTE, portraits.TRACKER, "notes.txt"])
+def test_what_others_wrote_or_edited_is_left_alone(scene, copy, name, capsys):
+    (copy / name).write_bytes(b"precious")
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    with pytest.raises(Refused, match=f"{name} is not what this program wrote"):
+        prepare_again(scene, copy)
+    assert before == {path.name: path.read_bytes() for path in copy.iterdir()}
+    prepare_again(scene, copy, overwrite=True)
+    assert ((copy / name).read_bytes() == b"precious") == (name != portraits.MATTE)
+    assert ("tracker.npz of before stays" in capsys.readouterr().out) == (name == portraits.TRACKER)
+
+
+def test_a_second_prepare_in_one_folder_waits_for_nobody(scene, tmp_path):
+    with lock.held(tmp_path / "out"), pytest.raises(Refused, match="another process writes to"):
+        prepare_again(scene, tmp_path / "out")
 
 
 def portrait_of(scene, tmp_path, image, **changes):

@@ -1,6 +1,8 @@
 """Checkpoints: what comes back is what was saved, or another one, or a loud error."""
 
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -125,6 +127,23 @@ def test_full_disk_is_said_before_anything_is_written(folder, monkeypatch):
     with pytest.raises(OSError, match="make room"):
         checkpoint.save(folder, 50, tree(50))
     assert checkpoint.steps(folder) == [20, 30, 40]
+
+
+def test_a_disk_that_fills_up_while_saving(folder):
+    code = (
+        "import resource, sys, numpy as np\n"
+        "from zero1a_jax.training import checkpoint\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
+        "try:\n"
+        "    noise = np.random.default_rng(0).normal(size=10**6)\n"
+        "    checkpoint.save(sys.argv[1], 50, {'a': noise})\n"
+        "except OSError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, timeout=120)
+    assert "cannot be written to: File too large" in done.stdout, done
+    assert "Traceback" not in done.stderr
+    assert sorted(path.name for path in folder.iterdir()) == ["00000020", "00000030", "00000040"]
 
 
 def test_termination_notes_the_signal():

@@ -105,6 +105,42 @@ def test_changed_picture_stops(started, pictures, tmp_path):
     assert "has changed since the run" in checks.problems(started)[0]
 
 
+def test_a_removed_picture_does_not_matter(pictures, tmp_path):
+    """The run has its own portrait."""
+    picture = tmp_path / "gone.png"
+    picture.write_bytes((pictures / "good.png").read_bytes())
+    config = config_in(tmp_path / "work", picture)
+    workdir.create(config, workdir.describe(config, ["cpu"], {}), portrait=b"p")
+    picture.unlink()
+    assert checks.problems(config) == []
+
+
+def test_a_new_disk_and_a_dangling_link(pictures, tmp_path):
+    (tmp_path / "lost+found").mkdir()
+    assert checks.problems(config_in(tmp_path, pictures / "good.png")) == []
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    (found,) = checks.problems(config_in(tmp_path / "link", pictures / "good.png"))
+    assert "is a link to nothing" in found
+
+
+def test_a_comma_in_the_name_of_a_motion(pictures, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a, b.csv").write_text("")
+    config = config_in(tmp_path / "w", pictures / "good.png", motions=("a", " b.csv"))
+    assert "write --motions='\"a, b.csv\"'" in checks.problems(config)[0]
+
+
+def test_the_revision_is_that_of_this_tree(tmp_path, monkeypatch):
+    """A copy that is installed into somebody's repository has none."""
+    for arguments in (
+        ["init", "-q"],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "theirs"],
+    ):
+        subprocess.run(["git", *arguments], cwd=tmp_path, check=True)
+    monkeypatch.setattr(workdir, "__file__", str(tmp_path / "workdir.py"))
+    assert workdir._revision() is None
+
+
 def test_foreign_folder_is_left_alone(pictures, tmp_path):
     (tmp_path / "holiday.jpg").write_bytes(b"precious")
     found = checks.problems(config_in(tmp_path, pictures / "good.png"))

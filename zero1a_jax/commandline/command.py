@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
@@ -9,14 +11,15 @@ from typing import Any, NoReturn, TypeVar
 import absl.flags
 from absl import app, logging
 
-from zero1a_jax.commandline import flags, memory
+from zero1a_jax.commandline import flags, memory, stopping
 from zero1a_jax.errors import Refused
 
 Options = TypeVar("Options")
 
 
 def run(kind: type[Options], main: Callable[[Options], int | None], text: str | None) -> None:
-    """Parses sys.argv, calls `main` and exits: 0 done, 1 it failed with a clear reason, 2 wrong options.
+    """Parses sys.argv, calls `main` and exits: 0 done, 1 it failed with a clear reason, 2 wrong options, 130
+    or 143 where Ctrl-C or SIGTERM ended it.
 
     Args:
       kind: a frozen dataclass of options (`config.option`); dataclasses in it bring theirs.
@@ -41,11 +44,26 @@ def run(kind: type[Options], main: Callable[[Options], int | None], text: str | 
             return main(options)
         except (Refused, OSError) as error:  # anything else is a fault of ours and keeps its traceback
             fail(error, 1)
+        except stopping.Stopped as stopped:
+            fail(stopped, stopped.code)
 
+    stopping.listen()
+    os.environ["JAX_ENABLE_X64"] = "false"  # before jax is imported: the programs are float32's
+    for stream in (sys.stdout, sys.stderr):  # a terminal may lack the letters of a path
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     app.run(guarded, flags_parser=parse)
 
 
-def fail(error: Exception | str, code: int) -> NoReturn:
+def fail(error: BaseException, code: int) -> NoReturn:
     """Prints a reason and exits."""
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {sentence(error)}", file=sys.stderr)
     sys.exit(code)
+
+
+def sentence(error: BaseException) -> str:
+    """What an error says: of the system's errors the file and the reason, without their numbers."""
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}"
+    return str(error)

@@ -25,7 +25,8 @@ def fix(*, cpu_threads: int, host_devices: int, deterministic: bool) -> None:
     if deterministic:
         xla += ["--xla_gpu_deterministic_ops=true", "--xla_gpu_autotune_level=0"]
     os.environ["XLA_FLAGS"] = " ".join(dict.fromkeys(xla))
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "zero1a_jax" / "xla"
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if os.path.isabs(caches):  # a ~ stays where there is no home: then nothing is kept
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(caches) / "zero1a_jax" / "xla"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,8 @@ from typing import Any
 from zero1a_jax import config
 from zero1a_jax.config import Config
 from zero1a_jax.errors import Refused
+
+PATHS = ("image", "mask", "flame", "diffusion", "arkit", "motions", "lpips_weights")
 
 
 def commands() -> Path:
@@ -32,8 +37,12 @@ def find(name: str) -> Path:
     raise Refused(f"There is no flag file {name}: give a path, or one of {known}.")
 
 
-def found(arguments: Sequence[str]) -> list[str]:
-    """The arguments with the paths of their flag files."""
+def found(arguments: Sequence[str], inside: tuple[Path, ...] = ()) -> list[str]:
+    """The arguments with the lines of their flag files in place, `inside` of which these are.
+
+    Raises:
+      Refused: a flag file that is not there, is no text, or names itself.
+    """
     out, rest = [], list(arguments)
     while rest:
         argument = rest.pop(0)
@@ -45,8 +54,22 @@ def found(arguments: Sequence[str]) -> list[str]:
             if not rest:
                 raise Refused("--flagfile needs a file: --flagfile=FILE.")
             value = rest.pop(0)
-        out.append(f"--flagfile={find(value)}")
+        file = find(value)
+        if file in inside:
+            raise Refused(f"The flag file {file} names itself.")
+        out += found(_lines(file), (*inside, file))
     return out
+
+
+def _lines(file: Path) -> list[str]:
+    """The arguments in a flag file, as editors of all systems write it."""
+    data = file.read_bytes()
+    try:
+        content = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Refused(f"The flag file {file} is not UTF-8 text: save it as such.") from error
+    lines = [line.strip() for line in content.splitlines()]
+    return [line for line in lines if line and not line.startswith(("#", "//"))]
 
 
 def text(given: Config) -> str:
@@ -54,7 +77,7 @@ def text(given: Config) -> str:
     lines = ["# python -m experiments.run --flagfile=THIS_FILE"]
     for name, value in config.to_values(given).items():
         if not name.startswith("dry_"):
-            lines.append(f"--{name}={_text(value)}")
+            lines.append(f"--{name}={value_text(value)}")
     return "\n".join(lines) + "\n"
 
 
@@ -68,12 +91,25 @@ def differences(old: dict[str, Any], new: Config) -> list[str]:
     for field in config.options():
         stored, value = old.get(field.name, field.default), values[field.name]
         stored = tuple(stored) if isinstance(stored, list) else stored
-        if stored != value and not config.is_free(field, new):
-            lines.append(f"--{field.name}: was {_text(stored)}, now {_text(value)}")
+        if _meant(field.name, stored) != _meant(field.name, value) and not config.is_free(field, new):
+            lines.append(f"--{field.name}: was {value_text(stored)}, now {value_text(value)}")
     return lines
 
 
-def _text(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """A flag's value on a command line: lists with commas between, and names that hold one in quotes."""
     if isinstance(value, bool):
         return str(value).lower()
-    return ",".join(str(item) for item in value) if isinstance(value, tuple) else str(value)
+    if not isinstance(value, list | tuple):
+        return str(value)
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(value)
+    return line.getvalue()
+
+
+def _meant(name: str, value: Any) -> Any:
+    """A value without what makes no difference: the spelling of a path."""
+    if name not in PATHS or not value:
+        return value
+    paths = value if isinstance(value, tuple) else (value,)
+    return tuple(os.path.realpath(os.path.expanduser(path)) for path in paths)

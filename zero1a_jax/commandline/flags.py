@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -73,7 +74,10 @@ def _group(fields: Sequence[dataclasses.Field]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    """A flag's value as an option has it; a shell leaves the ~ of --flag=~/file to us."""
+    if isinstance(value, list):
+        return tuple(os.path.expanduser(item) for item in value)
+    return os.path.expanduser(value) if isinstance(value, str) else value
 
 
 def _define(field: dataclasses.Field, registry: flags.FlagValues) -> None:

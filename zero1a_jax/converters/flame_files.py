@@ -21,6 +21,7 @@ VERSIONS = {name: version for download in DOWNLOADS for name, version in downloa
 STATIC = "flame_static_embedding.pkl"
 DYNAMIC = "flame_dynamic_embedding.npy"
 WITH_EYES = "landmark_embedding_with_eyes.npy"  # static and dynamic in one; used where those are missing
+DECAS = "landmark_embedding.npy"  # the same of DECA, without eyes
 MEDIAPIPE = "mediapipe_landmark_embedding.npz"
 MASKS = "FLAME_masks.pkl"
 TEMPLATE = "head_template_mesh.obj"
@@ -43,5 +44,5 @@ def model_file(folder: Path) -> Path:
 
 def unfit(folder: Path) -> list[str]:
     """The landmark files without which a portrait cannot be fitted, as far as `folder` lacks them."""
-    needed = ((MEDIAPIPE,), (DYNAMIC, WITH_EYES))
+    needed = ((MEDIAPIPE,), (DYNAMIC, WITH_EYES, DECAS))
     return [names[0] for names in needed if not any((folder / name).is_file() for name in names)]

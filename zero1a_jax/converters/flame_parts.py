@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from zero1a_jax.converters.checked import indices, numbers, table
-from zero1a_jax.converters.flame_files import DYNAMIC, MASKS, MEDIAPIPE, STATIC, TEMPLATE, WITH_EYES
+from zero1a_jax.converters.flame_files import DECAS, DYNAMIC, MASKS, MEDIAPIPE, STATIC, TEMPLATE, WITH_EYES
 from zero1a_jax.converters.pickles.unpickle import BadFile, load_npy, load_npz, load_pickle
 from zero1a_jax.types import FlameModel
 
@@ -25,6 +25,7 @@ def add(model: FlameModel, folder: Path) -> FlameModel:
     """
     parts: dict[str, Any] = {}
     readers: tuple[tuple[str, Callable[[Path, FlameModel], dict[str, Any]]], ...] = (
+        (DECAS, _with_eyes),
         (WITH_EYES, _with_eyes),
         (STATIC, _static),
         (DYNAMIC, _dynamic),

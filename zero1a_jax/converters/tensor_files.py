@@ -16,6 +16,7 @@ import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from zero1a_jax import files
 from zero1a_jax.converters.pickles.pickled import BadFile
 from zero1a_jax.converters.pickles.unpickle import load_torch
 
@@ -49,6 +50,8 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
       BadFile (a ValueError): it is damaged or holds anything but named tensors; the text says where.
     """
     path = Path(path)
+    if path.is_file() and (sentence := files.stand_in(path)):
+        raise BadFile(sentence)
     if path.suffix == ".safetensors":
         return _safetensors(path)
     found = load_torch(path)

@@ -23,6 +23,8 @@ from zero1a_jax.outputs import ply
 from zero1a_jax.types import Avatar, FlameModel, Gaussians
 
 _FORMAT = 1
+_FILES = {"triangle": "avatar.ply", "world": "avatar_world.ply", "shape": "avatar.npz", "meta": "avatar.json"}
+AVATAR_FILES = tuple(_FILES.values())
 
 
 def save_avatar(
@@ -56,12 +58,7 @@ def save_avatar(
     if face_ids.max() >= int(meta["faces"]):
         raise Refused(f"face id {face_ids.max()} on a mesh of {meta['faces']} faces; give its own model")
     folder = Path(folder)
-    paths = {
-        "triangle": folder / "avatar.ply",
-        "world": folder / "avatar_world.ply",
-        "shape": folder / "avatar.npz",
-        "meta": folder / "avatar.json",
-    }
+    paths = {name: folder / file for name, file in _FILES.items()}
     ply.save(paths["triangle"], _take(avatar.gaussians, alive), face_ids)
     ply.save(paths["world"], _take(posed, alive))
     with files.replacing(paths["shape"]) as temporary:

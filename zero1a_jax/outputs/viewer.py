@@ -74,8 +74,9 @@ def serve(
     try:
         import viser
     except ImportError as error:
-        raise ImportError("the viewer needs viser: pip install 'zero1a_jax[viewer]'") from error
+        raise ImportError("the viewer needs viser: pip install viser") from error
     server = viser.ViserServer(host=_HOST, port=port)
+    print(f"open http://{_HOST}:{server.get_port()} (Ctrl-C ends)", flush=True)  # another, where one is taken
     server.scene.set_up_direction("+y")
     server.initial_camera.position = tuple(np.asarray(target, np.float64) + [0.0, 0.0, 0.8])
     server.initial_camera.look_at = tuple(np.asarray(target, np.float64))

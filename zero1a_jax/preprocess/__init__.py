@@ -1,6 +1,6 @@
 """A picture of a face to a fitted portrait: load, detect, fit, matte, crop."""
 
-from zero1a_jax.preprocess.detect import Detection, Detector, find_detector
+from zero1a_jax.preprocess.detect import Detection, Detector, assets_notes, find_detector
 from zero1a_jax.preprocess.detect_embedded import embedded_detector
 from zero1a_jax.preprocess.detect_mediapipe import mediapipe_detector
 from zero1a_jax.preprocess.fit import Fit, fit
@@ -19,6 +19,7 @@ __all__ = [
     "Picture",
     "Prepared",
     "Segmenter",
+    "assets_notes",
     "compose",
     "find_detector",
     "find_segmenter",

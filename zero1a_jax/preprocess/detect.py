@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from zero1a_jax import files
 from zero1a_jax.errors import NoFace, Refused
 
 MEDIAPIPE_FILE = "face_landmarker.task"
+SEGMENTER_FILES = ("selfie_multiclass_256x256.tflite", "selfie_segmenter.tflite")
 FIRST_IRIS = 468  # ids from there on are the irises
 NO_FACE = "No face was found in the picture: use one where a face is upright, unhidden and large enough."
 
@@ -114,21 +117,54 @@ def find_detector(assets: str | os.PathLike | None = None) -> Detector:
     `assets` is a folder that may hold face_landmarker.task; without it the environment variable
     ZERO1A_ASSETS is read. Raises Refused when the named folder does not exist.
     """
-    folder = assets_folder(assets)
-    if folder is not None and (folder / MEDIAPIPE_FILE).is_file() and has_mediapipe():
+    file = landmarker(assets)
+    if file is not None and has_mediapipe():
         from zero1a_jax.preprocess.detect_mediapipe import mediapipe_detector
 
-        return mediapipe_detector(folder / MEDIAPIPE_FILE)
+        return mediapipe_detector(file)
     from zero1a_jax.preprocess.detect_embedded import embedded_detector
 
     return embedded_detector()
 
 
+def landmarker(assets: str | os.PathLike | None = None) -> Path | None:
+    """MediaPipe's face landmarker in the folder of optional models, by its name or else by its content."""
+    folder = assets_folder(assets)
+    if folder is None:
+        return None
+    if (folder / MEDIAPIPE_FILE).is_file():
+        files.refuse_stand_in(folder / MEDIAPIPE_FILE)
+        return folder / MEDIAPIPE_FILE
+    return next((path for path in sorted(folder.glob("*.task")) if _is_landmarker(path)), None)
+
+
+def _is_landmarker(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as bundle:
+            return any("face_landmarks_detector" in name for name in bundle.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def assets_notes(assets: str | os.PathLike | None = None) -> tuple[str, ...]:
+    """A sentence where the folder of optional models is named and its models cannot be used."""
+    folder = assets_folder(assets)
+    if folder is None:
+        return ()
+    if landmarker(folder) is None and not any((folder / name).is_file() for name in SEGMENTER_FILES):
+        known = f"{MEDIAPIPE_FILE} or {SEGMENTER_FILES[0]}"
+        return (f"{folder} holds no {known}: the embedded net finds the face.",)
+    if not has_mediapipe():
+        return ("MediaPipe is not installed (pip install mediapipe): the embedded net finds the face.",)
+    return ()
+
+
 def assets_folder(assets: str | os.PathLike | None = None) -> Path | None:
-    """The folder of optional models: `assets`, else ZERO1A_ASSETS. ValueError where it does not exist."""
+    """The folder of optional models: `assets`, else ZERO1A_ASSETS. Refused where it does not exist."""
     folder = assets or os.environ.get("ZERO1A_ASSETS")
     if folder and not Path(folder).is_dir():
-        raise Refused(f"The assets folder {folder} does not exist: check --assets or ZERO1A_ASSETS.")
+        what = "is a file, not a folder" if Path(folder).is_file() else "does not exist"
+        raise Refused(f"The assets folder {folder} {what}: check --assets or ZERO1A_ASSETS.")
     return Path(folder) if folder else None
 
 

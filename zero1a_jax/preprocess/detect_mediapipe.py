@@ -30,7 +30,7 @@ def mediapipe_detector(path: str | os.PathLike) -> Detector:
     try:
         import mediapipe
     except ImportError as error:
-        raise ImportError("MediaPipe is not installed: pip install 'zero1a_jax[mediapipe]'.") from error
+        raise ImportError("MediaPipe is not installed: pip install mediapipe") from error
     vision = mediapipe.tasks.vision
     options = vision.FaceLandmarkerOptions(
         base_options=mediapipe.tasks.BaseOptions(model_asset_buffer=Path(path).read_bytes()),

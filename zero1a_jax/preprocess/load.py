@@ -15,14 +15,16 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from zero1a_jax import heic
 from zero1a_jax.errors import Refused
 
 MAX_PIXELS = 64_000_000  # checked from the header, before anything is decoded
 MAX_BYTES = 512 << 20
 MAX_SIDE = 2048  # larger pictures are reduced: nothing after this needs more
 MIN_SIDE = 32
+LABELS = 64  # a mask whose brightest pixel is below holds numbers, not greys
 # Raster formats that Pillow decodes itself. EPS and the like would start other programs.
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "TGA", "JPEG2000", "AVIF")
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "TGA", "JPEG2000", "AVIF", "HEIF")
 # Decoders that take seconds for a megapixel or a few: pixels that they may be given.
 SLOW = {"ppm_plain": 1_000_000, "ppm": 1_000_000, "bmp_rle": 4_000_000, "jpeg2k": 32_000_000}
 DAMAGE = (
@@ -71,13 +73,15 @@ def load_image(source: str | os.PathLike | Image.Image | np.ndarray) -> Picture:
         return _finish(_from_array(source), "the array", notes)
     path = None if isinstance(source, Image.Image) else Path(source)
     name = "the picture" if path is None else path.name
-    with _one_sentence(name):
+    with _one_sentence(name, path):
         image = source if isinstance(source, Image.Image) else _decode(Path(source), notes)
         return _finish(image, name, notes)
 
 
 def load_mask(path: str | os.PathLike, shape: tuple[int, int]) -> np.ndarray:
     """A matte [H, W] float32 in 0..1 for a picture [H, W]: white, or opaque where there is transparency.
+
+    Of numbers instead of colours, such as 0 and 1 or the labels of a face parser, all above 0 are white.
 
     Raises Refused as `load_image`, and where its size is not the picture's.
     """
@@ -88,11 +92,16 @@ def load_mask(path: str | os.PathLike, shape: tuple[int, int]) -> np.ndarray:
             f"The mask {Path(path).name} is {columns} x {rows} pixels, but the picture is "
             f"{width} x {height}: they must agree."
         )
-    return alpha if alpha is not None else rgb.astype(np.float32).mean(-1) / 255.0
+    if alpha is not None:
+        return alpha
+    levels = np.unique(rgb.max(-1))
+    if 0 < levels[-1] < LABELS or (len(levels) == 2 and levels[0] == 0):
+        return (rgb.max(-1) > 0).astype(np.float32)
+    return rgb.astype(np.float32).mean(-1) / 255.0
 
 
 @contextmanager
-def _one_sentence(name: str) -> Iterator[None]:
+def _one_sentence(name: str, path: Path | None = None) -> Iterator[None]:
     """Whatever a decoder trips over becomes one sentence."""
     try:
         with warnings.catch_warnings():
@@ -101,7 +110,9 @@ def _one_sentence(name: str) -> Iterator[None]:
     except Refused:
         raise
     except UnidentifiedImageError as error:
-        raise Refused(f"{name} is not a picture that can be read (use PNG or JPEG).") from error
+        why = heic.advice(path) if path else ""
+        why = f": {why}" if why else " (use PNG or JPEG)."
+        raise Refused(f"{name} is not a picture that can be read{why}") from error
     except Image.DecompressionBombError as error:
         raise Refused(_too_large(name)) from error
     except DAMAGE as error:
@@ -114,6 +125,7 @@ def _decode(path: Path, notes: list[str]) -> Image.Image:
         raise Refused(f"There is no picture at {path}: check the path.")
     if path.stat().st_size > MAX_BYTES:
         raise Refused(f"{path.name} has more than {MAX_BYTES >> 20} MiB: reduce it first.")
+    heic.register()
     formats = [name for name in FORMATS if name in _known_formats()]
     # Opened by ourselves: given a path, Pillow maps plain TIFFs and garbles those that EXIF turns.
     with open(path, "rb") as file, Image.open(file, formats=formats) as image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -20,11 +21,10 @@ from zero1a_jax.flame.model import forward, frame_target
 from zero1a_jax.geometry.zbuffer import zbuffer
 from zero1a_jax.image import ops
 from zero1a_jax.image.colour import as_uint8
-from zero1a_jax.preprocess import confidence
+from zero1a_jax.preprocess import confidence, given
 from zero1a_jax.preprocess.crop import around, chain, invert, recentre, warp
-from zero1a_jax.preprocess.detect import Detection, Detector
+from zero1a_jax.preprocess.detect import NO_FACE, Detection, Detector
 from zero1a_jax.preprocess.fit import Fit, fit
-from zero1a_jax.preprocess.load import load_image, load_mask
 from zero1a_jax.preprocess.matte import background_colour, find_person, shown
 from zero1a_jax.preprocess.refine import refine
 from zero1a_jax.preprocess.segment import Segmenter
@@ -38,6 +38,10 @@ ROUNDS = 3
 REFINED = 2
 OPAQUE = 0.95
 UNSURE = 0.2  # confidence below which the user is told
+# Confidence below which a fit counts as wrong, 12 % of the eye distance off: a mouth taken for a face has
+# 0.09, a face taken upside down 0.02; what the embedded net makes of photos that one may use has 0.15 and
+# more (docs/results/portraits.md).
+HOPELESS = 0.1
 
 
 class Prepared(NamedTuple):
@@ -69,6 +73,7 @@ def prepare(
     mask: str | os.PathLike | None = None,
     segmenter: Segmenter | None = None,
     face_index: int = 0,
+    accept_unsure: bool = True,
 ) -> Portrait:
     """A portrait cropped, matted and fitted: see `prepare_all` for the intermediate results.
 
@@ -82,6 +87,7 @@ def prepare(
       segmenter: finds the person where neither is given, see `segment.find_segmenter`; without it the
         fitted head and the colours tell.
       face_index: which face, 0 the largest.
+      accept_unsure: False: a fit that is most likely wrong is refused.
 
     Returns:
       A Portrait of `size` x `size` pixels with the head upright in the canonical frame: the camera has
@@ -100,6 +106,7 @@ def prepare(
         mask=mask,
         segmenter=segmenter,
         face_index=face_index,
+        accept_unsure=accept_unsure,
     ).portrait
 
 
@@ -113,28 +120,31 @@ def prepare_all(
     mask: str | os.PathLike | None = None,
     segmenter: Segmenter | None = None,
     face_index: int = 0,
+    accept_unsure: bool = True,
     rounds: int = REFINED,
 ) -> Prepared:
     """As `prepare`, with the fit, the detection (in the portrait's pixels), the crop and its matte.
 
     `rounds` is how often the picture corrects the landmarks' fit (`refine.refine`), matte and crop made anew.
+    A picture that shows no face, or one that is hopeless, is tried in quarter turns.
     """
     if size < 32:
         raise Refused(f"The portrait's size must be at least 32 pixels, not {size}.")
     background_colour(background)
-    picture, known, notes = load_image(image)
-    if mask is not None:
-        known = load_mask(mask, picture.shape[:2])
-    seen = picture if known is None else _over_grey(picture, known)
-    transform, detection, fitted = _frame(model, detector, seen, face_index)
-    notes += several_faces(detection, face_index)
+    picture, known, notes = given.picture_and_matte(image, mask, detector)
 
-    for _ in range(rounds):
-        alpha, inside, _ = _cut_out(model, fitted, picture, known, transform, segmenter)
-        rgb, _ = warp(seen, transform, WORK)
-        fitted = refine(model, fitted, detection, rgb, alpha, inside)
-        transform, detection, fitted = _centred(model, transform, detection, fitted)
-    fitted = _doubted(detector, fitted, detection, warp(seen, transform, WORK)[0])
+    def attempt(turns: int) -> _Found:
+        turned = np.ascontiguousarray(np.rot90(picture, turns))
+        matte = None if known is None else np.ascontiguousarray(np.rot90(known, turns))
+        return _find(model, detector, turned, matte, segmenter, face_index=face_index, rounds=rounds)
+
+    (picture, known, transform, detection, fitted), turned = _upright(attempt)
+    notes += turned + several_faces(detection, face_index)
+    if fitted.confidence < HOPELESS and not accept_unsure:
+        raise Refused(
+            f"The fit is most likely wrong, its landmarks {float(fitted.expected):.0%} of the eye distance "
+            "off: use another picture, or go on with --accept_unsure (accept_unsure=True)."
+        )
     alpha, _, more = _cut_out(model, fitted, picture, known, transform, segmenter)
     notes += more + _doubts(fitted)
     alpha = np.asarray(ops.resize(jnp.asarray(alpha, jnp.float32)[..., None], size, size))[..., 0]
@@ -177,6 +187,56 @@ def compose(
         camera=camera,
         flame=flame,
     )
+
+
+class _Found(NamedTuple):
+    """A fit, in the crop of WORK pixels that `transform` makes of the picture, and what it was found in."""
+
+    picture: np.ndarray
+    known: np.ndarray | None
+    transform: np.ndarray
+    detection: Detection
+    fitted: Fit
+
+
+def _find(
+    model: FlameModel,
+    detector: Detector,
+    picture: np.ndarray,
+    known: np.ndarray | None,
+    segmenter: Segmenter | None,
+    *,
+    face_index: int,
+    rounds: int,
+) -> _Found:
+    """The head in a picture [H, W, 3] whose matte [H, W] may be known."""
+    seen = picture if known is None else _over_grey(picture, known)
+    transform, detection, fitted = _frame(model, detector, seen, face_index)
+    for _ in range(rounds):
+        alpha, inside, _ = _cut_out(model, fitted, picture, known, transform, segmenter)
+        rgb, _ = warp(seen, transform, WORK)
+        fitted = refine(model, fitted, detection, rgb, alpha, inside)
+        transform, detection, fitted = _centred(model, transform, detection, fitted)
+    fitted = _doubted(detector, fitted, detection, warp(seen, transform, WORK)[0])
+    return _Found(picture, known, transform, detection, fitted)
+
+
+def _upright(attempt: Callable[[int], _Found]) -> tuple[_Found, tuple[str, ...]]:
+    """What is found in the picture as it lies, or in the first quarter turn that is not hopeless."""
+    first, missed = None, NoFace(NO_FACE)
+    for turns in (0, 1, 3, 2):
+        try:
+            found = attempt(turns)
+        except NoFace as error:
+            missed = error if turns == 0 else missed
+            continue
+        if found.fitted.confidence >= HOPELESS:
+            note = f"The picture is taken as turned by {90 * turns} degrees to the left: so it shows a face."
+            return found, (note,) if turns else ()
+        first = found if turns == 0 else first
+    if first is None:
+        raise missed
+    return first, ()
 
 
 def several_faces(detection: Detection, index: int) -> tuple[str, ...]:

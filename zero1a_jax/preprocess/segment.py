@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from zero1a_jax import files
 from zero1a_jax.errors import Refused
-from zero1a_jax.preprocess.detect import assets_folder, has_mediapipe
-
-SEGMENTER_FILES = ("selfie_multiclass_256x256.tflite", "selfie_segmenter.tflite")
+from zero1a_jax.preprocess.detect import SEGMENTER_FILES, assets_folder, has_mediapipe
 
 Segmenter = Callable[[np.ndarray], np.ndarray]
 """A function of a picture [H, W, 3] uint8 to the probability [H, W] float32 of each pixel to be a person."""
@@ -27,6 +26,7 @@ def find_segmenter(assets: str | os.PathLike | None = None) -> Segmenter | None:
     if folder is not None and has_mediapipe():
         for name in SEGMENTER_FILES:
             if (folder / name).is_file():
+                files.refuse_stand_in(folder / name)
                 return mediapipe_segmenter(folder / name)
     return None
 

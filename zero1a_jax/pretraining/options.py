@@ -23,6 +23,7 @@ class Miniature:
         0.0, "Sets the steps from the speed, to end after this time instead; 0 = by steps.", low=0
     )
     out: str = option("", "Where export writes, and what evaluate measures; else the library's own file.")
+    overwrite: bool = option(False, "Let export replace also a file that others wrote or edited.")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from zero1a_jax import files
+from zero1a_jax import files, record
 from zero1a_jax.diffusion import DiffusionConfig, load_miniature, miniature_config, model, vae
 from zero1a_jax.diffusion.miniature import save_miniature
 from zero1a_jax.errors import Refused
@@ -36,9 +36,20 @@ def run(options: Miniature) -> None:
         files.write_json(folder / "evaluation.json", report)
         print(json.dumps(report, indent=1))
     elif options.mode == "export":
-        print(save_miniature(assemble(config, folder, options), out))
+        export(config, folder, options)
     else:
         train(config, folder, options)
+
+
+def export(config: DiffusionConfig, folder: pathlib.Path, options: Miniature) -> None:
+    """Writes the weights to --out, or in place of the library's own."""
+    if not options.out:
+        print(save_miniature(assemble(config, folder, options)))
+        return
+    out = pathlib.Path(options.out).expanduser()
+    with record.writing(out.parent, [out.name], overwrite=options.overwrite) as unfinished:
+        save_miniature(assemble(config, folder, options), unfinished / out.name)
+    print(out)
 
 
 def render(config: DiffusionConfig, folder: pathlib.Path, options: Miniature) -> None:

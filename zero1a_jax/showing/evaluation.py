@@ -78,10 +78,13 @@ def read_rows(path: Path, stamp: dict[str, Any] | None) -> list[dict[str, Any]]:
     rows = []
     for number, line in enumerate(lines, 1):
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise ValueError("no row of ours")
+            rows.append(row)
         except ValueError as error:
-            if number < len(lines):
-                raise Refused(f"{path}, line {number} is not JSON: {error}; remove the file") from error
+            if number < len(lines) or line.endswith("\n") or not line.startswith("{"):
+                raise Refused(f"{path}, line {number}: {error}: give another --out") from error
     return [row for row in rows if stamp is None or all(row.get(k) == v for k, v in stamp.items())]
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, UnidentifiedImageError
 
+from zero1a_jax import heic
 from zero1a_jax.config import Input
 
 if TYPE_CHECKING:
@@ -61,8 +62,11 @@ def problems(given: Input) -> list[str]:
 
 def picture_problems(path: Path, flag: str = "--image") -> list[str]:
     """Whether Pillow can open a picture; its pixels are not decoded yet."""
+    if path.is_dir():
+        return [f"{path} is a folder: {flag} needs a picture."]
     if not path.is_file():
         return [f"There is no picture at {path}: check {flag}."]
+    heic.register()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the size is judged here
@@ -72,7 +76,7 @@ def picture_problems(path: Path, flag: str = "--image") -> list[str]:
     except Image.DecompressionBombError:
         return [f"{path} has more than {MAX_PIXELS // 10**6} megapixels: reduce it first."]
     except UnidentifiedImageError:
-        return [f"{path} is not a picture that can be read: use PNG or JPEG."]
+        return [f"{path} is not a picture that can be read: {heic.advice(path) or 'use PNG or JPEG.'}"]
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         return [f"{path} is damaged or incomplete ({error}): use another copy."]
     if width * height > MAX_PIXELS:
@@ -114,5 +118,6 @@ def load(given: Input, model: FlameModel, detector: Detector) -> tuple[Portrait,
         mask=given.mask or None,
         segmenter=preprocess.find_segmenter(given.assets or None),
         face_index=given.face_index,
+        accept_unsure=given.accept_unsure,
     )
-    return result.portrait, result.notes
+    return result.portrait, (*preprocess.assets_notes(given.assets or None), *result.notes)

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from zero1a_jax import geometry, preprocess
+from zero1a_jax import geometry, preprocess, record
 from zero1a_jax.converters import trackers
 from zero1a_jax.converters.pickles.unpickle import load_npz
 from zero1a_jax.errors import Refused
@@ -33,17 +33,21 @@ from zero1a_jax.types import Camera, FlameModel, FlameParams, Portrait
 FAR = 0.15  # mean distance of landmarks, as a fraction of their extent, from which a head is another's
 
 
-def write(folder: str | os.PathLike, model: FlameModel, prepared: preprocess.Prepared) -> None:
-    """Writes what `read` reads, and pictures of it: portrait, landmarks, overlay, and a sheet of all."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+def write(
+    folder: str | os.PathLike, model: FlameModel, prepared: preprocess.Prepared, *, overwrite: bool = False
+) -> None:
+    """Writes what `read` reads, and pictures of it: portrait, landmarks, overlay, and a sheet of all.
+
+    Raises Refused where the folder holds what we did not write, or what was edited since; see `record`.
+    """
     shown = preprocess.pictures(model, prepared)
-    for name in ("portrait", "landmarks", "overlay"):
-        Image.fromarray(shown[name]).save(folder / f"{name}.png")
-    Image.fromarray(np.concatenate(list(shown.values()), 1)).save(folder / "sheet.png")
-    Image.fromarray(prepared.picture).save(folder / PICTURE)
-    Image.fromarray(prepared.matte).save(folder / MATTE)
-    np.savez(folder / PARAMETERS, **arrays(model, prepared))
+    with record.writing(folder, overwrite=overwrite) as unfinished:
+        for name in ("portrait", "landmarks", "overlay"):
+            Image.fromarray(shown[name]).save(unfinished / f"{name}.png")
+        Image.fromarray(np.concatenate(list(shown.values()), 1)).save(unfinished / "sheet.png")
+        Image.fromarray(prepared.picture).save(unfinished / PICTURE)
+        Image.fromarray(prepared.matte).save(unfinished / MATTE)
+        np.savez(unfinished / PARAMETERS, **arrays(model, prepared))
 
 
 def arrays(model: FlameModel, prepared: preprocess.Prepared) -> dict[str, Any]:

@@ -10,7 +10,9 @@ goes on to the next older step.
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -50,8 +52,7 @@ def save(folder: str | os.PathLike, step: int, tree: Any, *, keep: int = 2) -> P
             "make room and start the same command again"
         )
     unfinished = folder / f"{_SAVING}{step}"
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-        checkpointer.save((unfinished / _ARRAYS).absolute(), arrays)
+    _write(unfinished / _ARRAYS, arrays)
     manifest = {name: _digest(path) for name, path in _files(unfinished / _ARRAYS)}
     with open(unfinished / _MANIFEST, "w", encoding="utf-8") as file:
         json.dump({"step": step, "files": manifest}, file, indent=1, sort_keys=True)
@@ -121,6 +122,23 @@ def remove_unfinished(folder: Path) -> None:
     for path in folder.iterdir():
         if path.name.startswith((_SAVING, _DELETING)):
             shutil.rmtree(path)
+
+
+def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Raises OSError where the system did not take them, for which Orbax has other errors."""
+    log = logging.getLogger("absl")
+    disabled, log.disabled = log.disabled, True  # Orbax logs the traceback of what it raises
+    try:
+        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+            checkpointer.save(path.absolute(), arrays)
+    except (ValueError, RuntimeError) as error:
+        reason = re.search(r"([^:]*) \[os_error_code='\d+'\]", str(error))
+        if reason is None:
+            raise
+        shutil.rmtree(path.parent)
+        raise OSError(f"{path.parent.parent} cannot be written to:{reason[1]}") from error
+    finally:
+        log.disabled = disabled
 
 
 def _named(tree: Any) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from zero1a_jax import config as flags
+from zero1a_jax import files
 from zero1a_jax.config import Config
 from zero1a_jax.converters import aniportrait, flame_files
 from zero1a_jax.cost.checkpoint_size import checkpoint_bytes
@@ -18,7 +19,8 @@ from zero1a_jax.training import workdir
 def problems(config: Config) -> list[str]:
     """Every reason why this run cannot start, one sentence each."""
     found = flags.problems(config)
-    if config.input.image:
+    begun = (Path(config.runner.workdir) / "config.json").is_file()
+    if config.input.image and not (begun and not workdir.is_there(config)):
         found += portraits.problems(config.input)
     if config.input.flame:
         found += flame_problems(Path(config.input.flame))
@@ -30,6 +32,9 @@ def problems(config: Config) -> list[str]:
         found += diffusion_problems(config.input.diffusion, config.input.size)
     if config.input.arkit:
         found += arkit_problems(config)
+    whole = ",".join(config.input.motions)
+    if len(config.input.motions) > 1 and Path(whole).exists():
+        found.append(f"A comma divides names: for a name that holds one write --motions='\"{whole}\"'.")
     for path in config.input.motions:
         if not Path(path).exists():
             found.append(f"There is no motion at {path}: check --motions.")
@@ -37,7 +42,10 @@ def problems(config: Config) -> list[str]:
         found.append(f"There are no weights at {config.update.lpips_weights}: check --lpips_weights.")
     assets = config.input.assets or os.environ.get("ZERO1A_ASSETS", "")
     if assets and not Path(assets).is_dir():
-        found.append(f"The assets folder {assets} does not exist: check --assets or ZERO1A_ASSETS.")
+        what = "is a file, not a folder" if Path(assets).is_file() else "does not exist"
+        found.append(f"The assets folder {assets} {what}: check --assets or ZERO1A_ASSETS.")
+    for file in Path(assets).glob("*.task") if assets else ():
+        found += [files.stand_in(file)] if files.stand_in(file) else []
     if config.runner.workdir:
         found += workdir.conflicts(config)
         found += disk_problems(config)
@@ -46,10 +54,12 @@ def problems(config: Config) -> list[str]:
 
 def flame_problems(folder: Path) -> list[str]:
     """Whether `folder` has a FLAME model and the landmarks that fitting needs; the files are not read yet."""
+    if folder.is_file():
+        return [f"{folder} is a file: --flame needs the folder that it lies in."]
     if not folder.is_dir():
         return [f"The FLAME folder {folder} does not exist: check --flame."]
     try:
-        flame_files.model_file(folder)
+        files.refuse_stand_in(flame_files.model_file(folder))
     except (FileNotFoundError, Refused) as error:
         return [f"{error}: check --flame."]
     missing = flame_files.unfit(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -9,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tensorboardX import SummaryWriter
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from zero1a_jax import files
 
@@ -23,8 +26,10 @@ class Log:
         _keep_before(self._path, start)
         self._file = open(self._path, "a", encoding="utf-8")
         self._text = open(folder / "logs" / "log.txt", "a", encoding="utf-8")
-        # Hidden events of steps that will run again: TensorBoard drops what comes after purge_step.
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start if start else None)
+        # In this thread: tensorboardX's own waits forever for a thread that a full disk ended.
+        self._board = EventsWriter(str(folder / "tensorboard" / "events"))
+        if start:  # TensorBoard drops the events of later steps, which will run again
+            self._event(start, session_log=SessionLog(status=SessionLog.START))
         self._mark = (time.monotonic(), start)
         self._open_line = False
 
@@ -46,7 +51,8 @@ class Log:
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
         for name, value in values.items():
-            self._board.add_scalar(name, value, step)
+            self._event(step, summary=summary.scalar(name, value))
+        self._board.flush()
         now, (before, at) = time.monotonic(), self._mark
         speed = (step - at) / max(now - before, 1e-6)
         self._mark = (now, step)
@@ -64,15 +70,18 @@ class Log:
 
     def image(self, name: str, image: np.ndarray, step: int) -> None:
         """A picture, uint8 [H, W, 3], for TensorBoard."""
-        self._board.add_image(name, image, step, dataformats="HWC")
+        self._event(step, summary=summary.image(name, image, dataformats="HWC"))
+
+    def _event(self, step: int, **what: Any) -> None:
+        self._board.write_event(Event(wall_time=time.time(), step=step, **what))
 
     def close(self) -> None:
         """Ends the progress line and closes the files."""
         if self._open_line:
             print()
-        self._board.close()
-        self._file.close()
-        self._text.close()
+        for file in (self._board, self._file, self._text):
+            with contextlib.suppress(OSError):  # what a full disk does not take was told by `step`
+                file.close()
 
 
 def history(folder: Path) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import sys
@@ -15,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zero1a_jax import preprocess, rasterizer
+from zero1a_jax import lock, preprocess, rasterizer
+from zero1a_jax.commandline import command
 from zero1a_jax.config import Config, profile_range
 from zero1a_jax.converters import lpips
 from zero1a_jax.cost import dry_run
@@ -41,22 +43,24 @@ def run(config: Config) -> int:
     if (folder / "metrics.json").is_file():
         report_paths(folder)
         return 0
-    try:
-        model = heads.load(config.input.flame)
-        if config.runner.dry_run:
-            print(dry_run.describe(config, model, devices), flush=True)
-            return 0
-        detector = preprocess.find_detector(config.input.assets or None)
-        portrait = load_portrait(config, model, detector, folder)
-        parts = load_parts(config, model, portrait, detector)
-    except (Refused, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    seconds["portrait and parts"] = time.monotonic() - begin
-    kinds = [f"{d.platform}: {d.device_kind}" for d in devices]
-    environment = workdir.describe(config, kinds, hashes(config))
-    workdir.create(config, environment, portrait=_npz(portrait_file.arrays(portrait)))
-    return train_run(config, parts, folder, devices, seconds)
+    with contextlib.ExitStack() as stack:
+        try:
+            model = heads.load(config.input.flame)
+            if config.runner.dry_run:
+                print(dry_run.describe(config, model, devices), flush=True)
+                return 0
+            stack.enter_context(lock.held(folder))
+            detector = preprocess.find_detector(config.input.assets or None)
+            portrait = load_portrait(config, model, detector, folder)
+            parts = load_parts(config, model, portrait, detector)
+        except (Refused, OSError) as error:
+            print(f"error: {command.sentence(error)}", file=sys.stderr)
+            return 2
+        seconds["portrait and parts"] = time.monotonic() - begin
+        kinds = [f"{d.platform}: {d.device_kind}" for d in devices]
+        environment = workdir.describe(config, kinds, hashes(config))
+        workdir.create(config, environment, portrait=_npz(portrait_file.arrays(portrait)))
+        return train_run(config, parts, folder, devices, seconds)
 
 
 def train_run(
@@ -82,34 +86,38 @@ def train_run(
         checkpoint.save(checkpoints, at, progress.arrays(), keep=config.runner.keep)
 
     try:
+        if arrays is not None:
+            progress = Progress.from_arrays(arrays, devices)
+            log.say(f"resuming at step {step}")
+        else:
+            log.say("compiling and running the first fill of the dataset")
+            first_fill(made, programs, progress)
+            dataset_video(folder / "videos" / "dataset_before.mp4", progress.dataset)
+            save(0)
+        seconds["start and first fill"] = time.monotonic() - begin
+        begin = time.monotonic()
         with signals.termination() as received:
-            if arrays is not None:
-                progress = Progress.from_arrays(arrays, devices)
-                log.say(f"resuming at step {step}")
-            else:
-                log.say("compiling and running the first fill of the dataset")
-                first_fill(made, programs, progress)
-                dataset_video(folder / "videos" / "dataset_before.mp4", progress.dataset)
-                save(0)
-            seconds["start and first fill"] = time.monotonic() - begin
-            begin = time.monotonic()
-            profile = profiler(config, folder)
             step = loop.train(
-                made, programs, progress, log, save=save, stop=lambda: bool(received), before=profile
+                made,
+                programs,
+                progress,
+                log,
+                save=save,
+                stop=lambda: bool(received),
+                before=profiler(config, folder),
             )
-            seconds["training"] = time.monotonic() - begin
-            if step < config.update.steps:
-                log.say(
-                    f"stopped by signal {received[0]} at step {step}; the same command goes on from there"
-                )
-                return 128 + received[0]
-            log.say("rendering the results")
-            begin = time.monotonic()
-            metrics = finish(made, programs, progress, folder, seconds)
-            log.say(f"results took {time.monotonic() - begin:.0f} s")
+        seconds["training"] = time.monotonic() - begin
+        if received:
+            log.say(f"stopped by signal {received[0]} at step {step}; the same command goes on from there")
+            return 128 + received[0]
+        log.say("rendering the results")
+        begin = time.monotonic()
+        metrics = finish(made, programs, progress, folder, seconds)
+        log.say(f"results took {time.monotonic() - begin:.0f} s")
     except (loop.GivenUp, OSError) as error:
-        log.say(f"error: {error}")
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {command.sentence(error)}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # on a full disk the log is full too
+            log.say(f"error: {command.sentence(error)}")
         return 1
     finally:
         log.close()

@@ -31,12 +31,14 @@ FREE_BYTES = 200 * 2**20
 def conflicts(config: Config) -> list[str]:
     """Why this command may not start or resume in its --workdir, one sentence each. Reads only."""
     folder = Path(config.runner.workdir)
+    if folder.is_symlink() and not folder.exists():
+        return [f"--workdir={folder} is a link to nothing: remove it, or give another folder."]
     if folder.exists() and not folder.is_dir():
         return [f"--workdir={folder} is a file: give a folder."]
     stored = folder / "config.json"
     if not stored.is_file():
         others = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-        strangers = sorted(set(others) - set(FOLDERS) - set(DESCRIPTIONS))
+        strangers = sorted(set(others) - set(FOLDERS) - set(DESCRIPTIONS) - {"lost+found"})
         strangers = [name for name in strangers if not name.startswith(".")]
         if strangers:
             return [f"--workdir={folder} holds other files ({strangers[0]}): give a new or empty folder."]
@@ -65,12 +67,17 @@ def image_changed(config: Config, folder: Path) -> list[str]:
     """A sentence where the picture is not the one that the run in `folder` was started with."""
     about = folder / "environment.json"
     image = Path(config.input.image)
-    if not about.is_file() or not portraits.files(config.input):
+    if not about.is_file() or not portraits.files(config.input) or not is_there(config):
         return []
     old = json.loads(about.read_text("utf-8")).get("input", {}).get("sha256")
     if old is not None and old != digest(*portraits.files(config.input)):
         return [f"{image} has changed since the run in {folder} was started: give another --workdir."]
     return []
+
+
+def is_there(config: Config) -> bool:
+    """Whether the picture and its mask are still there; a run that began has its own portrait."""
+    return all(Path(path).exists() for path in (config.input.image, config.input.mask) if path)
 
 
 def create(config: Config, environment: dict[str, Any], *, portrait: bytes) -> Path:
@@ -127,6 +134,8 @@ def _revision() -> str | None:
         return done.stdout.strip() if done.returncode == 0 else ""
 
     try:
+        if not git("ls-files", Path(__file__).name):  # installed into a folder of somebody's repository
+            return None
         head = git("rev-parse", "HEAD")
         return head + ("+" if git("status", "--porcelain", "-uno") else "") if head else None
     except (OSError, subprocess.TimeoutExpired):

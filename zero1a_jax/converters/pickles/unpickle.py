@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from zero1a_jax import files
 from zero1a_jax.converters.pickles import archive, torch_layout
 from zero1a_jax.converters.pickles.machine import Machine
 from zero1a_jax.converters.pickles.pickled import BadFile, Limits, plain
@@ -126,6 +127,8 @@ def _existing(path: str | os.PathLike) -> Path:
 
 def _read(path: str | os.PathLike, read: Callable[[bytes], Any]) -> Any:
     path = _existing(path)
+    if sentence := files.stand_in(path):
+        raise BadFile(sentence)
     if path.stat().st_size > MAX_BYTES:
         raise BadFile(f"{path}: it has more than {MAX_BYTES >> 20} MiB")
     return _named(path, lambda: read(path.read_bytes()))
