@@ -9,20 +9,13 @@ that it builds on, [D] our own decision; docs/method.md says more.
 
 from __future__ import annotations
 
-import sys
-
 from zero1a_jax.commandline import command, environment
 from zero1a_jax.config import Config
 from zero1a_jax.training import checks
 
 
 def main(config: Config) -> int:
-    """Checks everything, then imports jax and runs. Returns the exit code."""
-    found = checks.problems(config)
-    for sentence in found:
-        print(f"error: {sentence}", file=sys.stderr)
-    if found:
-        return 2
+    """Imports jax and runs. Returns the exit code."""
     environment.fix(
         cpu_threads=config.runner.cpu_threads,
         host_devices=config.runner.host_devices,
@@ -34,4 +27,4 @@ def main(config: Config) -> int:
 
 
 if __name__ == "__main__":
-    command.run(Config, main, __doc__)
+    command.run(Config, main, __doc__, problems=checks.problems)

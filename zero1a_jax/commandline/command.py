@@ -11,13 +11,20 @@ from typing import Any, NoReturn, TypeVar
 import absl.flags
 from absl import app, logging
 
+from zero1a_jax import config
 from zero1a_jax.commandline import flags, memory, stopping
 from zero1a_jax.errors import Refused
 
 Options = TypeVar("Options")
 
 
-def run(kind: type[Options], main: Callable[[Options], int | None], text: str | None) -> None:
+def run(
+    kind: type[Options],
+    main: Callable[[Options], int | None],
+    text: str | None,
+    *,
+    problems: Callable[[Options], list[str]] = config.out_of_range,
+) -> None:
     """Parses sys.argv, calls `main` and exits: 0 done, 1 it failed with a clear reason, 2 wrong options, 130
     or 143 where Ctrl-C or SIGTERM ended it.
 
@@ -25,6 +32,7 @@ def run(kind: type[Options], main: Callable[[Options], int | None], text: str | 
       kind: a frozen dataclass of options (`config.option`); dataclasses in it bring theirs.
       main: does the work; may return another exit code.
       text: what --help says before the flags.
+      problems: what is wrong with the options, as far as it is known before `main`; all of it is told.
     """
 
     def parse(arguments: list[str]) -> Options:
@@ -32,16 +40,20 @@ def run(kind: type[Options], main: Callable[[Options], int | None], text: str | 
             print((text or "").strip() + "\n\n" + flags.help_text(kind))
             sys.exit(0)
         try:
-            return flags.parse(kind, arguments[1:], absl.flags.FLAGS)
+            options = flags.read(kind, arguments[1:], absl.flags.FLAGS)
         except Refused as error:
             fail(error, 2)
+        if absl.flags.FLAGS["verbosity"].using_default_value:
+            absl.flags.FLAGS.verbosity = logging.WARNING  # else absl's runner lets jax's own news through
+        return options
 
     def guarded(options: Any) -> int | None:
         memory.reuse_freed_memory()
-        if absl.flags.FLAGS["verbosity"].using_default_value:
-            logging.set_verbosity(logging.WARNING)  # absl's runner lets jax's own news through
         try:
-            return main(options)
+            found = problems(options)
+            for line in found:
+                print(f"error: {line}", file=sys.stderr)
+            return 2 if found else main(options)
         except (Refused, OSError) as error:  # anything else is a fault of ours and keeps its traceback
             fail(error, 1)
         except stopping.Stopped as stopped:

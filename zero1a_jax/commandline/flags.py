@@ -23,15 +23,23 @@ def define(kind: type, registry: flags.FlagValues) -> None:
             _define(field, registry)
 
 
-def parse(kind: type[Options], arguments: Sequence[str], registry: flags.FlagValues | None = None) -> Options:
-    """The options that command-line arguments, without the program's name, ask for.
+def parse(kind: type[Options], arguments: Sequence[str]) -> Options:
+    """`read`, and Refused too for a number out of its range."""
+    given = read(kind, arguments)
+    wrong = config.out_of_range(given)
+    if wrong:
+        raise Refused(" ".join(wrong))
+    return given
+
+
+def read(kind: type[Options], arguments: Sequence[str], registry: flags.FlagValues | None = None) -> Options:
+    """The options that command-line arguments, without the program's name, ask for, in range or not.
 
     --flagfile=FILE reads more of them from a file, one a line; see `flagfiles.find`. `registry` is absl's own
     for the one command of a process, which then takes absl's flags (--verbosity, --pdb, ...) too.
 
     Raises:
-      Refused: an unknown flag, a value of the wrong type or out of range, a stray argument, a flag file that
-        is not there.
+      Refused: an unknown flag, a value of the wrong type, a stray argument, a flag file that is not there.
     """
     registry = flags.FlagValues() if registry is None else registry
     define(kind, registry)
@@ -42,11 +50,7 @@ def parse(kind: type[Options], arguments: Sequence[str], registry: flags.FlagVal
     if len(rest) > 1:
         raise Refused(f"Stray argument {rest[1]!r}: all options are flags, --name=value.")
     values = {field.name: _plain(registry[field.name].value) for field in config.options(kind)}
-    given = config.from_values(values, kind)
-    wrong = config.out_of_range(given)
-    if wrong:
-        raise Refused(" ".join(wrong))
-    return given
+    return config.from_values(values, kind)
 
 
 def help_text(kind: type) -> str:
