@@ -59,6 +59,12 @@ class Input:
     )
     mask: str = option("", "A picture of the same size as --image, white where the person is.")
     face_index: int = option(0, "Which face of several, 0 = the largest.", low=0)
+    fit: str = option(
+        "estimated",
+        "The portrait's head; true: that of the synthetic person that --image names, to tell what the fit "
+        "costs.",
+        choices=("estimated", "true"),
+    )
     assets: str = option(
         "",
         "Folder with face_landmarker.task; without it the variable ZERO1A_ASSETS, else the embedded net.",
@@ -141,6 +147,17 @@ class Refresh:
         "How AniPortrait's pose guider runs. clean: as trained; official: as the published scripts run it, "
         "on statistics of the window's own frames and another range of input. [D]",
         choices=("clean", "official"),
+    )
+    portrait_outranks: bool = option(
+        False,
+        "True: where the portrait saw the surface, its colours, carried over by the mesh, win over those of "
+        "the generated frame. [D]",
+    )
+    teacher: str = option(
+        "diffusion",
+        "Who makes the dataset's frames; truth: the renderer of the synthetic person that --image names, to "
+        "tell what the diffusion costs. [D]",
+        choices=("diffusion", "truth"),
     )
     landmarks: str = option(
         "mesh",

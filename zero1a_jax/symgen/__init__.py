@@ -1,6 +1,7 @@
 """SymGEN: the dataset and the avatar build each other, along a curriculum."""
 
 from zero1a_jax.symgen import dataset
+from zero1a_jax.symgen.carry import Seen, carry_over, outrank, seen_by
 from zero1a_jax.symgen.dataset import ACCEPTED, BLANK, LANDMARKS_LOST, NOT_FINITE, REASONS
 from zero1a_jax.symgen.generate import (
     check,
@@ -39,17 +40,21 @@ __all__ = [
     "Metrics",
     "Plan",
     "Samples",
+    "Seen",
     "boundaries",
     "build_samples",
+    "carry_over",
     "check",
     "clean_matte",
     "condition_images",
     "condition_points",
     "dataset",
     "init_state",
+    "outrank",
     "plan",
     "refresh",
     "render_sample",
+    "seen_by",
     "sequence",
     "stages",
     "update",

@@ -30,6 +30,12 @@ def problems(config: Config) -> list[str]:
         found += diffusion_problems(config.input.diffusion, config.input.size)
     if config.input.arkit:
         found += arkit_problems(config)
+    if config.input.fit == "true" or config.refresh.teacher == "truth":
+        if not portraits.is_synthetic(config.input.image) or config.input.flame:
+            found.append(
+                "--fit=true and --teacher=truth need --image=synthetic:SEED on the embedded head: "
+                "nobody knows the truth of a picture."
+            )
     for path in config.input.motions:
         if not Path(path).exists():
             found.append(f"There is no motion at {path}: check --motions.")
