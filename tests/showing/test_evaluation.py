@@ -16,6 +16,7 @@ from zero1a_jax.sources import avatars, synthetic_portrait
 from zero1a_jax.types import Avatar, Gaussians
 
 SEED = 7
+MORE = {"psnr_aligned": 21.0, "ssim_aligned": 0.6, "sharpness": 0.8}
 
 
 def shape_of(seed):
@@ -106,6 +107,7 @@ def fake_compare(seen):
                 "psnr": 20.0 + k,
                 "ssim": 0.5,
                 "landmark_error": 0.1,
+                **MORE,
             }
 
     return compare
@@ -153,6 +155,7 @@ def rows(identity, gain=0.0):
             "psnr": 20 + k + gain,
             "ssim": 0.5,
             "landmark_error": 0.1,
+            **MORE,
         }
         for k, yaw in enumerate([5, -20, 35, -50, 70])
     ]
