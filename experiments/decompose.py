@@ -1,13 +1,13 @@
 """What the diffusion's frames cost and what the fit costs, against the truth of synthetic people.
 
-  python -m experiments.decompose --people=7,8 --frames=truth,model --fit=true,estimated --out=FOLDER \\
-      --flagfile=quickstart.flags
+  python -m experiments.decompose --people=7,8 --out=FOLDER --flagfile=quickstart.flags
 
-For each person four runs: the avatar learns from the truth's frames or from the diffusion's, and stands on its
-own true head, camera and matte or on the estimated ones. All start from one picture. All flags of a run are
-flags here too; --frames also takes the run's number of frames. The same command goes on where it was
-interrupted. Every figure is told again after the best shift and turn in the picture's plane. OUT/table.json has
-the means by cell, OUT/sheet.png the avatars from several sides under the truth, OUT/PERSON/FRAMES_FIT the runs.
+For each person four runs: the avatar learns from the truth's frames or from the diffusion's, and stands on
+its own true head, camera and matte or on the estimated ones; --frames=truth,model and --fit=true,estimated
+choose. All start from one picture. All flags of a run are flags here too; --frames also takes the run's
+number of frames. The same command goes on where it was interrupted. Every figure is told again after the
+best shift and turn in the picture's plane. OUT/table.json has the means by cell, OUT/sheet.png the avatars
+from several sides under the truth, OUT/PERSON/FRAMES_FIT the runs.
 """
 
 from __future__ import annotations

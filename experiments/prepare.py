@@ -53,10 +53,15 @@ def main(options: Options) -> None:
     assets = options.assets or None
     model = heads.load(options.flame)
     result = preprocess.prepare_all(
-        portraits.source(options.image), model=model, detector=preprocess.find_detector(assets),
-        size=options.size, background=options.background, mask=options.mask or None,
-        segmenter=preprocess.find_segmenter(assets), face_index=options.face_index,
-    )  # fmt: skip
+        portraits.source(options.image),
+        model=model,
+        detector=preprocess.find_detector(assets),
+        size=options.size,
+        background=options.background,
+        mask=options.mask or None,
+        segmenter=preprocess.find_segmenter(assets),
+        face_index=options.face_index,
+    )
     prepared_folder.write(options.out, model, result)
     for note in result.notes:
         print(f"note: {note}")

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import sys
 
-from absl import logging
-
 from zero1a_jax.commandline import command, environment
 from zero1a_jax.config import Config
 from zero1a_jax.training import checks
@@ -30,7 +28,6 @@ def main(config: Config) -> int:
         host_devices=config.runner.host_devices,
         deterministic=config.runner.deterministic,
     )
-    logging.set_verbosity(logging.WARNING)  # absl lets jax's own news through
     from zero1a_jax.training import run  # imports jax
 
     return run.run(config)

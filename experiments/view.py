@@ -45,10 +45,14 @@ def main(options: Options) -> None:
         sequence = animation.movement(loaded, options.motion, fps=options.fps)
     print(f"open http://127.0.0.1:{options.port} (Ctrl-C ends)")
     viewer.serve(
-        playback.pose_function(loaded), zero_params(loaded.model),
-        expression_names=loaded.model.expression_names, sequence=sequence, fps=options.fps,
-        target=target.tolist(), port=options.port,
-    )  # fmt: skip
+        playback.pose_function(loaded),
+        zero_params(loaded.model),
+        expression_names=loaded.model.expression_names,
+        sequence=sequence,
+        fps=options.fps,
+        target=target.tolist(),
+        port=options.port,
+    )
 
 
 if __name__ == "__main__":

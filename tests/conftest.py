@@ -8,8 +8,12 @@ import jax
 import numpy as np
 import pytest
 
+from zero1a_jax import outputs
+from zero1a_jax.avatar import pose
 from zero1a_jax.commandline import memory
-from zero1a_jax.types import FlameModel
+from zero1a_jax.flame import procedural_head, zero_params
+from zero1a_jax.sources import avatars
+from zero1a_jax.types import Avatar, FlameModel, Gaussians
 
 memory.reuse_freed_memory()  # the suite compiles and runs many programs: this is a good part of its time
 
@@ -117,3 +121,28 @@ def tiny(names=("eyeBlinkLeft", "jawOpen", "mouthSmileLeft", "unknownShape"), ve
 @pytest.fixture(name="tiny")
 def tiny_fixture():
     return tiny
+
+
+def export_plain(path, shape, colours):
+    """Exports one nearly opaque Gaussian a triangle, padded like playback; colours [F, 1, 3] as SH."""
+    model = procedural_head()
+    count = len(model.faces)
+    gaussians = Gaussians(
+        means=np.zeros((count, 3), np.float32),
+        log_scales=np.full((count, 3), np.log(0.6), np.float32),
+        quats=np.tile(np.array([1, 0, 0, 0], np.float32), (count, 1)),
+        sh=np.asarray(colours, np.float32),
+        opacity_logits=np.full(count, 4.0, np.float32),
+    )
+    faces = np.arange(count, dtype=np.int32)
+    avatar = avatars.padded(Avatar(gaussians, faces, np.ones(count, bool), np.asarray(shape, np.float32)))
+    posed = jax.jit(pose)(avatar, model, zero_params(model))
+    meta = {"flame_version": model.version, "faces": count}
+    outputs.save_avatar(path / "export", avatar, posed, meta)
+    return path
+
+
+@pytest.fixture(scope="session")
+def exported():
+    """Writes a plain avatar into PATH/export: `exported(path, shape, colours)`."""
+    return export_plain

@@ -26,11 +26,28 @@ from zero1a_jax.types import FlameModel, Portrait, Render
 SIZE = 32
 NAMES = tuple(dict.fromkeys(name for group in BASE_EXPRESSIONS for name in group))
 SMALL = dict(
-    image="synthetic:0", size=SIZE, frames=3, spatial_samples=3, synthetic_samples=2, real_samples=2,
-    view_interval=4, synthetic_start=6, real_start=10, steps=14, batch=3, update_every=3,
-    samples_per_update=2, denoise_steps=2, inversion_steps=2, density_every=5, density_start=5,
-    checkpoint_every=4, log_every=2, image_every=0, capacity=1.5,
-)  # fmt: skip
+    image="synthetic:0",
+    size=SIZE,
+    frames=3,
+    spatial_samples=3,
+    synthetic_samples=2,
+    real_samples=2,
+    view_interval=4,
+    synthetic_start=6,
+    real_start=10,
+    steps=14,
+    batch=3,
+    update_every=3,
+    samples_per_update=2,
+    denoise_steps=2,
+    inversion_steps=2,
+    density_every=5,
+    density_start=5,
+    checkpoint_every=4,
+    log_every=2,
+    image_every=0,
+    capacity=1.5,
+)
 
 
 def sphere_head(rings: int = 7, sides: int = 10) -> FlameModel:

@@ -168,39 +168,50 @@ def write(folder: Path, *, name: str = "generic_model.pkl") -> Path:
     head = procedural_head()
     matrix, mesh = resized(head)
     at = {old: new for new, old in enumerate(mesh.old) if old >= 0}
-    moved = {field: np.vectorize(at.__getitem__)(np.asarray(getattr(head, field)))
-             for field in LANDMARKS}  # fmt: skip
-    linear = {field: np.einsum("nv,v...->n...", matrix, np.asarray(getattr(head, field), np.float64))
-              for field in ("template", "pose_basis", "skinning")}  # fmt: skip
+    moved = {field: np.vectorize(at.__getitem__)(np.asarray(getattr(head, field))) for field in LANDMARKS}
+    linear = {
+        field: np.einsum("nv,v...->n...", matrix, np.asarray(getattr(head, field), np.float64))
+        for field in ("template", "pose_basis", "skinning")
+    }
     # A regressor's row mixes old vertices, all of which are still there.
     back = matrix == 1.0
     regressor = np.asarray(head.joint_regressor, np.float64) @ back.T
     folder.mkdir(parents=True, exist_ok=True)
     content = dict(
-        f=mesh.faces.astype(np.uint32), v_template=chumpy(linear["template"]),
-        shapedirs=chumpy(directions(head, matrix)), posedirs=linear["pose_basis"],
-        J_regressor=scipy.sparse.csc_matrix(regressor), J=regressor @ linear["template"],
-        weights=chumpy(linear["skinning"]), bs_style="lbs", bs_type="lrotmin",
+        f=mesh.faces.astype(np.uint32),
+        v_template=chumpy(linear["template"]),
+        shapedirs=chumpy(directions(head, matrix)),
+        posedirs=linear["pose_basis"],
+        J_regressor=scipy.sparse.csc_matrix(regressor),
+        J=regressor @ linear["template"],
+        weights=chumpy(linear["skinning"]),
+        bs_style="lbs",
+        bs_type="lrotmin",
         kintree_table=np.array([[2**32 - 1, 0, 1, 1, 1], range(5)], np.uint32),
-    )  # fmt: skip
+    )
     (folder / name).write_bytes(pickled(content, 2))
     mixes = np.asfortranarray(np.asarray(head.landmark_barycentrics, np.float64))
     static = dict(lmk_face_idx=moved["landmark_faces"].astype(np.uint32), lmk_b_coords=mixes)
     (folder / flame_files.STATIC).write_bytes(pickle.dumps(static, 0))
-    rows = dict(lmk_face_idx=list(moved["contour_faces"].astype(np.uint32)),
-                lmk_b_coords=list(np.asarray(head.contour_barycentrics, np.float64)))  # fmt: skip
+    rows = dict(
+        lmk_face_idx=list(moved["contour_faces"].astype(np.uint32)),
+        lmk_b_coords=list(np.asarray(head.contour_barycentrics, np.float64)),
+    )
     np.save(folder / flame_files.DYNAMIC, np.array(rows, object))
     np.savez(
-        folder / flame_files.MEDIAPIPE, lmk_face_idx=moved["mediapipe_faces"].astype(np.uint32),
+        folder / flame_files.MEDIAPIPE,
+        lmk_face_idx=moved["mediapipe_faces"].astype(np.uint32),
         lmk_b_coords=np.asarray(head.mediapipe_barycentrics, np.float64),
         landmark_indices=np.asarray(head.mediapipe_indices, np.int64),
-    )  # fmt: skip
+    )
     masks = {n: np.flatnonzero(matrix @ np.asarray(head.masks[n], np.float64) > 0.99) for n in MASKS}
     (folder / flame_files.MASKS).write_bytes(pickle.dumps(masks, 2))
     lines = [f"v {x:.6f} {y + 1.5:.6f} {z:.6f}" for x, y, z in linear["template"]]
     lines += [f"vt {u:.6f} {v:.6f}" for u, v in mesh.uv]
-    lines += ["f " + " ".join(f"{a + 1}/{b + 1}" for a, b in zip(*pair, strict=True))
-              for pair in zip(mesh.faces, mesh.uv_faces, strict=True)]  # fmt: skip
+    lines += [
+        "f " + " ".join(f"{a + 1}/{b + 1}" for a, b in zip(*pair, strict=True))
+        for pair in zip(mesh.faces, mesh.uv_faces, strict=True)
+    ]
     (folder / flame_files.TEMPLATE).write_text("\n".join(lines) + "\n")
     return folder
 

@@ -26,8 +26,11 @@ def test_defaults_of_flags_and_dataclasses_agree():
 def test_names_are_unique_and_helps_name_their_source():
     names = [field.name for field in options()]
     assert len(names) == len(set(names)) > 50
-    method = {f.name for group in (Config().curriculum, Config().refresh, Config().update, Config().density)
-              for f in dataclasses.fields(group)}  # fmt: skip
+    method = {
+        f.name
+        for group in (Config().curriculum, Config().refresh, Config().update, Config().density)
+        for f in dataclasses.fields(group)
+    }
     plain = {"dataset", "rasterizer", "progressive", "spatial", "temporal", "inversion"}
     for field in options():
         if field.name in method - plain:

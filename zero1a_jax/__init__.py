@@ -7,8 +7,9 @@
     z.animate(avatar, "take.csv", out="me.mp4")
     z.export(avatar, "me_avatar")
 
-`prepare` fits a portrait, `run` makes an avatar of it, `load` reads one, `render` and `animate` show it,
-`export` writes it for other programs, `procedural_head` is the head that everything stands on by default.
+`prepare` fits a portrait, `first_avatar` is what a run starts from, `run` makes an avatar, `load` reads one,
+`render` and `animate` show it, `export` writes it for other programs, `procedural_head` is the head that
+everything stands on by default.
 
 The packages below are the parts: `symgen` (the method), `avatar`, `rasterizer`, `diffusion`, `flame`,
 `preprocess`, `synthetic`, `drive`, `converters`, `outputs`. Every number of the method is in `config`.
@@ -21,10 +22,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zero1a_jax.api import animate, export, load, prepare, procedural_head, render, run
+    from zero1a_jax.api import animate, export, first_avatar, load, prepare, procedural_head, render, run
 
 __version__ = "0.1.0"
-__all__ = ["animate", "export", "load", "prepare", "procedural_head", "render", "run"]
+__all__ = ["animate", "export", "first_avatar", "load", "prepare", "procedural_head", "render", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -19,12 +19,14 @@ from zero1a_jax.avatar import pose as pose_avatar
 from zero1a_jax.errors import Refused
 from zero1a_jax.flame import frame_target, procedural_head
 from zero1a_jax.geometry import portrait_camera
+from zero1a_jax.image.colour import as_uint8
 from zero1a_jax.showing import animation, playback, poses
-from zero1a_jax.sources import avatars, heads, portraits
+from zero1a_jax.sources import arkit_table, avatars, heads, portraits
 from zero1a_jax.sources.avatars import Loaded
+from zero1a_jax.training import progress
 from zero1a_jax.types import FlameParams, Motion, Portrait
 
-__all__ = ["animate", "export", "load", "prepare", "procedural_head", "render", "run"]
+__all__ = ["animate", "export", "first_avatar", "load", "prepare", "procedural_head", "render", "run"]
 
 
 def prepare(
@@ -67,6 +69,30 @@ def prepare(
         segmenter=preprocess.find_segmenter(assets or None),
         face_index=face_index,
     )
+
+
+def first_avatar(portrait: Portrait, *, flame: str = "", arkit: str = "") -> Loaded:
+    """The avatar that a run starts from: Gaussians on the fitted head, coloured by the portrait, untrained.
+
+    It takes seconds. What the portrait does not show, such as the inside of the mouth, is guessed.
+
+    Args:
+      portrait: from `prepare`, or made of arrays of your own.
+      flame, arkit: as for `load`; the head must be the one that the portrait was fitted with.
+
+    Returns:
+      The avatar, as `load` gives it: it can be rendered, animated and exported.
+
+    Raises:
+      zero1a_jax.errors.Refused: the portrait was fitted with another head.
+    """
+    model = heads.load(flame)
+    given, known = np.shape(portrait.flame.shape)[-1], np.shape(model.shape_basis)[-1]
+    if given != known:
+        raise Refused(f"the portrait has {given} shape coefficients, the head {model.version} has {known}")
+    avatar = progress.first_avatar(config.Config(), model, portrait)
+    meta = {"flame_version": model.version, "faces": len(model.faces), "size": portrait.rgb.shape[0]}
+    return Loaded(avatars.padded(avatar), model, meta, arkit_table.load(model, arkit))
 
 
 def run(
@@ -150,7 +176,7 @@ def render(
     flame = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], pose)
     behind = np.array(config.colour(background), np.float32)
     ((rgb, _),) = playback.render(avatar.avatar, avatar.model, flame, camera, background=behind)
-    return outputs.report.as_uint8(rgb)
+    return as_uint8(rgb)
 
 
 def animate(

@@ -30,9 +30,17 @@ from zero1a_jax.errors import Refused
 
 NAMES = ("reference", "step", "update")
 COLUMNS = (
-    "frames", "program", "TFLOP", "ms", "TFLOP/s", "of peak", "weights MB", "temporaries MB", "counted MB",
+    "frames",
+    "program",
+    "TFLOP",
+    "ms",
+    "TFLOP/s",
+    "of peak",
+    "weights MB",
+    "temporaries MB",
+    "counted MB",
     "compile s",
-)  # fmt: skip
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,11 +96,11 @@ def main(options: Options) -> None:
 
 
 def config_of(text: str, dtype: str) -> diffusion.DiffusionConfig:
-    """The model that a size names. Raises ValueError for anything else."""
+    """The model that a size names. Refused for anything else."""
     if text == "miniature":
         return dataclasses.replace(diffusion.miniature_config(), dtype=dtype)
     if not text.isdigit() or int(text) == 0:
-        raise ValueError(f"--sizes={text} must be miniature or a number of pixels.")
+        raise Refused(f"--sizes={text} must be miniature or a number of pixels.")
     return diffusion.DiffusionConfig(frame_size=int(text), dtype=dtype)
 
 

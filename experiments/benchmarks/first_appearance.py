@@ -56,12 +56,11 @@ def measure(seed: int, size: int) -> tuple[list[tuple[float, float]], Any]:
     import numpy as np
 
     from zero1a_jax.avatar import pose
-    from zero1a_jax.avatar.colours import SH_BASIS_0
     from zero1a_jax.config import Config
     from zero1a_jax.flame import frame_target, procedural_head, zero_params
     from zero1a_jax.geometry import portrait_camera
     from zero1a_jax.image import ops
-    from zero1a_jax.outputs.report import as_uint8
+    from zero1a_jax.image.colour import as_uint8, to_sh
     from zero1a_jax.sources.synthetic_portrait import person
     from zero1a_jax.training.progress import first_avatar
     from zero1a_jax.types import Portrait
@@ -79,7 +78,7 @@ def measure(seed: int, size: int) -> tuple[list[tuple[float, float]], Any]:
     mask = (true[0][1] > 0.9)[..., None]
     mean = jnp.sum(true[0][0] * mask, (0, 1)) / jnp.sum(mask)
     gaussians = avatar.gaussians
-    plain = gaussians.replace(sh=jnp.broadcast_to((mean - 0.5) / SH_BASIS_0, gaussians.sh.shape))
+    plain = gaussians.replace(sh=jnp.broadcast_to(to_sh(mean), gaussians.sh.shape))
     rows, pictures = [], []
     for k, camera in enumerate(cameras):
         image, alpha = true[k]
@@ -111,9 +110,9 @@ def _render() -> Any:
 
     from zero1a_jax import rasterizer
 
-    return jax.jit(functools.partial(
-        rasterizer.render, antialiased=True, background=jnp.ones(3), capacity=1 << 18
-    ))  # fmt: skip
+    return jax.jit(
+        functools.partial(rasterizer.render, antialiased=True, background=jnp.ones(3), capacity=1 << 18)
+    )
 
 
 if __name__ == "__main__":

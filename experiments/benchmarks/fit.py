@@ -92,9 +92,13 @@ def measure(
     view = turn @ np.asarray(fitted.camera.world_to_camera)[:3, :3]
     off = [math.degrees(math.asin(-m[2, 0])) for m in (view, np.asarray(scene.camera.world_to_camera))]
     return Row(
-        float(gap[scene.visible].mean()), aligned(found, true) / aligned(mean, true), off[0] - off[1],
-        fitted.confidence, scene.params.expression, np.asarray(fitted.flame.expression),
-    )  # fmt: skip
+        float(gap[scene.visible].mean()),
+        aligned(found, true) / aligned(mean, true),
+        off[0] - off[1],
+        fitted.confidence,
+        scene.params.expression,
+        np.asarray(fitted.flame.expression),
+    )
 
 
 def main(options: Options) -> None:

@@ -53,9 +53,12 @@ def draw(
 
 
 def _glasses(
-    colours: Image.Image, cover: Image.Image, points: dict[int, np.ndarray], interocular: float,
+    colours: Image.Image,
+    cover: Image.Image,
+    points: dict[int, np.ndarray],
+    interocular: float,
     rng: np.random.Generator,
-) -> None:  # fmt: skip
+) -> None:
     """Rims about both eyes, their bridge, tinted glass and a glint; the frame lies before its own points."""
     tint, strength = rng.uniform(20, 200, 3), rng.uniform(0.05, 0.4)
     frame = tuple(int(v) for v in rng.uniform(5, 90, 3))
@@ -83,9 +86,12 @@ def _glasses(
 
 
 def _hand(
-    colours: Image.Image, cover: Image.Image, points: dict[int, np.ndarray], interocular: float,
+    colours: Image.Image,
+    cover: Image.Image,
+    points: dict[int, np.ndarray],
+    interocular: float,
     rng: np.random.Generator,
-) -> None:  # fmt: skip
+) -> None:
     """A palm and four fingers over the mouth or over one cheek and eye, of some skin's colour."""
     place = rng.integers(3)
     if place == 0:

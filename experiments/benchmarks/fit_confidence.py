@@ -76,9 +76,17 @@ def gather(options: Options) -> list[Row]:
             rgb, _ = warp(scene.picture, prepared.transform, WORK)
             unsteady = confidence.unsteadiness(detector, rgb, prepared.detection) / apart
             points = fit.measure(model, scene, fitted, prepared.transform, vertices).points
-            rows.append(Row(
-                seed, yaw, points, float(fitted.error), unsteady, float(fitted.rim), float(fitted.expected)
-            ))  # fmt: skip
+            rows.append(
+                Row(
+                    seed,
+                    yaw,
+                    points,
+                    float(fitted.error),
+                    unsteady,
+                    float(fitted.rim),
+                    float(fitted.expected),
+                )
+            )
     return rows
 
 

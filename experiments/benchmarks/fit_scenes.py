@@ -16,9 +16,9 @@ from zero1a_jax import flame, geometry, synthetic
 from zero1a_jax.flame import procedural_head
 from zero1a_jax.flame.head_rig import JAW_ANGLE
 from zero1a_jax.image import ops
-from zero1a_jax.image.landmarks import OUTLINE
+from zero1a_jax.image.landmarks import OUTER_EYE_CORNERS, OUTLINE
 from zero1a_jax.preprocess.detect import Detection
-from zero1a_jax.preprocess.fit_landmarks import EYE_CORNERS, FLIP, IRIS_IDS
+from zero1a_jax.preprocess.fit_landmarks import FLIP, IRIS_IDS
 from zero1a_jax.preprocess.subset import IRISES, landmark_subset
 from zero1a_jax.types import Array, Camera, FlameModel, FlameParams
 
@@ -93,7 +93,7 @@ def _scene(model: FlameModel, key: Array, yaw: Array, forced: Array) -> tuple:
     _, _, front = geometry.zbuffer(*mesh, jnp.asarray(model.faces), SIZE, SIZE)
     place = jnp.clip(pixels[: len(marks)].astype(jnp.int32), 0, SIZE - 1)
     seen = depth[: len(marks)] < front[place[:, 1], place[:, 0]] + SLACK
-    left, right = (int(np.argmax(np.asarray(model.mediapipe_indices) == i)) for i in EYE_CORNERS)
+    left, right = (int(np.argmax(np.asarray(model.mediapipe_indices) == i)) for i in OUTER_EYE_CORNERS)
     apart = jnp.linalg.norm(marks[left] - marks[right]) * camera.focal[0]
     return picture, params, camera, pixels, seen, apart
 

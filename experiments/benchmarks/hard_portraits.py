@@ -103,8 +103,9 @@ def main(options: Options) -> None:
         away = np.linalg.norm(points - first, axis=-1).mean() / _eyes(model, first)
         print(
             f"| {name} | {float(fitted.error):.1%} | {away:.1%} | {float(fitted.expected):.1%} "
-            f"| {fitted.confidence:.2f} | {seconds:.1f} |", flush=True,
-        )  # fmt: skip
+            f"| {fitted.confidence:.2f} | {seconds:.1f} |",
+            flush=True,
+        )
         columns.append(_column(model, prepared, picture))
     if options.sheet:
         Image.fromarray(np.concatenate(columns, 1)).save(options.sheet)

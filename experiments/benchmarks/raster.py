@@ -23,68 +23,72 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
-from absl import app, flags
 
 from experiments.benchmarks import raster_measure, raster_peers, raster_plots, raster_report, raster_roofline
 from experiments.benchmarks.raster_scenes import Case, parse
-from zero1a_jax.commandline import memory
-
-_PEER = flags.DEFINE_string("peer", None, "a Python file with another rasterizer, see raster_peers.py")
-_CASES = flags.DEFINE_list("cases", ["10000@128", "10000@512", "50000@512"], "Gaussians@pixels")
-_REPEATS = flags.DEFINE_integer("repeats", 15, "timed calls; the median counts", lower_bound=1)
-_CLOCK = flags.DEFINE_enum(
-    "clock", "wall", ["wall", "cpu"], "cpu: the process's own time, for a busy machine and one core"
-)
-_CAMERAS = flags.DEFINE_integer("cameras", 4, "cameras of the batch that is compared with a loop; 0: none")
-_NAMES = flags.DEFINE_list("implementations", [], "xla, pallas; by default what the device compiles")
-_GROWTH = flags.DEFINE_string("growth", None, "a case that is varied in Gaussians, pixels and cameras")
-_REPORT = flags.DEFINE_string("report", None, "a folder for report.html and results.json")
-_CORES = flags.DEFINE_list(
-    "cores", [], "pin to so many cores; several numbers: a process for each, and a comparison with the first"
-)
+from zero1a_jax.commandline import command
+from zero1a_jax.config import option
+from zero1a_jax.errors import Refused
 
 
-def main(argv: Sequence[str]) -> None:
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to measure, and how."""
+
+    peer: str = option("", "A Python file with another rasterizer, see raster_peers.py.")
+    cases: tuple[str, ...] = option(("10000@128", "10000@512", "50000@512"), "GAUSSIANS@PIXELS.")
+    repeats: int = option(15, "Timed calls; the median counts.", low=1)
+    clock: str = option(
+        "wall", "cpu: the process's own time, for a busy machine and one core.", choices=("wall", "cpu")
+    )
+    cameras: int = option(4, "Cameras of the batch that is compared with a loop; 0: none.", low=0)
+    implementations: tuple[str, ...] = option((), "xla, pallas; else what the device compiles.")
+    growth: str = option("", "A case that is varied in Gaussians, pixels and cameras.")
+    report: str = option("", "A folder for report.html and results.json.")
+    cores: tuple[str, ...] = option(
+        (), "Pin to so many cores; several numbers: a process for each, and a comparison with the first."
+    )
+
+
+def main(options: Options) -> None:
     """Prints the tables, and writes the report where --report is given."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
-    try:
-        cases = [parse(text) for text in dict.fromkeys(_CASES.value)]
-        growth = parse(_GROWTH.value) if _GROWTH.value else None
-        cores = [int(text) for text in _CORES.value]
-    except ValueError as error:
-        raise app.UsageError(str(error)) from error
-    if _CLOCK.value == "cpu" and max(cores, default=1) > 1:
-        raise app.UsageError("--clock=cpu adds up the time of all cores; compare cores with --clock=wall.")
+    cases = [parse(text) for text in dict.fromkeys(options.cases)]
+    growth = parse(options.growth) if options.growth else None
+    if not all(text.isdigit() for text in options.cores):
+        raise Refused(f"--cores={','.join(options.cores)} must be whole numbers.")
+    cores = [int(text) for text in options.cores]
+    if options.clock == "cpu" and max(cores, default=1) > 1:
+        raise Refused("--clock=cpu adds up the time of all cores; compare cores with --clock=wall.")
     if len(cores) > 1:
-        _compare_cores(cores)
+        _compare_cores(cores, options.report)
         return
     if cores:
         pin(cores[0])
-    memory.reuse_freed_memory()
     # Else compile times could be those of a read.
     jax.config.update("jax_enable_compilation_cache", False)
-    if _CLOCK.value == "cpu" and jax.default_backend() != "cpu":
-        raise app.UsageError(f"--clock=cpu does not see the {jax.default_backend()} work; use --clock=wall.")
-    clock = time.process_time if _CLOCK.value == "cpu" else time.perf_counter
-    results = run(cases, growth, clock)
-    if _REPORT.value:
-        raster_plots.write(_REPORT.value, results)
-        print(f"written: {Path(_REPORT.value) / 'report.html'} and results.json")
+    if options.clock == "cpu" and jax.default_backend() != "cpu":
+        raise Refused(f"--clock=cpu does not see the {jax.default_backend()} work; use --clock=wall.")
+    clock = time.process_time if options.clock == "cpu" else time.perf_counter
+    results = run(cases, growth, clock, options)
+    if options.report:
+        raster_plots.write(options.report, results)
+        print(f"written: {Path(options.report) / 'report.html'} and results.json")
 
 
-def run(cases: Sequence[Case], growth: Case | None, clock: Callable[[], float]) -> raster_report.Results:
+def run(
+    cases: Sequence[Case], growth: Case | None, clock: Callable[[], float], options: Options
+) -> raster_report.Results:
     """Measures the cases and the growth about one of them, and prints tables as they come."""
-    names = tuple(_NAMES.value) or raster_measure.implementations()
-    settings = raster_measure.Settings(clock, _REPEATS.value, raster_roofline.measure(clock))
-    peers, notes = raster_peers.available(_PEER.value)
-    print(machine(), *notes, sep="\n", flush=True)
+    names = options.implementations or raster_measure.implementations()
+    settings = raster_measure.Settings(clock, options.repeats, raster_roofline.measure(clock))
+    peers, notes = raster_peers.available(options.peer)
+    described = machine(options)
+    print(described, *notes, sep="\n", flush=True)
     records, batches = [], []
     for case in cases:
         found = raster_measure.measure([case], names, settings, peers)
-        several = (
-            raster_measure.measure_batches(case, names, [_CAMERAS.value], settings) if _CAMERAS.value else []
-        )
+        counts = [options.cameras] if options.cameras else []
+        several = raster_measure.measure_batches(case, names, counts, settings) if counts else []
         columns, rows = raster_report.table(found, several)
         lines = raster_report.text(columns, rows).splitlines()
         print("\n".join(lines if not records else lines[2:]), flush=True)
@@ -94,7 +98,7 @@ def run(cases: Sequence[Case], growth: Case | None, clock: Callable[[], float]) 
         for sentence in raster_report.agreement(record):
             print(sentence)
     grown = grow(growth, names, settings) if growth else raster_report.Growth()
-    return raster_report.Results(machine(), settings.speed, records, batches, grown, notes)
+    return raster_report.Results(described, settings.speed, records, batches, grown, notes)
 
 
 def grow(case: Case, names: Sequence[str], settings: raster_measure.Settings) -> raster_report.Growth:
@@ -124,14 +128,14 @@ def grow(case: Case, names: Sequence[str], settings: raster_measure.Settings) ->
 def pin(cores: int) -> None:
     """Keeps this process to the first `cores` cores that it may use. Only before JAX starts its threads."""
     if not hasattr(os, "sched_setaffinity"):
-        raise app.UsageError("--cores works on Linux only; elsewhere leave it out.")
+        raise Refused("--cores works on Linux only; elsewhere leave it out.")
     allowed = sorted(os.sched_getaffinity(0))
     if not 1 <= cores <= len(allowed):
-        raise app.UsageError(f"--cores={cores}: this process may use {len(allowed)}.")
+        raise Refused(f"--cores={cores}: this process may use {len(allowed)}.")
     os.sched_setaffinity(0, allowed[:cores])
 
 
-def machine() -> str:
+def machine(options: Options) -> str:
     """Device, cores, jax version and clock, in one line."""
     kind = jax.devices()[0].device_kind
     info = Path("/proc/cpuinfo")
@@ -141,17 +145,17 @@ def machine() -> str:
         ]
         cores = len(os.sched_getaffinity(0))
         kind = f"{models[0] if models else 'cpu'}, {cores} core{'s' * (cores > 1)}"
-    return f"{kind}, jax {jax.__version__}, {_CLOCK.value} clock, medians of {_REPEATS.value}"
+    return f"{kind}, jax {jax.__version__}, {options.clock} clock, medians of {options.repeats}"
 
 
-def _compare_cores(cores: Sequence[int]) -> None:
+def _compare_cores(cores: Sequence[int], report: str) -> None:
     """XLA fixes its threads as it starts, so that every number of cores needs its own process."""
     rows, first = [], {}
     for count in cores:
         with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(_REPORT.value, f"cores{count}") if _REPORT.value else Path(scratch)
-            command = [sys.executable, "-m", "experiments.benchmarks.raster", *sys.argv[1:]]
-            subprocess.run([*command, f"--cores={count}", f"--report={folder}"], check=True)
+            folder = Path(report, f"cores{count}") if report else Path(scratch)
+            program = [sys.executable, "-m", "experiments.benchmarks.raster", *sys.argv[1:]]
+            subprocess.run([*program, f"--cores={count}", f"--report={folder}"], check=True)
             records = json.loads((folder / "results.json").read_text())["records"]
         for record in records:
             case = Case(**record["case"])
@@ -164,4 +168,4 @@ def _compare_cores(cores: Sequence[int]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(Options, main, __doc__)

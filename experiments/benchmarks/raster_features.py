@@ -7,22 +7,29 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import app, flags
 
 from experiments.benchmarks import raster_scenes, raster_timing
 from zero1a_jax import rasterizer
-from zero1a_jax.commandline import memory
+from zero1a_jax.commandline import command
+from zero1a_jax.config import option
+from zero1a_jax.errors import Refused
 from zero1a_jax.types import Camera, Gaussians
 
-_CASE = flags.DEFINE_string("case", "50000@512", "Gaussians@pixels")
-_CHANNELS = flags.DEFINE_list("channels", ["3", "16", "64"], "how many features")
-_REPEATS = flags.DEFINE_integer("repeats", 9, "timed calls; the median counts", lower_bound=1)
-_CLOCK = flags.DEFINE_enum("clock", "wall", ["wall", "cpu"], "cpu: the process's own time")
+
+@dataclass(frozen=True)
+class Options:
+    """What to measure, and how."""
+
+    case: str = option("50000@512", "GAUSSIANS@PIXELS.")
+    channels: tuple[str, ...] = option(("3", "16", "64"), "How many features.")
+    repeats: int = option(9, "Timed calls; the median counts.", low=1)
+    clock: str = option("wall", "cpu: the process's own time.", choices=("wall", "cpu"))
 
 
 def _programs(gaussians: Gaussians, camera: Camera, channels: list[int]) -> dict[str, Callable]:
@@ -54,21 +61,19 @@ def _programs(gaussians: Gaussians, camera: Camera, channels: list[int]) -> dict
     return programs
 
 
-def main(argv: Sequence[str]) -> None:
+def main(options: Options) -> None:
     """Prints milliseconds a call and the ratio to a plain rendering or its gradient."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
-    memory.reuse_freed_memory()
-    clock = time.process_time if _CLOCK.value == "cpu" else time.perf_counter
-    scene = raster_scenes.build(raster_scenes.parse(_CASE.value))
-    times = raster_timing.medians(
-        _programs(*scene, [int(count) for count in _CHANNELS.value]), repeats=_REPEATS.value, clock=clock
-    )
-    print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, {_CASE.value}, {_CLOCK.value} clock")
+    if not all(text.isdigit() for text in options.channels):
+        raise Refused(f"--channels={','.join(options.channels)} must be whole numbers.")
+    clock = time.process_time if options.clock == "cpu" else time.perf_counter
+    scene = raster_scenes.build(raster_scenes.parse(options.case))
+    programs = _programs(*scene, [int(text) for text in options.channels])
+    times = raster_timing.medians(programs, repeats=options.repeats, clock=clock)
+    print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, {options.case}, {options.clock} clock")
     for name, milliseconds in times.items():
         plain = times["0 features, gradient" if name.endswith("gradient") else "0 features"]
         print(f"{name}: {milliseconds:.1f} ms, {milliseconds / plain:.2f}")
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(Options, main, __doc__)

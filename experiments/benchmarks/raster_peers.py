@@ -18,10 +18,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from zero1a_jax.errors import Refused
+from zero1a_jax.image.colour import from_sh
 from zero1a_jax.types import Array, Camera, Gaussians
 
 BACKGROUND = 0.2  # of red, green and blue, for everyone
-_Y0 = 0.2820948  # the harmonic of degree 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,9 +38,9 @@ class Peer:
 Factory = Callable[[Gaussians, Camera, int], Peer]
 
 
-def available(path: str | None) -> tuple[list[Factory], list[str]]:
-    """The peers that can run here, and a sentence for each that cannot. `path`: a file, see `from_file`."""
-    factories: list[Factory] = [] if path is None else [from_file(path)]
+def available(path: str) -> tuple[list[Factory], list[str]]:
+    """The peers that can run here, and a sentence for each that cannot. `path`: see `from_file`; or ""."""
+    factories: list[Factory] = [from_file(path)] if path else []
     if jax.default_backend() != "gpu":
         return factories, ["gsplat and splax need an NVIDIA GPU: not compared."]
     absent = []
@@ -63,11 +64,11 @@ def from_file(path: str) -> Factory:
     """A Python file with make(width, height, 8, 8, lanes, unroll, capacity).
 
     It returns render(means, quats, scales, opacities, colours, view, intrinsics, background) ->
-    ([4, H, W] of rgb and alpha, count). Raises ValueError where `path` is no Python file.
+    ([4, H, W] of rgb and alpha, count). Refused where `path` is no Python file.
     """
     spec = importlib.util.spec_from_file_location("peer", path)
     if spec is None or spec.loader is None:
-        raise ValueError(f"--peer={path} is not a Python file")
+        raise Refused(f"--peer={path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
 
@@ -166,7 +167,7 @@ def _constrained(gaussians: Gaussians) -> tuple[Array, ...]:
         gaussians.quats,
         jnp.exp(gaussians.log_scales),
         jax.nn.sigmoid(gaussians.opacity_logits),
-        jnp.maximum(_Y0 * gaussians.sh[:, 0] + 0.5, 0),
+        jnp.maximum(from_sh(gaussians.sh[:, 0]), 0),
     )
 
 

@@ -17,8 +17,9 @@ from jax import lax
 
 from experiments.benchmarks import raster_timing
 from zero1a_jax.rasterizer import api, project, tiles
-from zero1a_jax.rasterizer.blend_steps import SHAPE_FIELDS, step_forward
+from zero1a_jax.rasterizer.blend_steps import step_forward
 from zero1a_jax.rasterizer.blend_xla import MIN_TRANSMITTANCE, PIXELS
+from zero1a_jax.rasterizer.table import SHAPE_FIELDS
 from zero1a_jax.types import Camera, Gaussians
 
 OPERATIONS = 20  # a pair, beside the exp

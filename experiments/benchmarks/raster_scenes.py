@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from zero1a_jax import avatar, flame
+from zero1a_jax.errors import Refused
 from zero1a_jax.geometry import cameras
 from zero1a_jax.types import Camera, Gaussians
 
@@ -26,13 +27,13 @@ class Case(NamedTuple):
 
 
 def parse(text: str) -> Case:
-    """Reads "10000@128" or "cloud:10000@128"; raises ValueError that says what was expected."""
+    """Reads "10000@128" or "cloud:10000@128"; Refused, with what was expected, for anything else."""
     scene, _, rest = text.rpartition(":")
     size, _, pixels = rest.partition("@")
     scene = scene or "shell"
     if scene not in SCENES or not (size.isdigit() and pixels.isdigit() and int(size) and int(pixels)):
         wanted = f"GAUSSIANS@PIXELS or SCENE:GAUSSIANS@PIXELS, with SCENE of {', '.join(SCENES)}"
-        raise ValueError(f"{text!r} is no case; it reads {wanted}")
+        raise Refused(f"{text!r} is no case; it reads {wanted}")
     return Case(scene, int(size), int(pixels))
 
 
@@ -89,7 +90,7 @@ def head(size: int, pixels: int, seed: int = 0) -> tuple[Gaussians, Camera]:
     """The embedded head with `size` Gaussians on its triangles, at least one each, framed as in training."""
     model = flame.procedural_head()
     if size < len(model.faces):
-        raise ValueError(f"the scene head needs at least {len(model.faces)} Gaussians; got {size}")
+        raise Refused(f"the scene head needs at least {len(model.faces)} Gaussians; got {size}")
     neutral = flame.zero_params(model)
     bound = avatar.bind(jax.random.key(seed), model, neutral.shape, capacity=size, count=size, opacity=0.6)
     gaussians = avatar.pose(bound, model, neutral)

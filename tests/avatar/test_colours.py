@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from zero1a_jax.avatar import bind, colours_from_portrait
-from zero1a_jax.avatar.colours import SH_BASIS_0, mirror_faces
+from zero1a_jax.avatar.colours import mirror_faces
 from zero1a_jax.flame import forward, frame_target, procedural_head, zero_params
 from zero1a_jax.geometry import face_normals, portrait_camera, project, triangle_frames
 from zero1a_jax.geometry.zbuffer import zbuffer
+from zero1a_jax.image.colour import from_sh
 from zero1a_jax.types import Portrait
 
 SIZE = 96
@@ -39,7 +40,7 @@ def scene():
         alpha = (face >= 0).astype(jnp.float32)
         portrait = Portrait(rgb + 1 - alpha[..., None], alpha, jnp.zeros((105, 2)), camera, params)
         avatar = bind(jax.random.key(0), head, params.shape, capacity=len(faces) + 7)
-        found = colour(avatar, head, portrait).gaussians.sh[: len(faces), 0] * SH_BASIS_0 + 0.5
+        found = from_sh(colour(avatar, head, portrait).gaussians.sh[: len(faces), 0])
         return np.asarray(found), np.asarray(painted)[head.faces].mean(1), camera
 
     return head, np.asarray(vertices), make
@@ -126,4 +127,4 @@ def test_higher_bands_stay_zero_and_dead_slots_stay_dead():
     np.testing.assert_array_equal(found.alive, avatar.alive)
     np.testing.assert_array_equal(found.gaussians.means, avatar.gaussians.means)
     face = head.masks["nose"][head.faces].all(1)
-    np.testing.assert_allclose(found.gaussians.sh[: len(face)][face, 0] * SH_BASIS_0 + 0.5, 0.7, atol=1e-4)
+    np.testing.assert_allclose(from_sh(found.gaussians.sh[: len(face)][face, 0]), 0.7, atol=1e-4)

@@ -254,7 +254,14 @@ def test_learning_rate_schedule(reference):
     from zero1a_jax.symgen.update import learning_rates
 
     arrays = reference("flame/densify.npz")
-    config = SimpleNamespace(steps=600_000, position_lr=5e-3, position_lr_end=5e-5, colour_lr=0.0025,
-                             opacity_lr=0.05, scale_lr=0.017, rotation_lr=0.001)  # fmt: skip
+    config = SimpleNamespace(
+        steps=600_000,
+        position_lr=5e-3,
+        position_lr_end=5e-5,
+        colour_lr=0.0025,
+        opacity_lr=0.05,
+        scale_lr=0.017,
+        rotation_lr=0.001,
+    )
     rates = [float(learning_rates(jnp.asarray(step), config, 1).means) for step in arrays["lr_steps"]]
     np.testing.assert_allclose(np.array(rates) * arrays["lr_spatial_scale"], arrays["lr_xyz"], rtol=1e-5)

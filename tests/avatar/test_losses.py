@@ -34,8 +34,12 @@ def test_values_and_gradients(reference):
     np.testing.assert_allclose(position, arrays["loss_xyz"], rtol=0, atol=1e-6)
     np.testing.assert_allclose(scale, arrays["loss_scale"], rtol=0, atol=1e-6)
     by_position, by_scale = jax.jit(jax.jacobian(terms, (0, 1)))(means, log_scales)
-    for found, name in ((by_position[0], "xyz_xyz"), (by_position[1], "xyz_scaling"),
-                        (by_scale[0], "scale_xyz"), (by_scale[1], "scale_scaling")):  # fmt: skip
+    for found, name in (
+        (by_position[0], "xyz_xyz"),
+        (by_position[1], "xyz_scaling"),
+        (by_scale[0], "scale_xyz"),
+        (by_scale[1], "scale_scaling"),
+    ):
         np.testing.assert_allclose(found, arrays[f"grad_loss_{name}"], rtol=0, atol=1e-6)
 
 

@@ -139,13 +139,17 @@ def checkpoint() -> tuple[dict, dict]:
     """A state dict whose tensors share, transpose and skip, in both layouts, and what it means."""
     rng = np.random.default_rng(0)
     numbers = {"0": rng.normal(size=12).astype("f4"), "1": np.arange(5)}
-    f4, i8 = (lambda extra: storage("0", "FloatStorage", 12, extra=extra),
-              lambda extra: storage("1", "LongStorage", 5, extra=extra))  # fmt: skip
+    f4, i8 = (
+        lambda extra: storage("0", "FloatStorage", 12, extra=extra),
+        lambda extra: storage("1", "LongStorage", 5, extra=extra),
+    )
     truth = {
-        "weight": numbers["0"].reshape(3, 4), "turned": numbers["0"].reshape(3, 4).T,
+        "weight": numbers["0"].reshape(3, 4),
+        "turned": numbers["0"].reshape(3, 4).T,
         "part": numbers["0"][4:8:2],
-        "count": numbers["1"][3], "empty": np.zeros((0, 4), "f4"),
-    }  # fmt: skip
+        "count": numbers["1"][3],
+        "empty": np.zeros((0, 4), "f4"),
+    }
 
     def body(extra):
         parts = mapping(

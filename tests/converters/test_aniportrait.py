@@ -15,19 +15,37 @@ from zero1a_jax.converters.aniportrait_keys import EXPECTED, IGNORED, Sizes, rea
 from zero1a_jax.converters.pickles.pickled import BadFile
 
 SMALL = Sizes(
-    vae_channels=(8, 16), vae_layers=1, vae_groups=4, unet_channels=(8, 16), unet_layers=1, unet_heads=2,
-    down_attention=(True, False), up_attention=(True, False), groups=4, context_channels=12,
-    motion_levels=(True, True), motion_heads=4, motion_frames=6, pose_heads=3, pose_head_channels=4,
-    clip_size=28, clip_channels=8, clip_feedforward=16, clip_layers=2, clip_heads=2,
-)  # fmt: skip
+    vae_channels=(8, 16),
+    vae_layers=1,
+    vae_groups=4,
+    unet_channels=(8, 16),
+    unet_layers=1,
+    unet_heads=2,
+    down_attention=(True, False),
+    up_attention=(True, False),
+    groups=4,
+    context_channels=12,
+    motion_levels=(True, True),
+    motion_heads=4,
+    motion_frames=6,
+    pose_heads=3,
+    pose_head_channels=4,
+    clip_size=28,
+    clip_channels=8,
+    clip_feedforward=16,
+    clip_layers=2,
+    clip_heads=2,
+)
 CONFIGS = {  # in the words of diffusers and transformers
     "": {
-        "norm_num_groups": 4, "attention_head_dim": 2, "motion_module": {"num_attention_heads": 4},
+        "norm_num_groups": 4,
+        "attention_head_dim": 2,
+        "motion_module": {"num_attention_heads": 4},
         "pose_guider": {"num_attention_heads": 3, "attention_head_dim": 4},
     },
     "vae": {"norm_num_groups": 4, "scaling_factor": 0.18215},
     "image_encoder": {"num_attention_heads": 2, "hidden_act": "quick_gelu"},
-}  # fmt: skip
+}
 OLD = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
 
 
@@ -129,8 +147,10 @@ def test_published_layout_and_flat_files_give_the_same_tree(tensors, pickles, tm
     found = {path: value.shape for path, value in leaves(tree)}
     assert found == {f"/{part}/{p}": shape for part, some in shapes.items() for p, shape in some.items()}
     assert {path.parent.name for path in aniportrait.files(published)} == {
-        "published", "sd-vae-ft-mse", "image_encoder"
-    }  # fmt: skip
+        "published",
+        "sd-vae-ft-mse",
+        "image_encoder",
+    }
 
 
 def test_every_number_has_one_place(tensors, pickles, tmp_path):

@@ -10,8 +10,9 @@ LUCK = np.random.default_rng(0)
 
 def scores(folder, **changes):
     """A folder in the layout of mediapipe-blendshapes-to-flame."""
-    parts = dict(bs2exp=LUCK.normal(size=(52, 50)), bs2jaw=LUCK.normal(size=(52, 3)),
-                 bs2eye=LUCK.normal(size=(52, 6)))  # fmt: skip
+    parts = dict(
+        bs2exp=LUCK.normal(size=(52, 50)), bs2jaw=LUCK.normal(size=(52, 3)), bs2eye=LUCK.normal(size=(52, 6))
+    )
     for name, array in (parts | changes).items():
         if array is not None:
             np.save(folder / f"{name}.npy", array)

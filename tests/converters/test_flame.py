@@ -12,10 +12,23 @@ from zero1a_jax.converters import flame, flame_files
 from zero1a_jax.flame import add_teeth, forward, landmarks68, landmarks_mediapipe
 from zero1a_jax.types import FlameParams
 
-VARIANTS = ("py2_proto0_chumpy", "py2_proto0_plain", "py2_proto2_chumpy_shapedirs_only", "py2_proto2_select",
-            "py3_proto2", "py3_proto4", "py3_proto4_dense_J")  # fmt: skip
-COMPANIONS = (flame_files.STATIC, flame_files.DYNAMIC, flame_files.WITH_EYES, flame_files.MEDIAPIPE,
-              flame_files.MASKS, flame_files.TEMPLATE)  # fmt: skip
+VARIANTS = (
+    "py2_proto0_chumpy",
+    "py2_proto0_plain",
+    "py2_proto2_chumpy_shapedirs_only",
+    "py2_proto2_select",
+    "py3_proto2",
+    "py3_proto4",
+    "py3_proto4_dense_J",
+)
+COMPANIONS = (
+    flame_files.STATIC,
+    flame_files.DYNAMIC,
+    flame_files.WITH_EYES,
+    flame_files.MEDIAPIPE,
+    flame_files.MASKS,
+    flame_files.TEMPLATE,
+)
 OPTIONAL = (
     "landmark_faces",
     "landmark_barycentrics",
@@ -117,10 +130,14 @@ def test_vertices_and_landmarks(loaded, reference):
     smplx = reference("flame/flame_smplx.npz")
     pick = {k[3:]: a for k, a in smplx.items() if k.startswith("in_")}
     params = FlameParams(
-        shape=pick["betas"], expression=pick["expression"], rotation=pick["global_orient"],
-        neck=pick["neck_pose"], jaw=pick["jaw_pose"],
-        eyes=np.stack([pick["leye_pose"], pick["reye_pose"]], 1), translation=pick["transl"],
-    )  # fmt: skip
+        shape=pick["betas"],
+        expression=pick["expression"],
+        rotation=pick["global_orient"],
+        neck=pick["neck_pose"],
+        jaw=pick["jaw_pose"],
+        eyes=np.stack([pick["leye_pose"], pick["reye_pose"]], 1),
+        translation=pick["transl"],
+    )
     vertices, joints = jax.jit(forward)(loaded, params)
     inner, outer = smplx["out_static51_f64"], smplx["out_contour17_neck_f64"]
     for found, truth in (

@@ -11,12 +11,29 @@ import pytest
 from zero1a_jax.converters import flame, flame_files, talkshow
 from zero1a_jax.converters.pickles import unpickle
 
-MODELS = [f"flame/variants/{name}.pkl" for name in (
-    "py2_proto0_chumpy", "py2_proto0_plain", "py2_proto2_chumpy_shapedirs_only", "py2_proto2_select",
-    "py3_proto2", "py3_proto4", "py3_proto4_dense_J")]  # fmt: skip
-COMPANIONS = [f"flame/flame/{name}" for name in (
-    flame_files.STATIC, flame_files.DYNAMIC, flame_files.WITH_EYES, flame_files.MEDIAPIPE, flame_files.MASKS,
-    flame_files.TEMPLATE)]  # fmt: skip
+MODELS = [
+    f"flame/variants/{name}.pkl"
+    for name in (
+        "py2_proto0_chumpy",
+        "py2_proto0_plain",
+        "py2_proto2_chumpy_shapedirs_only",
+        "py2_proto2_select",
+        "py3_proto2",
+        "py3_proto4",
+        "py3_proto4_dense_J",
+    )
+]
+COMPANIONS = [
+    f"flame/flame/{name}"
+    for name in (
+        flame_files.STATIC,
+        flame_files.DYNAMIC,
+        flame_files.WITH_EYES,
+        flame_files.MEDIAPIPE,
+        flame_files.MASKS,
+        flame_files.TEMPLATE,
+    )
+]
 MOTIONS = ["flame/drivers/talkshow.pkl", "flame/drivers/talkshow_audio2motion.npy"]
 # Most bytes are numbers, where damage is only another number: half of the damage is done around these words.
 TELLING = re.compile(

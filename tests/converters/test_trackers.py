@@ -24,13 +24,32 @@ def test_each_tracker_gives_the_same_face(model, tmp_path, kind):
     rng = np.random.default_rng(0)
     shape, expression = rng.normal(size=400), rng.normal(size=(1, 50))
     layout = {
-        "vhap": dict(shape=shape, expr=expression, jaw_pose=JAW[None], eyes_pose=EYES.reshape(1, 6),
-                     rotation=np.ones((1, 3)), neck_pose=np.ones((1, 3)), translation=np.ones((1, 3))),
-        "smirk": dict(shape_params=shape[None], expression_params=expression, jaw_params=JAW[None],
-                      eyelid_params=np.ones((1, 2)), pose_params=np.ones((1, 3)), cam=np.ones((1, 3))),
-        "pixel3dmm": dict(shape=shape[None], exp=expression, jaw=rows(JAW[None]), eyes=rows(EYES),
-                          neck=rows(JAW[None]), R=rows(JAW[None])),
-    }[kind]  # fmt: skip
+        "vhap": dict(
+            shape=shape,
+            expr=expression,
+            jaw_pose=JAW[None],
+            eyes_pose=EYES.reshape(1, 6),
+            rotation=np.ones((1, 3)),
+            neck_pose=np.ones((1, 3)),
+            translation=np.ones((1, 3)),
+        ),
+        "smirk": dict(
+            shape_params=shape[None],
+            expression_params=expression,
+            jaw_params=JAW[None],
+            eyelid_params=np.ones((1, 2)),
+            pose_params=np.ones((1, 3)),
+            cam=np.ones((1, 3)),
+        ),
+        "pixel3dmm": dict(
+            shape=shape[None],
+            exp=expression,
+            jaw=rows(JAW[None]),
+            eyes=rows(EYES),
+            neck=rows(JAW[None]),
+            R=rows(JAW[None]),
+        ),
+    }[kind]
     np.savez(tmp_path / "tracker.npz", **layout)
     face = trackers.load(tmp_path / "tracker.npz", model)
     np.testing.assert_allclose(face.shape, shape[:300], atol=1e-6)

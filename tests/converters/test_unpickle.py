@@ -34,10 +34,14 @@ def same(found, truth):
 def test_every_protocol_of_python_3(protocol, tmp_path):
     shared = np.arange(3.0)
     content = {
-        **ARRAYS, "list": [1, -2, 2**33, True, None, 0.5, "text \u00e4"], "tuple": (shared, shared),
-        "ordered": collections.OrderedDict(a=1, b=shared), 7: b"bytes", "set": {1, 2},
+        **ARRAYS,
+        "list": [1, -2, 2**33, True, None, 0.5, "text \u00e4"],
+        "tuple": (shared, shared),
+        "ordered": collections.OrderedDict(a=1, b=shared),
+        7: b"bytes",
+        "set": {1, 2},
         "nested": [{"x": [shared]}],
-    }  # fmt: skip
+    }
     (tmp_path / "a.pkl").write_bytes(pickle.dumps(content, protocol))
     found = unpickle.load_pickle(tmp_path / "a.pkl")
     assert list(found) == list(content)

@@ -64,13 +64,39 @@ def published() -> Published:
 def small_config(**changes) -> DiffusionConfig:
     """A model of a few thousand parameters, 32x32 frames in 4x4 latents."""
     sizes = dict(
-        frame_size=32, vae_patch=4, vae_channels=(8, 8), vae_layers=1, vae_groups=4, latent_channels=4,
-        unet_channels=(8, 16), unet_layers=1, down_attention=(False, True), up_attention=(True, True),
-        unet_heads=2, unet_feedforward=1, groups=4, context_channels=8, motion_levels=(False, True),
-        motion_heads=2, motion_attentions=1, motion_feedforward=1, pose_patch=4, pose_channels=(8, 8),
-        pose_kernels=(3, 4), pose_strides=(1, 2), pose_attention=False, pose_norm="none", clip_size=16,
-        clip_patch=8, clip_channels=8, clip_feedforward=8, clip_layers=1, clip_heads=2, window=4, overlap=1,
-    )  # fmt: skip
+        frame_size=32,
+        vae_patch=4,
+        vae_channels=(8, 8),
+        vae_layers=1,
+        vae_groups=4,
+        latent_channels=4,
+        unet_channels=(8, 16),
+        unet_layers=1,
+        down_attention=(False, True),
+        up_attention=(True, True),
+        unet_heads=2,
+        unet_feedforward=1,
+        groups=4,
+        context_channels=8,
+        motion_levels=(False, True),
+        motion_heads=2,
+        motion_attentions=1,
+        motion_feedforward=1,
+        pose_patch=4,
+        pose_channels=(8, 8),
+        pose_kernels=(3, 4),
+        pose_strides=(1, 2),
+        pose_attention=False,
+        pose_norm="none",
+        clip_size=16,
+        clip_patch=8,
+        clip_channels=8,
+        clip_feedforward=8,
+        clip_layers=1,
+        clip_heads=2,
+        window=4,
+        overlap=1,
+    )
     return DiffusionConfig(**(sizes | changes))
 
 

@@ -54,10 +54,15 @@ def test_only_the_time_embedding_and_the_end_are_float32(half):
     bank = [jax.ShapeDtypeStruct((2, *leaf.shape[1:]), leaf.dtype) for leaf in given.bank]
     program = jax.make_jaxpr(
         lambda p, bank: DenoisingUNet(config).apply(
-            {"params": p}, jnp.stack([latents] * 2), jnp.ones(2), jnp.ones((2, 1, 8)), bank,
-            np.array([0.0, 1.0]), pose,
+            {"params": p},
+            jnp.stack([latents] * 2),
+            jnp.ones(2),
+            jnp.ones((2, 1, 8)),
+            bank,
+            np.array([0.0, 1.0]),
+            pose,
         )
-    )(params["denoiser"], bank)  # fmt: skip
+    )(params["denoiser"], bank)
     types = products(program.jaxpr)
     assert types.count("float32") == 3 and types.count("bfloat16") == len(types) - 3 > 30
     assert program.out_avals[0].dtype == jnp.float32

@@ -109,9 +109,16 @@ def test_blocks(quick, published):
     @quick
     def run(params):
         return DenoisingUNet(c).apply(
-            {"params": params}, video(given["latents"]), given["nocfg_t"][None], context, bank, jnp.ones(1),
-            pose, capture_intermediates=True, mutable=["intermediates"],
-        )[1]["intermediates"]  # fmt: skip
+            {"params": params},
+            video(given["latents"]),
+            given["nocfg_t"][None],
+            context,
+            bank,
+            jnp.ones(1),
+            pose,
+            capture_intermediates=True,
+            mutable=["intermediates"],
+        )[1]["intermediates"]
 
     seen = run(params["denoiser"])
     assert largest(seen["time_embedding"]["__call__"][0], expected["den.time_embedding"]) <= 5e-5
@@ -137,10 +144,14 @@ def test_long_video(quick, published, name):
     bank = ReferenceUNet(c).apply({"params": params["reference"]}, latents, context)
     run = quick(
         lambda p, x: build(c).denoise(
-            p, x, model.Reference(tuple(bank), context), landmarks, steps=e2e["steps"],
+            p,
+            x,
+            model.Reference(tuple(bank), context),
+            landmarks,
+            steps=e2e["steps"],
             guidance=published.settings["guidance_scale"],
         )
-    )  # fmt: skip
+    )
     out = run(params, video(expected[f"{name}.latents0"])[0])
     wanted = video(expected[f"{name}.latents_after_step"][-1])[0]
     assert largest(out, wanted) <= (5e-4 if "official" in name else 1e-4)

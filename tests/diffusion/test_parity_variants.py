@@ -77,10 +77,16 @@ def test_every_block_and_each_quirk_alone(quick, published):
     @quick
     def run(params, bank, pose):
         return DenoisingUNet(c).apply(
-            {"params": params}, last(given["latents"]), given["nocfg_t"][None],
-            jnp.asarray(expected["image_embeds"]), bank, jnp.ones(1), pose,
-            capture_intermediates=True, mutable=["intermediates"],
-        )  # fmt: skip
+            {"params": params},
+            last(given["latents"]),
+            given["nocfg_t"][None],
+            jnp.asarray(expected["image_embeds"]),
+            bank,
+            jnp.ones(1),
+            pose,
+            capture_intermediates=True,
+            mutable=["intermediates"],
+        )
 
     velocity, seen = run(params["denoiser"], bank, pose)
     assert largest(velocity, last(expected["noise_pred_f64"])) <= 3e-5

@@ -48,9 +48,12 @@ def test_another_basis_and_another_size(head):
     count = head.expression_basis.shape[2]
     mix = np.linalg.qr(np.random.default_rng(0).normal(size=(count, count)))[0] * 0.5
     other = head.replace(
-        template=1.2 * head.template, expression_basis=(1.2 * head.expression_basis @ mix).astype(np.float32),
-        pose_basis=1.2 * head.pose_basis, expression_names=(), version="other",
-    )  # fmt: skip
+        template=1.2 * head.template,
+        expression_basis=(1.2 * head.expression_basis @ mix).astype(np.float32),
+        pose_basis=1.2 * head.pose_basis,
+        expression_names=(),
+        version="other",
+    )
     matrix = rows(drive.arkit_map(SHAPES, head, other))
     assert matrix.shape == (6, count + 3) and matrix.dtype == np.float32
     wanted, found = 1.2 * moves(head, named(head, SHAPES)), moves(other, matrix)

@@ -7,12 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from absl import app, flags
-from absl.testing import flagsaver
 
 from experiments.benchmarks import (
     raster,
     raster_bars,
+    raster_features,
     raster_measure,
     raster_peers,
     raster_plots,
@@ -25,7 +24,10 @@ from experiments.benchmarks.raster_measure import Batch, Pass, Record, Rival
 from experiments.benchmarks.raster_roofline import Pairs, Speed
 from experiments.benchmarks.raster_scenes import Case
 from zero1a_jax import rasterizer
+from zero1a_jax.commandline.flags import parse
+from zero1a_jax.errors import Refused
 from zero1a_jax.rasterizer import project
+from zero1a_jax.rasterizer.table import Column
 
 SPEED = Speed(exp_ns=0.25, multiply_add_ns=0.0125)  # half a nanosecond a pair
 SHELL = Case("shell", 100, 16)
@@ -101,7 +103,7 @@ def test_pairs_are_those_that_a_dense_renderer_draws():
     table = np.stack([np.asarray(x, np.float64) for x in splats], 1)
     y, x = np.mgrid[:16, :16] + 0.5
     transmittance, drawn, reached = np.ones((16, 16)), 0, 0
-    for px, py, l00, l01, l11, opacity, *_ in table[np.argsort(table[:, 9])]:
+    for px, py, l00, l01, l11, opacity, *_ in table[np.argsort(table[:, Column.DEPTH])]:
         u, v = l00 * (x - px) + l01 * (y - py), l11 * (y - py)
         alpha = np.minimum(np.exp(opacity - u * u - v * v), 0.99)
         alpha = np.where(alpha >= 1 / 255, alpha, 0)
@@ -184,16 +186,12 @@ def test_bars_are_as_long_as_their_values():
     assert red == pytest.approx(blue / 2, abs=1)
 
 
-@pytest.fixture
-def parsed():
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()
-    with flagsaver.flagsaver():
-        yield flags.FLAGS
+def parsed(*arguments):
+    return parse(raster.Options, arguments)
 
 
-def test_run_prints_as_it_goes(parsed, monkeypatch, capsys):
-    parsed.cameras, parsed.repeats, parsed.implementations = 4, 1, ["xla"]
+def test_run_prints_as_it_goes(monkeypatch, capsys):
+    options = parsed("--cameras=4", "--repeats=1", "--implementations=xla")
     monkeypatch.setattr(raster_roofline, "measure", lambda clock: SPEED)
     monkeypatch.setattr(raster_measure, "measure", lambda cases, *_: [record(case) for case in cases])
     monkeypatch.setattr(
@@ -201,7 +199,7 @@ def test_run_prints_as_it_goes(parsed, monkeypatch, capsys):
         "measure_batches",
         lambda case, names, counts, _: [Batch(case, names[0], count, 60.0, 80.0, 9.0) for count in counts],
     )
-    found = raster.run([SHELL, SHELL._replace(size=200)], SHELL, FakeClock())
+    found = raster.run([SHELL, SHELL._replace(size=200)], SHELL, FakeClock(), options)
     printed = capsys.readouterr().out.splitlines()
     assert f"jax {jax.__version__}" in printed[0]
     assert sum(line.startswith("| case") for line in printed) == 1
@@ -209,9 +207,10 @@ def test_run_prints_as_it_goes(parsed, monkeypatch, capsys):
     assert len(found.records) == 2 and len(found.growth.gaussians) == 5 and len(found.growth.cameras) == 4
 
 
-def test_cores_have_a_process_each(parsed, monkeypatch, capsys):
+def test_cores_have_a_process_each(monkeypatch, capsys):
     times = {"--cores=1": 6.0, "--cores=2": 4.5}
-    monkeypatch.setattr(raster.sys, "argv", ["raster", "--cases=100@16", "--cores=1,2"])
+    arguments = ["--cases=100@16", "--cores=1,2"]
+    monkeypatch.setattr(raster.sys, "argv", ["raster", *arguments])
 
     def child(command, check):
         folder = command[-1].removeprefix("--report=")
@@ -220,23 +219,39 @@ def test_cores_have_a_process_each(parsed, monkeypatch, capsys):
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(raster.subprocess, "run", child)
-    parsed.cores, parsed.clock, parsed.report = ["1", "2"], "wall", None
-    raster.main(["raster"])
+    raster.main(parsed(*arguments))
     rows = [line for line in capsys.readouterr().out.splitlines() if "100@16" in line]
     assert rows[0].startswith("| 100@16 | xla | 1 | 1.00 | 1.00")
     assert rows[1].startswith("| 100@16 | xla | 2 | 0.75 | 0.75")
 
 
-def test_flags_that_cannot_be(parsed):
-    parsed.cores, parsed.clock = ["2"], "cpu"
-    with pytest.raises(app.UsageError, match="adds up"):
-        raster.main(["raster"])
-    parsed.clock = "wall"
-    parsed.cases = ["100"]
-    with pytest.raises(app.UsageError, match="GAUSSIANS@PIXELS"):
-        raster.main(["raster"])
-    with pytest.raises(app.UsageError, match="may use"):
+def test_flags_that_cannot_be():
+    for match, arguments in {
+        "adds up": ["--cores=2", "--clock=cpu"],
+        "GAUSSIANS@PIXELS": ["--cores=2", "--cases=100"],
+        "whole numbers": ["--cores=two"],
+    }.items():
+        with pytest.raises(Refused, match=match):
+            raster.main(parsed(*arguments))
+    for argument in ("--repeats=0", "--clock=sun", "--cores"):
+        with pytest.raises(Refused):
+            parsed(argument)
+    with pytest.raises(Refused, match="may use"):
         raster.pin(10_000)
+
+
+def test_extras_are_compared_with_a_plain_rendering(monkeypatch, capsys):
+    clock, seconds = FakeClock(), {"inspect": 1, "0 features": 2, "0 features, gradient": 4}
+    seconds |= {"2 features": 3, "2 features, gradient": 6, "absolute, gradient": 5}
+    programs = {name: clock.program(value) for name, value in seconds.items()}
+    monkeypatch.setattr(raster_features.time, "perf_counter", clock)
+    monkeypatch.setattr(raster_features, "_programs", lambda *given: programs if given[-1] == [2] else {})
+    raster_features.main(parse(raster_features.Options, ["--case=30@8", "--channels=2", "--repeats=3"]))
+    title, *rows = capsys.readouterr().out.splitlines()
+    assert "30@8, wall clock" in title and rows[1] == "0 features: 2000.0 ms, 1.00"
+    assert [row.split()[-1] for row in rows] == ["0.50", "1.00", "1.00", "1.50", "1.50", "1.25"]
+    with pytest.raises(Refused, match="whole numbers"):
+        raster_features.main(raster_features.Options(channels=("many",)))
 
 
 def test_peers(tmp_path):

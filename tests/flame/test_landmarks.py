@@ -15,7 +15,7 @@ from zero1a_jax.flame import (
     procedural_head,
     zero_params,
 )
-from zero1a_jax.flame.landmarks import resample
+from zero1a_jax.flame.landmarks import equal_steps
 from zero1a_jax.geometry import axis_angle_to_matrix, portrait_camera, project
 from zero1a_jax.image.landmarks import DRAWN_FEATURES, DRAWN_MEDIAPIPE, OUTLINE
 from zero1a_jax.types import FlameParams
@@ -148,9 +148,9 @@ def test_gradient_reaches_the_vertices_only_through_the_points():
     assert float(jnp.abs(gradient.rotation).max()) > 0
 
 
-def test_resample_keeps_ends_and_spaces_evenly():
+def test_equal_steps_keep_the_ends_and_space_evenly():
     rng = np.random.default_rng(3)
-    resampled = jax.jit(resample, static_argnums=1)
+    resampled = jax.jit(equal_steps, static_argnums=1)
     line = jnp.asarray(np.cumsum(rng.uniform(0.1, 1.0, size=(4, 9, 1)) * [[[1.0, 0.0, 0.0]]], 1))
     found = resampled(line, 27)
     np.testing.assert_allclose(found[:, 0], line[:, 0], atol=1e-6)

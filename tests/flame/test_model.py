@@ -60,8 +60,14 @@ def test_gradients(reference_model, reference, smplx, dtype, tolerance):
         params = params_of(smplx, expected["rows"], dtype)
         cotangent = expected["cotangent"].astype(dtype)
         found = jax.jit(jax.grad(lambda p: jnp.sum(cotangent * forward(head, p)[0])))(params)
-    names = {"shape": "betas", "expression": "expression", "rotation": "global_orient", "neck": "neck_pose",
-             "jaw": "jaw_pose", "translation": "transl"}  # fmt: skip
+    names = {
+        "shape": "betas",
+        "expression": "expression",
+        "rotation": "global_orient",
+        "neck": "neck_pose",
+        "jaw": "jaw_pose",
+        "translation": "transl",
+    }
     pairs = [(getattr(found, field), expected[f"grad_{name}"]) for field, name in names.items()]
     pairs += [(found.eyes[:, 0], expected["grad_leye_pose"]), (found.eyes[:, 1], expected["grad_reye_pose"])]
     for value, truth in pairs:

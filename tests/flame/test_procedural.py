@@ -83,10 +83,26 @@ def test_vertices_are_mirror_symmetric(head):
 
 def test_masks(head):
     names = {
-        "face", "neck", "scalp", "boundary", "right_eyeball", "left_eyeball", "right_ear", "left_ear",
-        "forehead", "eye_region", "nose", "lips", "right_eye_region", "left_eye_region",
-        "iris", "pupil", "teeth", "mouth_interior", "eyelids",
-    }  # fmt: skip
+        "face",
+        "neck",
+        "scalp",
+        "boundary",
+        "right_eyeball",
+        "left_eyeball",
+        "right_ear",
+        "left_ear",
+        "forehead",
+        "eye_region",
+        "nose",
+        "lips",
+        "right_eye_region",
+        "left_eye_region",
+        "iris",
+        "pupil",
+        "teeth",
+        "mouth_interior",
+        "eyelids",
+    }
     assert names <= set(head.masks)
     for name in names:
         mask = head.masks[name]

@@ -9,8 +9,14 @@ from PIL import Image, ImageCms
 from zero1a_jax.preprocess.load import FORMATS
 
 ORIENTATION = 0x0112
-TURNS = {1: lambda a: a, 3: lambda a: np.rot90(a, 2), 6: lambda a: np.rot90(a, -1), 8: np.rot90,
-         2: lambda a: a[:, ::-1], 4: lambda a: a[::-1]}  # fmt: skip
+TURNS = {
+    1: lambda a: a,
+    3: lambda a: np.rot90(a, 2),
+    6: lambda a: np.rot90(a, -1),
+    8: np.rot90,
+    2: lambda a: a[:, ::-1],
+    4: lambda a: a[::-1],
+}
 MODES = {
     "PNG": ("RGB", "RGBA", "L", "LA", "P", "1", "I;16", "P+t", "L+t", "I;16+t", "APNG"),
     "JPEG": ("RGB", "L", "CMYK", "YCbCr", "progressive"),
@@ -54,8 +60,11 @@ def encoded(rng, kind, mode, rgb, orientation):
     base = mode.split("+")[0]
     if base in ("I;16", "I", "F"):
         grey = np.asarray(image.convert("L"))
-        values = {"I;16": grey.astype(np.uint16) * 257, "I": grey.astype(np.int32) * 257,
-                  "F": grey.astype(np.float32) / 255}[base]  # fmt: skip
+        values = {
+            "I;16": grey.astype(np.uint16) * 257,
+            "I": grey.astype(np.int32) * 257,
+            "F": grey.astype(np.float32) / 255,
+        }[base]
         image = Image.fromarray(values)
     elif base == "P":
         image = image.quantize(256)

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from zero1a_jax.errors import NoFace
 from zero1a_jax.preprocess.confidence import LOOKS, expected_error, unsteadiness
 from zero1a_jax.preprocess.crop import similarity
 from zero1a_jax.preprocess.detect import NO_FACE, Detection
@@ -28,7 +29,7 @@ def looks(face, answers):
     def detect(_: np.ndarray) -> Detection:
         turn, answer = next(given)
         if answer is None:
-            raise ValueError(NO_FACE)
+            raise NoFace(NO_FACE)
         there = face.moved(turn)
         scale = math.sqrt(np.linalg.det(turn[:, :2]))
         return dataclasses.replace(there, points=there.points + scale * np.asarray(answer, np.float32))
@@ -53,8 +54,11 @@ def test_two_more_looks_are_compared_in_the_crops_pixels(face, answers, pixels):
 
 def test_every_sign_of_doubt_raises_the_expected_error():
     good, bad = (0.01, 0.01, 0.01, 0.003), (0.05, 0.05, 0.05, 0.004)
-    mixed = [tuple(b if k in chosen else g for k, (g, b) in enumerate(zip(good, bad, strict=True)))
-             for n in range(5) for chosen in itertools.combinations(range(4), n)]  # fmt: skip
+    mixed = [
+        tuple(b if k in chosen else g for k, (g, b) in enumerate(zip(good, bad, strict=True)))
+        for n in range(5)
+        for chosen in itertools.combinations(range(4), n)
+    ]
     errors = [expected_error(*signs) for signs in mixed]
     assert min(errors) == errors[0] and max(errors) == errors[-1] > 1.5 * errors[0]
     assert 0.005 < errors[0] < 0.03

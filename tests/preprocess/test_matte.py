@@ -23,8 +23,12 @@ def person():
     hair = (((x - 64) / 34) ** 2 + ((y - 52) / 36) ** 2 < 1) & (y < 75)
     body = (np.abs(x - 64) < 20 + 1.6 * (y - 106)) & (y > 106)
     colours = np.zeros((SIZE, SIZE, 3))
-    for mask, colour in ((hair, (0.35, 0.2, 0.1)), (body, (0.2, 0.25, 0.6)), (neck, (0.7, 0.5, 0.4)),
-                         (face, (0.8, 0.6, 0.5))):  # fmt: skip
+    for mask, colour in (
+        (hair, (0.35, 0.2, 0.1)),
+        (body, (0.2, 0.25, 0.6)),
+        (neck, (0.7, 0.5, 0.4)),
+        (face, (0.8, 0.6, 0.5)),
+    ):
         colours[mask] = colour
     return face | neck | hair | body, face | neck, colours
 
@@ -75,7 +79,7 @@ def test_background_names():
     assert np.allclose(background_colour("white"), 1)
     assert np.allclose(background_colour("#ff8000"), [1, 128 / 255, 0])
     for bad in ("blue", "#12", "#gggggg", ""):
-        with pytest.raises(ValueError, match="background"):
+        with pytest.raises(ValueError, match="white, black or #rrggbb"):
             background_colour(bad)
 
 

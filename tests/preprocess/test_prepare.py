@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from zero1a_jax import flame, geometry
+from zero1a_jax.errors import NoFace
 from zero1a_jax.preprocess import confidence, look, prepare_all
 from zero1a_jax.preprocess.crop import around, chain, recentre, similarity, warp
 from zero1a_jax.preprocess.detect import NO_FACE, Detection, find_detector, together
@@ -38,7 +39,7 @@ def scene(head, truth):
 
     def detector(shown):
         if shown.shape[:2] != (300, 400):
-            raise ValueError(NO_FACE)  # the closer look: keep the first answer
+            raise NoFace(NO_FACE)  # the closer look: keep the first answer
         return known
 
     return np.round(picture * 255).astype(np.uint8), detector, params, known
@@ -111,12 +112,12 @@ def test_errors_are_one_sentence(head, scene, tmp_path, monkeypatch):
     picture, detector, _, known = scene
 
     def blind(_):
-        raise ValueError(NO_FACE)
+        raise NoFace(NO_FACE)
 
     for options, sentence in (
         ({"detector": blind}, "No face"),
         ({"size": 8}, "at least 32"),
-        ({"background": "blue"}, "background"),
+        ({"background": "blue"}, "blue is no colour"),
         ({"detector": lambda _: dataclasses.replace(known, points=known.points * 0.01)}, "larger picture"),
     ):
         with pytest.raises(ValueError, match=sentence):

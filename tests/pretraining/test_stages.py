@@ -157,8 +157,10 @@ def test_stages_train_their_own_parameters(tmp_path, make_config, make_params):
 
 
 def test_timesteps_lean_to_the_noisy_end():
-    times = np.asarray(jax.vmap(lambda k: pretrain_denoiser.timesteps(k, (4, 3), 1000))(
-        jax.random.split(jax.random.key(0), 200)
-    ))  # fmt: skip
+    times = np.asarray(
+        jax.vmap(lambda k: pretrain_denoiser.timesteps(k, (4, 3), 1000))(
+            jax.random.split(jax.random.key(0), 200)
+        )
+    )
     assert times.min() >= 0 and times.max() <= 999
     assert 540 < times.mean() < 600 and (times < 200).mean() > 0.1

@@ -16,6 +16,7 @@ from jax.experimental.pallas import tpu as pltpu
 
 from zero1a_jax.rasterizer import blend_pallas, blend_xla, tiles, vjp
 from zero1a_jax.rasterizer.project import Extent, Splats
+from zero1a_jax.rasterizer.table import FACTOR, SHAPE_FIELDS, Column
 
 HEIGHT, WIDTH = 24, 28  # multiples of no tile; four of 16x16
 SIZE, CAPACITY = 24, 128
@@ -126,9 +127,9 @@ def test_what_lies_behind_opaque_tiles_is_not_visited(name):
     plan = SHORT[name]
     table, lists, grid, _ = _scene(plan.tile)
     clean, poisoned = table.copy(), table.copy()
-    poisoned[8:, 6:] = np.nan
+    poisoned[8:, SHAPE_FIELDS:] = np.nan
     for changed in (clean, poisoned):
-        changed[:8, 2:5], changed[:8, 5] = 0, -0.001
+        changed[:8, FACTOR], changed[:8, Column.LOG_OPACITY] = 0, -0.001
     counts = np.zeros(len(lists.counts), np.int32)
     counts[[0, -1]], counts[1] = 24, 5  # the wall and more; nothing; less than the wall
     starts = np.cumsum(counts) - counts
@@ -152,19 +153,19 @@ def test_any_number_of_values(values=27):
     table, lists, grid, _ = _scene(plan.tile, deviation=3.0)
     features = np.float32(np.random.default_rng(2).normal(size=(SIZE, values)))
     by_values, by_alpha = _cotangents(grid, (values, 1))
-    wide = np.concatenate([table[:, :6], features], 1)
+    wide = np.concatenate([table[:, :SHAPE_FIELDS], features], 1)
     (image, alpha), gradient = _run(wide, lists, grid, (by_values, by_alpha), plan)
     padding = -values % 4
     features = np.pad(features, ((0, 0), (0, padding)))
     by_values = np.pad(by_values, ((0, 0), (0, 0), (0, padding)))
     pieces = []
     for first in range(0, values, 4):
-        part = np.concatenate([table[:, :6], features[:, first : first + 4]], 1)
+        part = np.concatenate([table[:, :SHAPE_FIELDS], features[:, first : first + 4]], 1)
         given = (by_values[..., first : first + 4], by_alpha * (first == 0))
         pieces.append(_truth(part, lists, grid, given))
     drawn = np.concatenate([piece[0][0] for piece in pieces], -1)[..., :values]
-    by_shape = sum(np.asarray(piece[1][:, :6]) for piece in pieces)
-    by_features = np.concatenate([piece[1][:, 6:] for piece in pieces], 1)[:, :values]
+    by_shape = sum(np.asarray(piece[1][:, :SHAPE_FIELDS]) for piece in pieces)
+    by_features = np.concatenate([piece[1][:, SHAPE_FIELDS:] for piece in pieces], 1)[:, :values]
     expected = ((drawn, pieces[0][0][1]), np.concatenate([by_shape, by_features], 1))
     _assert_close(((image, alpha), np.asarray(gradient)), expected)
 

@@ -6,6 +6,8 @@ import pytest
 
 from zero1a_jax.rasterizer import tiles
 from zero1a_jax.rasterizer.harmonics import colours
+from zero1a_jax.rasterizer.project import Splats
+from zero1a_jax.rasterizer.table import FACTOR, SHAPE_FIELDS, Column
 
 
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
@@ -28,6 +30,11 @@ def test_depth_order_is_exact_stable_and_puts_the_invisible_last():
     got = np.asarray(tiles.depth_order(jnp.asarray(depth), jnp.asarray(visible)))
     expected = np.argsort(np.where(visible, depth, np.inf), kind="stable")
     np.testing.assert_array_equal(got, expected)
+
+
+def test_columns_are_those_of_projected_gaussians():
+    assert [column.name.lower() for column in Column] == list(Splats._fields)
+    assert Splats._fields[FACTOR] == ("l00", "l01", "l11") and Splats._fields[SHAPE_FIELDS] == "red"
 
 
 @pytest.mark.parametrize("count", [60, 2**20])  # the second does not fit one integer with the rank

@@ -7,13 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from zero1a_jax import outputs, synthetic
-from zero1a_jax.avatar import pose
+from zero1a_jax import synthetic
 from zero1a_jax.errors import Refused
-from zero1a_jax.flame import procedural_head, zero_params
+from zero1a_jax.flame import procedural_head
 from zero1a_jax.showing import evaluation, heldout, truth
 from zero1a_jax.sources import avatars, synthetic_portrait
-from zero1a_jax.types import Avatar, Gaussians
 
 SEED = 7
 MORE = {"psnr_aligned": 21.0, "ssim_aligned": 0.6, "sharpness": 0.8}
@@ -23,27 +21,8 @@ def shape_of(seed):
     return np.random.default_rng(seed).normal(size=np.shape(procedural_head().shape_basis)[2])
 
 
-def exported(path, shape, colours):
-    """Exports one nearly opaque Gaussian a triangle, padded like playback; colours [F, 1, 3] as SH."""
-    model = procedural_head()
-    count = len(model.faces)
-    gaussians = Gaussians(
-        means=np.zeros((count, 3), np.float32),
-        log_scales=np.full((count, 3), np.log(0.6), np.float32),
-        quats=np.tile(np.array([1, 0, 0, 0], np.float32), (count, 1)),
-        sh=np.asarray(colours, np.float32),
-        opacity_logits=np.full(count, 4.0, np.float32),
-    )
-    faces = np.arange(count, dtype=np.int32)
-    avatar = avatars.padded(Avatar(gaussians, faces, np.ones(count, bool), np.asarray(shape, np.float32)))
-    posed = jax.jit(pose)(avatar, model, zero_params(model))
-    meta = {"flame_version": model.version, "faces": count}
-    outputs.save_avatar(path / "export", avatar, posed, meta)
-    return path
-
-
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, exported):
     """The export of a grey avatar that has the true shape of identity SEED."""
     faces = len(procedural_head().faces)
     return exported(tmp_path_factory.mktemp("run"), shape_of(SEED), np.zeros((faces, 1, 3)))

@@ -12,32 +12,13 @@ from zero1a_jax.flame import frame_target, procedural_head, zero_params
 from zero1a_jax.geometry import portrait_camera
 from zero1a_jax.showing import playback
 from zero1a_jax.sources import avatars, heads
-from zero1a_jax.types import Avatar, Gaussians, Motion
+from zero1a_jax.types import Motion
 
 SIZE = 32
 
 
-def exported(path, shape, colours):
-    """Exports one nearly opaque Gaussian a triangle, padded like playback; colours [F, 1, 3] as SH."""
-    model = procedural_head()
-    count = len(model.faces)
-    gaussians = Gaussians(
-        means=np.zeros((count, 3), np.float32),
-        log_scales=np.full((count, 3), np.log(0.6), np.float32),
-        quats=np.tile(np.array([1, 0, 0, 0], np.float32), (count, 1)),
-        sh=np.asarray(colours, np.float32),
-        opacity_logits=np.full(count, 4.0, np.float32),
-    )
-    faces = np.arange(count, dtype=np.int32)
-    avatar = avatars.padded(Avatar(gaussians, faces, np.ones(count, bool), np.asarray(shape, np.float32)))
-    posed = jax.jit(pose)(avatar, model, zero_params(model))
-    meta = {"flame_version": model.version, "faces": count}
-    outputs.save_avatar(path / "export", avatar, posed, meta)
-    return path
-
-
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, exported):
     """Coloured at random: on a grey head a moving part is not seen before the others."""
     model = procedural_head()
     colours = np.random.default_rng(0).normal(size=(len(model.faces), 1, 3))

@@ -23,19 +23,25 @@ def disguised(folder, head):
     """Writes the embedded head as a FLAME folder: without names, with 400 columns, in FLAME's files."""
     directions = np.concatenate([padded(head.shape_basis, 300), padded(head.expression_basis, 100)], 2)
     content = dict(
-        v_template=np.asarray(head.template, np.float64), shapedirs=directions, posedirs=head.pose_basis,
-        J_regressor=head.joint_regressor, weights=head.skinning, f=head.faces.astype(np.uint32),
+        v_template=np.asarray(head.template, np.float64),
+        shapedirs=directions,
+        posedirs=head.pose_basis,
+        J_regressor=head.joint_regressor,
+        weights=head.skinning,
+        f=head.faces.astype(np.uint32),
         kintree_table=np.array([[2**32 - 1, 0, 1, 1, 1], range(5)], np.uint32),
-    )  # fmt: skip
+    )
     (folder / "FLAME_NEUTRAL.pkl").write_bytes(pickle.dumps(content, 4))
     static = dict(lmk_face_idx=head.landmark_faces, lmk_b_coords=head.landmark_barycentrics)
     (folder / flame_files.STATIC).write_bytes(pickle.dumps(static, 2))
     rows = dict(lmk_face_idx=list(head.contour_faces), lmk_b_coords=list(head.contour_barycentrics))
     np.save(folder / flame_files.DYNAMIC, np.array(rows, object))
     np.savez(
-        folder / flame_files.MEDIAPIPE, lmk_face_idx=head.mediapipe_faces,
-        lmk_b_coords=head.mediapipe_barycentrics, landmark_indices=head.mediapipe_indices,
-    )  # fmt: skip
+        folder / flame_files.MEDIAPIPE,
+        lmk_face_idx=head.mediapipe_faces,
+        lmk_b_coords=head.mediapipe_barycentrics,
+        landmark_indices=head.mediapipe_indices,
+    )
     masks = {name: np.flatnonzero(member) for name, member in head.masks.items()}
     (folder / flame_files.MASKS).write_bytes(pickle.dumps(masks, 2))
     return folder

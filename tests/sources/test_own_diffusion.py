@@ -61,9 +61,17 @@ def test_the_ten_lines_fill_and_refresh_a_sample(mine, fakes, monkeypatch):
         reference = condition_on_portrait(video_model, params, head, portrait)
         config = dataclasses.replace(settings, guidance=guidance)
         refresh = functools.partial(
-            symgen.refresh, video_model, params, reference, rgb, alpha, conditions,
-            key=jax.random.key(0), background=jnp.ones(3), config=config,
-        )  # fmt: skip
+            symgen.refresh,
+            video_model,
+            params,
+            reference,
+            rgb,
+            alpha,
+            conditions,
+            key=jax.random.key(0),
+            background=jnp.ones(3),
+            config=config,
+        )
         return refresh(from_noise=True), refresh()
 
     (filled, matte, reason), (kept, _, _) = run(params, rgb, alpha, jnp.float32(1.0))
@@ -80,11 +88,27 @@ def test_a_real_run_with_the_ten_lines(tmp_path):
     """As the page says: saved as mine.py, started beside it."""
     (tmp_path / "mine.py").write_text(example())
     done = subprocess.run(
-        [sys.executable, "-m", "zero1a_jax", "run", "--flagfile=quickstart.flags",
-         "--image=synthetic:7", "--diffusion=mine:load", "--workdir=run", "--steps=31", "--frames=2",
-         "--spatial_samples=1", "--synthetic_samples=0", "--real_samples=0", "--update_every=15"],
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "zero1a_jax",
+            "run",
+            "--flagfile=quickstart.flags",
+            "--image=synthetic:7",
+            "--diffusion=mine:load",
+            "--workdir=run",
+            "--steps=31",
+            "--frames=2",
+            "--spatial_samples=1",
+            "--synthetic_samples=0",
+            "--real_samples=0",
+            "--update_every=15",
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert (tmp_path / "run" / "export" / "avatar.ply").is_file()
     stored = json.loads((tmp_path / "run" / "environment.json").read_text())
@@ -97,13 +121,16 @@ def test_a_real_run_with_the_ten_lines(tmp_path):
         ("def load", "def other", "has no attribute 'load'"),
         ("), jnp.float32(0.03)", ")", "as a tuple of two"),
         ("frame_size=128", "frame_size=64", "use 64"),
-        ("return diffusion.adapt(velocity, **parts, frame_size=128, condition_size=128)", "return 1",
-         "has no frame_size"),
+        (
+            "return diffusion.adapt(velocity, **parts, frame_size=128, condition_size=128)",
+            "return 1",
+            "has no frame_size",
+        ),
         ("decode=lambda p, x: x.clip(0, 1)", "decode=lambda p, x: x[:1]", "decode returns shape"),
         ("def velocity(variance,", "def velocity(", "invert fails"),
         ("import jax.numpy", "import jax.nunpy", "No module named 'jax.nunpy'"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_model_is_one_sentence(mine, old, new, sentence):
     code = example()
     assert old in code

@@ -56,9 +56,12 @@ def known_fit(scene):
         vertices, _ = flame.forward(model, params)
         points, _ = geometry.project(placed, flame.landmarks_mediapipe(model, vertices))
         return preprocess.Fit(
-            flame=params, camera=placed, points=points, error=jnp.float32(error),
+            flame=params,
+            camera=placed,
+            points=points,
+            error=jnp.float32(error),
             interocular=jnp.float32(0.09),
-        )  # fmt: skip
+        )
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys.modules["zero1a_jax.preprocess.prepare"], "fit", fit)
@@ -93,8 +96,13 @@ def test_the_folder_gives_the_bits_of_the_picture(scene, folder, tmp_path):
     assert jax.tree.structure(one) == jax.tree.structure(other)
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
         np.testing.assert_array_equal(a, b)
-    names = ("portrait.png", "landmarks.png", "overlay.png", "sheet.png", *map(str, portraits.files(
-        Input(image=str(folder)))))  # fmt: skip
+    names = (
+        "portrait.png",
+        "landmarks.png",
+        "overlay.png",
+        "sheet.png",
+        *map(str, portraits.files(Input(image=str(folder)))),
+    )
     assert all((folder / name).is_file() for name in names) and len(names) == 7
 
 
@@ -119,8 +127,13 @@ def test_another_size_shows_the_same(scene, folder, tmp_path):
 
 
 def save_tracker(copy, params, head, **changes):
-    names = {"shape": params.shape, "expr": np.asarray(params.expression)[None], "jaw_pose": np.zeros((1, 3)),
-             "eyes_pose": np.zeros((1, 6)), "flame_version": np.str_(head.version)}  # fmt: skip
+    names = {
+        "shape": params.shape,
+        "expr": np.asarray(params.expression)[None],
+        "jaw_pose": np.zeros((1, 3)),
+        "eyes_pose": np.zeros((1, 6)),
+        "flame_version": np.str_(head.version),
+    }
     np.savez(copy / portraits.TRACKER, **(names | changes))
 
 
@@ -149,7 +162,8 @@ SPOILT = {
     "no picture": (lambda c, h: (c / portraits.PICTURE).unlink(), "picture.png is missing"),
     "no parameters": (lambda c, h: (c / portraits.PARAMETERS).unlink(), "portrait.npz is missing"),
     "matte of another size": (
-        lambda c, h: Image.new("L", (SIZE, SIZE + 1)).save(c / portraits.MATTE), "must agree",
+        lambda c, h: Image.new("L", (SIZE, SIZE + 1)).save(c / portraits.MATTE),
+        "must agree",
     ),
     "black matte": (lambda c, h: Image.new("L", (SIZE, SIZE)).save(c / portraits.MATTE), "shows nobody"),
     "no matte": (lambda c, h: (c / portraits.MATTE).write_text("white"), "not a picture"),
@@ -165,7 +179,7 @@ SPOILT = {
         lambda c, h: np.savez(c / portraits.TRACKER, shape=np.zeros(3), exp=np.zeros(2), jaw=np.zeros(3)),
         "give the right --flame",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", SPOILT)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from zero1a_jax import symgen
-from zero1a_jax.symgen.dataset import choose, draw, empty, gather, replace
+from zero1a_jax.symgen.dataset import choose, draw_batch, empty, gather, replace
 
 
 @pytest.fixture(scope="module")
@@ -80,12 +80,12 @@ def test_draw_shares(made):
     _, _, dataset = made
     dataset = dataset.replace(round=np.array([1, 3, 0, 2, 0, 0, 1, 0]))
     active = np.array([True, True, True, True, False, True, False, False])
-    slots, frames = draw(dataset, active, 4000, np.random.default_rng(0), portrait_share=0.2)
+    slots, frames = draw_batch(dataset, active, 4000, np.random.default_rng(0), portrait_share=0.2)
     share = {slot: (slots == slot).mean() for slot in set(slots)}
     assert set(share) == {0, 1, 3}  # 2 is empty, 6 is not active
     assert abs(share[0] - 0.2) < 0.03 and abs(share[1] - share[3]) < 0.05
     assert set(frames) == {0, 1, 2}
-    only = draw(dataset, active & False, 10, np.random.default_rng(0), portrait_share=0.0)[0]
+    only = draw_batch(dataset, active & False, 10, np.random.default_rng(0), portrait_share=0.0)[0]
     assert (only == 0).all()
 
 

@@ -43,9 +43,16 @@ def test_an_update_keeps_the_frames_without_guidance_and_changes_them_with_it():
         reference = model.reference(params, people["portrait"][0], people["own"][0])
         config = Refresh(guidance, 6)
         refreshed, _, reason = symgen.refresh(
-            model, params, reference, frames, alpha, conditions,
-            key=jax.random.key(0), background=WHITE, config=config,
-        )  # fmt: skip
+            model,
+            params,
+            reference,
+            frames,
+            alpha,
+            conditions,
+            key=jax.random.key(0),
+            background=WHITE,
+            config=config,
+        )
         return refreshed, reason, model.decode(params, model.encode(params, frames))
 
     kept, reason, round_trip = update(params, jnp.float32(1.0))
@@ -53,8 +60,10 @@ def test_an_update_keeps_the_frames_without_guidance_and_changes_them_with_it():
     through = float(psnr(round_trip, frames)[0])
     to_round_trip, to_frames = (float(psnr(kept, image)[0]) for image in (round_trip, frames))
     changed = float(psnr(moved, round_trip)[0])
-    print(f"guidance 1: {to_round_trip:.1f} dB to the round trip, {to_frames:.2f} to the frames, which "
-          f"the autoencoder alone keeps to {through:.2f}; guidance 3.5: {changed:.1f} dB")  # fmt: skip
+    print(
+        f"guidance 1: {to_round_trip:.1f} dB to the round trip, {to_frames:.2f} to the frames, which "
+        f"the autoencoder alone keeps to {through:.2f}; guidance 3.5: {changed:.1f} dB"
+    )
     assert reason == symgen.ACCEPTED
     assert to_round_trip > 50 and to_frames > through - 0.3
     assert changed < to_round_trip - 15

@@ -71,9 +71,11 @@ def test_learns(scene, step):
     assert float(state.seen.max()) == 120 and float(state.gradient_sum.max()) > 0
     assert 0 < float(state.largest_radius.max()) < 32
     total = (
-        config.l1_weight * metrics.l1 + config.perceptual_weight * metrics.perceptual
-        + config.position_weight * metrics.position + config.scale_weight * metrics.scale
-    )  # fmt: skip
+        config.l1_weight * metrics.l1
+        + config.perceptual_weight * metrics.perceptual
+        + config.position_weight * metrics.position
+        + config.scale_weight * metrics.scale
+    )
     np.testing.assert_allclose(metrics.loss, total, rtol=1e-5)
 
 
@@ -163,10 +165,16 @@ def test_gradient_reaches_all_fields(scene, fakes):
     @jax.jit
     def loss(gaussians):
         return example_loss(
-            gaussians, jnp.zeros((160, 2)), example, portrait_state, model,
-            renderer=fakes.blob_render, perceptual=absolute,
-            stored_background=WHITE, config=config,
-        )[0]  # fmt: skip
+            gaussians,
+            jnp.zeros((160, 2)),
+            example,
+            portrait_state,
+            model,
+            renderer=fakes.blob_render,
+            perceptual=absolute,
+            stored_background=WHITE,
+            config=config,
+        )[0]
 
     gaussians = portrait_state.gaussians
     gradient = jax.jit(jax.grad(loss))(gaussians)

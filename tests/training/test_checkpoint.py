@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from zero1a_jax.training import checkpoint
+from zero1a_jax.training import checkpoint, signals
 
 
 def tree(value):
@@ -132,7 +132,7 @@ def test_termination_notes_the_signal():
     import signal
 
     before = signal.getsignal(signal.SIGTERM)
-    with checkpoint.termination() as received:
+    with signals.termination() as received:
         os.kill(os.getpid(), signal.SIGTERM)
         assert received == [signal.SIGTERM]
     assert signal.getsignal(signal.SIGTERM) is before

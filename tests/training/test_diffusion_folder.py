@@ -22,11 +22,26 @@ from zero1a_jax.training import checks
 
 ROOT = Path(__file__).parents[2]
 SIZES = Sizes(
-    vae_channels=(8, 8, 8, 8), vae_layers=1, vae_groups=4, unet_channels=(8, 16), unet_layers=1, unet_heads=2,
-    down_attention=(True, False), up_attention=(True, False), groups=4, context_channels=8,
-    motion_levels=(True, True), motion_heads=2, pose_heads=2, pose_head_channels=4, clip_size=28,
-    clip_channels=8, clip_feedforward=8, clip_layers=1, clip_heads=2,
-)  # fmt: skip
+    vae_channels=(8, 8, 8, 8),
+    vae_layers=1,
+    vae_groups=4,
+    unet_channels=(8, 16),
+    unet_layers=1,
+    unet_heads=2,
+    down_attention=(True, False),
+    up_attention=(True, False),
+    groups=4,
+    context_channels=8,
+    motion_levels=(True, True),
+    motion_heads=2,
+    pose_heads=2,
+    pose_head_channels=4,
+    clip_size=28,
+    clip_channels=8,
+    clip_feedforward=8,
+    clip_layers=1,
+    clip_heads=2,
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +63,14 @@ def folder(tmp_path_factory):
         save_file(tensors, path)
     sections = {
         "": {
-            "norm_num_groups": 4, "num_attention_heads": 2, "motion_module": {"num_attention_heads": 2},
+            "norm_num_groups": 4,
+            "num_attention_heads": 2,
+            "motion_module": {"num_attention_heads": 2},
             "pose_guider": {"num_attention_heads": 2, "attention_head_dim": 4},
         },
         "sd-vae-ft-mse": {"norm_num_groups": 4},
         "image_encoder": {"num_attention_heads": 2},
-    }  # fmt: skip
+    }
     for place, config in sections.items():
         (folder / place / "config.json").write_text(json.dumps(config))
     return folder
@@ -88,13 +105,31 @@ def test_a_bad_folder_is_one_sentence_before_anything_starts(folder, tmp_path):
 def loop(folder, workdir):
     """A run of 12 steps with three dataset updates by the folder's model; its metrics."""
     command = [
-        sys.executable, "-m", "experiments.run", "--image=synthetic:7", f"--diffusion={folder}", "--size=64",
-        f"--workdir={workdir}", "--steps=12", "--frames=2", "--spatial_samples=1",
-        "--update_every=5", "--synthetic_samples=0", "--real_samples=0", "--view_interval=4",
-        "--denoise_steps=1", "--batch=1",
-        "--inversion_steps=1", "--inversion_iterations=1", "--guidance=2", "--noise_guidance=1",
-        "--inversion_guidance=0", "--density_every=0", "--checkpoint_every=6", "--image_every=0",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "experiments.run",
+        "--image=synthetic:7",
+        f"--diffusion={folder}",
+        "--size=64",
+        f"--workdir={workdir}",
+        "--steps=12",
+        "--frames=2",
+        "--spatial_samples=1",
+        "--update_every=5",
+        "--synthetic_samples=0",
+        "--real_samples=0",
+        "--view_interval=4",
+        "--denoise_steps=1",
+        "--batch=1",
+        "--inversion_steps=1",
+        "--inversion_iterations=1",
+        "--guidance=2",
+        "--noise_guidance=1",
+        "--inversion_guidance=0",
+        "--density_every=0",
+        "--checkpoint_every=6",
+        "--image_every=0",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     about = json.loads((workdir / "environment.json").read_text())

@@ -16,10 +16,19 @@ from zero1a_jax.sources import heads
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = (
-    "--image=synthetic:7", "--steps=61", "--update_every=30", "--frames=4", "--spatial_samples=2",
-    "--synthetic_samples=1", "--real_samples=1", "--view_interval=12", "--synthetic_start=20",
-    "--real_start=40", "--density_start=20", "--density_every=20",
-)  # fmt: skip
+    "--image=synthetic:7",
+    "--steps=61",
+    "--update_every=30",
+    "--frames=4",
+    "--spatial_samples=2",
+    "--synthetic_samples=1",
+    "--real_samples=1",
+    "--view_interval=12",
+    "--synthetic_start=20",
+    "--real_start=40",
+    "--density_start=20",
+    "--density_every=20",
+)
 
 pytestmark = pytest.mark.slow
 
@@ -39,9 +48,13 @@ def flame(maker, tmp_path_factory):
 
 def run(folder: Path, command: str, *options: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", f"experiments.{command}", *options], cwd=ROOT, capture_output=True, text=True,
-        env=os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}, timeout=3000,
-    )  # fmt: skip
+        [sys.executable, "-m", f"experiments.{command}", *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"XDG_CACHE_HOME": str(folder / "cache")},
+        timeout=3000,
+    )
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
     return done.stdout
 
@@ -82,8 +95,16 @@ def test_the_whole_pipeline(flame, tmp_path):
     assert metrics["skipped"] == 0 and metrics["rejected"] == 0, metrics
     csv = tmp_path / "a.csv"
     csv.write_text("Timecode,JawOpen,EyeBlinkLeft,EyeBlinkRight\n00:00:00:00.0,0,0,0\n00:00:00:20.0,1,1,1\n")
-    run(tmp_path, "animate", f"--avatar={folder}", given, f"--motion={csv}", f"--out={tmp_path}/a.mp4",
-        "--size=128", "--fps=12")  # fmt: skip
+    run(
+        tmp_path,
+        "animate",
+        f"--avatar={folder}",
+        given,
+        f"--motion={csv}",
+        f"--out={tmp_path}/a.mp4",
+        "--size=128",
+        "--fps=12",
+    )
     frames, _ = outputs.video.read(tmp_path / "a.mp4")
     assert len(frames) > 3 and np.abs(frames[0].astype(int) - frames[-1]).max() > 60
     said = run(tmp_path, "evaluate", f"--avatar={folder}", given, "--pairs=5", "--supersample=1")

@@ -18,10 +18,20 @@ from zero1a_jax.training import checkpoint
 ROOT = Path(__file__).parents[2]
 STEPS = 61  # two updates of the dataset, at 30 and 60
 OPTIONS = (
-    "--image=synthetic:7", f"--steps={STEPS}", "--update_every=30", "--checkpoint_every=8", "--frames=4",
-    "--spatial_samples=2", "--synthetic_samples=1", "--real_samples=1", "--view_interval=12",
-    "--synthetic_start=20", "--real_start=40", "--density_start=20", "--density_every=20",
-)  # fmt: skip
+    "--image=synthetic:7",
+    f"--steps={STEPS}",
+    "--update_every=30",
+    "--checkpoint_every=8",
+    "--frames=4",
+    "--spatial_samples=2",
+    "--synthetic_samples=1",
+    "--real_samples=1",
+    "--view_interval=12",
+    "--synthetic_start=20",
+    "--real_start=40",
+    "--density_start=20",
+    "--density_every=20",
+)
 
 pytestmark = pytest.mark.slow
 
@@ -32,8 +42,11 @@ def start(folder: Path, *options: str) -> subprocess.Popen:
     with open(folder.parent / f"{folder.name}.log", "a") as log:
         return subprocess.Popen(
             [*command, *OPTIONS, *options, f"--workdir={folder}"],
-            cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            cwd=ROOT,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
 
 
 def finish(folder: Path, *options: str) -> float:

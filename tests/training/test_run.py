@@ -16,8 +16,11 @@ def command(*arguments, cwd):
     start = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "experiments.run", *map(str, arguments)],
-        cwd=cwd, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     return done, time.monotonic() - start
 
 

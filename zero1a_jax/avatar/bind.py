@@ -41,9 +41,16 @@ def _extra_faces(key: Array, areas: Array, count: int) -> Array:
 
 
 def bind(
-    key: Array, model: FlameModel, shape: Array, *, capacity: int, count: int | None = None,
-    degree: int = 0, opacity: float = 0.1, spread: float = 2.0,
-) -> Avatar:  # fmt: skip
+    key: Array,
+    model: FlameModel,
+    shape: Array,
+    *,
+    capacity: int,
+    count: int | None = None,
+    degree: int = 0,
+    opacity: float = 0.1,
+    spread: float = 2.0,
+) -> Avatar:
     """A new avatar with identity `shape` [S] and `capacity` slots, grey until it gets colours.
 
     The first F Gaussians sit at the triangles' centroids, one each. `count` (default F) Gaussians

@@ -15,9 +15,9 @@ from zero1a_jax.flame.model import forward
 from zero1a_jax.geometry.cameras import position, project
 from zero1a_jax.geometry.meshes import face_normals
 from zero1a_jax.geometry.zbuffer import zbuffer
+from zero1a_jax.image.colour import to_sh
 from zero1a_jax.types import Array, Avatar, Camera, FlameModel, Portrait
 
-SH_BASIS_0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 sqrt(pi))
 _FACING = (0.15, 0.45)  # cosine to the viewer between which a sample's trust rises from 0 to 1
 _COVERED = (0.88, 0.995)  # the same for the portrait's alpha: rims carry background
 _SLACK = 0.0015  # metres behind the z-buffer at which a point still counts as seen
@@ -212,9 +212,14 @@ def skin_below(model: FlameModel, vertices: Array, colours: Array, known: Array,
 
 
 def _fill(
-    model: FlameModel, vertices: Array, colours: Array, known: Array, plain: Array, is_part: Array,
+    model: FlameModel,
+    vertices: Array,
+    colours: Array,
+    known: Array,
+    plain: Array,
+    is_part: Array,
     hair: Array,
-) -> Array:  # fmt: skip
+) -> Array:
     """Colours [F, 3] for what is not known: flowing in from around, and with the way turning into `hair` [3]
     on the scalp, elsewhere into what is seen of the neck at that height.
 
@@ -269,5 +274,5 @@ def colours_from_portrait(avatar: Avatar, model: FlameModel, portrait: Portrait)
     )
     exact_trust = exact_trust[:, None]
     colours = exact_trust * exact + (1.0 - exact_trust) * face_colours[avatar.face_ids]
-    harmonics = jnp.zeros_like(avatar.gaussians.sh).at[:, 0].set((colours - 0.5) / SH_BASIS_0)
+    harmonics = jnp.zeros_like(avatar.gaussians.sh).at[:, 0].set(to_sh(colours))
     return avatar.replace(gaussians=avatar.gaussians.replace(sh=harmonics))

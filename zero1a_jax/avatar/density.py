@@ -42,9 +42,14 @@ def zero_statistics(capacity: int) -> Statistics:
 
 
 def accumulate(
-    statistics: S, screen_gradient: Array, radii: Array, *, height: int, width: int,
+    statistics: S,
+    screen_gradient: Array,
+    radii: Array,
+    *,
+    height: int,
+    width: int,
     axis_name: str | None = None,
-) -> S:  # fmt: skip
+) -> S:
     """Adds frames to the statistics (a `Statistics` or a `State`).
 
     `screen_gradient` [*B, N, 2] is each frame's own gradient by pixel position (multiply it by the

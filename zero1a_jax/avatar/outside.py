@@ -8,11 +8,11 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from zero1a_jax.avatar.colours import SH_BASIS_0
 from zero1a_jax.flame.model import forward
 from zero1a_jax.geometry.cameras import project
 from zero1a_jax.geometry.meshes import triangle_frames
 from zero1a_jax.geometry.zbuffer import zbuffer
+from zero1a_jax.image.colour import to_sh
 from zero1a_jax.types import Array, Avatar, FlameModel, Portrait
 
 _SHARE = 0.5  # of the free slots, so that density control keeps the other half
@@ -53,7 +53,7 @@ def cover_outside(avatar: Avatar, model: FlameModel, portrait: Portrait) -> Avat
         means=old.means.at[place].set(local / scale[near, None], mode="drop"),
         log_scales=old.log_scales.at[place].set(jnp.log(size)[:, None], mode="drop"),
         quats=old.quats.at[place].set(jnp.array([1.0, 0.0, 0.0, 0.0]), mode="drop"),
-        sh=old.sh.at[place].set(0.0, mode="drop").at[place, 0].set((colours - 0.5) / SH_BASIS_0, mode="drop"),
+        sh=old.sh.at[place].set(0.0, mode="drop").at[place, 0].set(to_sh(colours), mode="drop"),
         opacity_logits=old.opacity_logits.at[place].set(_OPACITY_LOGIT, mode="drop"),
     )
     return avatar.replace(

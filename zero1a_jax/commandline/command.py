@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 import absl.flags
-from absl import app
+from absl import app, logging
 
 from zero1a_jax.commandline import flags, memory
 from zero1a_jax.errors import Refused
@@ -35,6 +35,8 @@ def run(kind: type[Options], main: Callable[[Options], int | None], text: str | 
 
     def guarded(options: Any) -> int | None:
         memory.reuse_freed_memory()
+        if absl.flags.FLAGS["verbosity"].using_default_value:
+            logging.set_verbosity(logging.WARNING)  # absl's runner lets jax's own news through
         try:
             return main(options)
         except (Refused, OSError) as error:  # anything else is a fault of ours and keeps its traceback

@@ -182,7 +182,7 @@ def _open(folder: Path) -> tuple[Sizes, dict[str, Tensors]]:
         if name == "denoising_unet":  # may bring motion modules of its own
             motion = EXPECTED["motion_module"](sizes)
             wanted |= {key: motion[key] for key in tensors if key in motion}
-        tensor_files.compare(found[name], tensors, wanted)
+        tensor_files.check(found[name], tensors, wanted)
     return sizes, opened
 
 
@@ -333,5 +333,5 @@ def _converted(folder: Path) -> dict[str, Tensors]:
     parts = {}
     for part, wanted in shapes(_stored_sizes(folder)).items():
         parts[part] = tensor_files.read(folder / f"{part}.safetensors")
-        tensor_files.compare(folder / f"{part}.safetensors", parts[part], wanted)
+        tensor_files.check(folder / f"{part}.safetensors", parts[part], wanted)
     return parts

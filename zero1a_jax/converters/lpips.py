@@ -50,11 +50,11 @@ def load(path: str | os.PathLike) -> Weights:
     wanted = {}
     for index, entry, width in zip(CONVOLUTIONS, before, widths, strict=True):
         wanted |= {f"features.{index}.weight": (width, entry, 3, 3), f"features.{index}.bias": (width,)}
-    tensor_files.compare(files["VGG16"], features, wanted)
+    tensor_files.check(files["VGG16"], features, wanted)
     ends = [widths[sum(index < last for index in CONVOLUTIONS) - 1] for last in LAST]
     names = [f"lin{i}.model.1.weight" for i in range(5)]
     wanted = {name: (1, width, 1, 1) for name, width in zip(names, ends, strict=True)}
-    tensor_files.compare(files["the linear layers"], linear, wanted)
+    tensor_files.check(files["the linear layers"], linear, wanted)
     return {
         "kernels": [_copy(features[f"features.{i}.weight"].transpose(2, 3, 1, 0)) for i in CONVOLUTIONS],
         "biases": [_copy(features[f"features.{i}.bias"]) for i in CONVOLUTIONS],
@@ -82,7 +82,7 @@ def _converted(path: Path) -> Weights:
         wanted[f"kernels.{i}"] = (3, 3, entry, width)
     for block, last in enumerate(LAST):
         wanted[f"linear.{block}"] = (widths[sum(index < last for index in CONVOLUTIONS) - 1],)
-    tensor_files.compare(path, found, wanted)
+    tensor_files.check(path, found, wanted)
     counts = (("kernels", len(CONVOLUTIONS)), ("biases", len(CONVOLUTIONS)), ("linear", len(LAST)))
     return {name: [_copy(found[f"{name}.{i}"]) for i in range(count)] for name, count in counts}
 

@@ -21,9 +21,17 @@ from zero1a_jax.converters.pickles.unpickle import load_torch
 
 SUFFIXES = (".safetensors", ".pth", ".bin", ".pt")  # the first that exists is read
 _TYPES = {
-    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": ml_dtypes.bfloat16, "I64": "<i8", "I32": "<i4",
-    "I16": "<i2", "I8": "i1", "U8": "u1", "BOOL": "?",
-}  # fmt: skip
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BF16": ml_dtypes.bfloat16,
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "i1",
+    "U8": "u1",
+    "BOOL": "?",
+}
 _NAMES = {np.dtype(kind): name for name, kind in _TYPES.items()}
 
 
@@ -74,7 +82,7 @@ def _safetensors(path: Path) -> dict[str, np.ndarray]:
     return tensors
 
 
-def compare(path: Path, found: Mapping[str, np.ndarray], wanted: Mapping[str, tuple[int, ...]]) -> None:
+def check(path: Path, found: Mapping[str, np.ndarray], wanted: Mapping[str, tuple[int, ...]]) -> None:
     """Raises BadFile with one sentence where the tensors of a file are not those wanted: names and shapes."""
     missing = [key for key in wanted if key not in found]
     extra = [key for key in found if key not in wanted]
@@ -120,8 +128,10 @@ def write(
     for name in names:
         size = tensors[name].size * kinds[name].itemsize
         header[name] = {
-            "dtype": _NAMES[kinds[name]], "shape": list(tensors[name].shape), "data_offsets": [at, at + size],
-        }  # fmt: skip
+            "dtype": _NAMES[kinds[name]],
+            "shape": list(tensors[name].shape),
+            "data_offsets": [at, at + size],
+        }
         at += size
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)

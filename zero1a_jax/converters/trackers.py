@@ -23,6 +23,7 @@ from scipy.spatial.transform import Rotation
 
 from zero1a_jax.converters.flame_npz import read_arrays
 from zero1a_jax.errors import Refused
+from zero1a_jax.flame.model import sized
 from zero1a_jax.types import FlameModel, FlameParams
 
 _NAMES = {
@@ -61,10 +62,10 @@ def load(path: str | os.PathLike, model: FlameModel) -> FlameParams:
         elif field != "eyes":
             raise Refused(f"{path} is of no known tracker, it lacks {' or '.join(several)}")
     widths = {"shape": np.shape(model.shape_basis)[2], "expression": np.shape(model.expression_basis)[2]}
-    sized = {field: _sized(found[field], width) for field, width in widths.items()}
+    fitted = {field: sized(found[field], width) for field, width in widths.items()}
     zero = np.zeros(3, np.float32)
     return FlameParams(
-        **sized,
+        **fitted,
         rotation=zero,
         neck=zero,
         jaw=_turns(found["jaw"], "jaw", path)[0],
@@ -79,12 +80,6 @@ def _one_frame(array: np.ndarray, name: str, path: Path) -> np.ndarray:
     if array.ndim > 1 and array.shape[0] != 1:
         raise Refused(f"{path}: {name} has shape {array.shape}; give the one frame of the portrait")
     return np.ravel(array).astype(np.float32)
-
-
-def _sized(values: np.ndarray, width: int) -> np.ndarray:
-    out = np.zeros(width, np.float32)
-    out[: min(width, len(values))] = values[:width]
-    return out
 
 
 def _turns(values: np.ndarray, field: str, path: Path) -> np.ndarray:

@@ -97,9 +97,9 @@ def costs(config: Config, cost: predictions.Prediction, work: Work, devices: int
     update = seconds["refresh"] * -(-config.refresh.samples_per_update // devices)
     total = seconds["reference"] + work.fills * seconds["fill"] + work.refreshes * seconds["refresh"]
     lines = [
-        f"operations:  portrait {count(cost.reference.flops)}",
-        f"             a sample from noise {count(cost.fill.flops)}",
-        f"             a sample refreshed {count(cost.refresh.flops)}",
+        f"operations:  portrait {operations(cost.reference.flops)}",
+        f"             a sample from noise {operations(cost.fill.flops)}",
+        f"             a sample refreshed {operations(cost.refresh.flops)}",
         f"memory:      {cost.memory / 1e9:.2f}{room} GB a device{short}: weights {cost.weights / 1e9:.2f}, "
         f"frames, condition images and features {cost.arguments / 1e9:.2f}, intermediates {peak / 1e9:.2f}",
         "             (the largest set that lives together; the compiler's copies and workspace and the "
@@ -119,7 +119,7 @@ def costs(config: Config, cost: predictions.Prediction, work: Work, devices: int
     ]
 
 
-def count(flops: Counter[str]) -> str:
+def operations(flops: Counter[str]) -> str:
     """Operations by type, as text."""
     total = flops.total()
     unit, name = (1e15, "PFLOP") if total >= 1e14 else (1e12, "TFLOP")

@@ -62,16 +62,29 @@ def adapt(
         return at
 
     def invert(
-        params: Any, latents: Array, reference: Any, conditions: Array, *,
-        steps: int, strength: float = 1.0, iterations: int = 3, guidance: float = 1.0,
-    ) -> Array:  # fmt: skip
+        params: Any,
+        latents: Array,
+        reference: Any,
+        conditions: Array,
+        *,
+        steps: int,
+        strength: float = 1.0,
+        iterations: int = 3,
+        guidance: float = 1.0,
+    ) -> Array:
         tables = schedule.sampler_steps(signal, steps, strength)
         return sample.invert(solver(params, reference, conditions, guidance), latents, tables, iterations)
 
     def denoise(
-        params: Any, latents: Array, reference: Any, conditions: Array, *,
-        steps: int, strength: float = 1.0, guidance: float = 1.0,
-    ) -> Array:  # fmt: skip
+        params: Any,
+        latents: Array,
+        reference: Any,
+        conditions: Array,
+        *,
+        steps: int,
+        strength: float = 1.0,
+        guidance: float = 1.0,
+    ) -> Array:
         tables = schedule.sampler_steps(signal, steps, strength)
         return sample.denoise(solver(params, reference, conditions, guidance), latents, tables)
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from zero1a_jax.errors import Refused
+from zero1a_jax.image.landmarks import OUTER_EYE_CORNERS
 from zero1a_jax.types import ArkitMap, Array, FlameModel
 
-EYE_CORNERS = (33, 263)  # MediaPipe's outer corners: heads are compared by the distance between them
 ERROR = 5e-4  # metres that a landmark may be off, against the spreads below
 SPREAD = 3.0  # standard deviations of the expressions; ARKit's shapes are extremes
 JAW_SPREAD = 0.5  # radians
@@ -40,7 +40,7 @@ def arkit_map(names: Sequence[str], source: FlameModel, model: FlameModel) -> Ar
     if source.mediapipe_indices is None or model.mediapipe_indices is None:
         raise Refused("both heads need MediaPipe's landmark embedding; load FLAME with its landmark files")
     ids = np.intersect1d(np.asarray(source.mediapipe_indices), np.asarray(model.mediapipe_indices))
-    if len(ids) < _LEAST or not np.isin(EYE_CORNERS, ids).all():
+    if len(ids) < _LEAST or not np.isin(OUTER_EYE_CORNERS, ids).all():
         raise Refused(f"the heads share {len(ids)} landmarks, which are too few")
     rows, columns = np.array(known).T
     deltas = np.zeros((*source.template.shape, len(names)))
@@ -122,7 +122,7 @@ def _at(model: FlameModel, ids: np.ndarray, values: Array) -> np.ndarray:
 
 
 def _size(model: FlameModel) -> float:
-    points = _at(model, np.array(EYE_CORNERS), model.template)
+    points = _at(model, np.array(OUTER_EYE_CORNERS), model.template)
     return float(np.linalg.norm(points[0] - points[1]))
 
 

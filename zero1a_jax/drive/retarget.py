@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from zero1a_jax.errors import Refused
+from zero1a_jax.flame.model import sized
 from zero1a_jax.types import Array, FlameModel, Motion
 
 
@@ -50,13 +51,13 @@ def retarget(
     if shape is None:
         if not own and not unknown:
             raise Refused(f"the motion's shape is of {motion.flame_version}; give the driven head's own")
-        identity = _sized(np.asarray(flame.shape), shapes)
+        identity = sized(flame.shape, shapes)
     else:
         given = np.asarray(shape, np.float32)
         if given.ndim != 1 or len(given) > shapes:
             raise Refused(f"shape is {list(given.shape)}; the head has {shapes} shape coefficients")
-        identity = np.repeat(_sized(given[None], shapes), frames, axis=0)
-    coefficients = _sized(np.asarray(flame.expression), expressions)
+        identity = np.repeat(sized(given[None], shapes), frames, axis=0)
+    coefficients = sized(flame.expression, expressions)
     flame = dataclasses.replace(
         flame,
         shape=identity,
@@ -66,10 +67,3 @@ def retarget(
         zeros = np.zeros((frames, 3), np.float32)
         flame = dataclasses.replace(flame, rotation=zeros, translation=zeros.copy())
     return dataclasses.replace(motion, flame=flame, flame_version=model.version)
-
-
-def _sized(values: np.ndarray, width: int) -> np.ndarray:
-    out = np.zeros((len(values), width), np.float32)
-    kept = min(width, values.shape[1])
-    out[:, :kept] = values[:, :kept]
-    return out

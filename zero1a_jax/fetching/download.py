@@ -160,9 +160,16 @@ class _Transfer:
     """Receives the rest of a file into an open, appending handle; called again after an interruption."""
 
     def __init__(
-        self, url: str, handle: BinaryIO, part: Path, *, sha256: str, size: int, timeout: float,
+        self,
+        url: str,
+        handle: BinaryIO,
+        part: Path,
+        *,
+        sha256: str,
+        size: int,
+        timeout: float,
         say: Callable[[str], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.url, self.sha256, self.revision = url, sha256, ""
         self._handle, self._part, self._size, self._timeout, self._say = handle, part, size, timeout, say
 

@@ -36,8 +36,8 @@ def ramp(x: np.ndarray, start: float, end: float) -> np.ndarray:
     return t * t * (3 - 2 * t)
 
 
-def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Area-weighted unit normals [V, 3]."""
+def _vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Area-weighted unit normals [V, 3], in float64."""
     a, b, c = (vertices[faces[:, i]] for i in range(3))
     normal = np.zeros_like(vertices)
     for i in range(3):
@@ -88,7 +88,7 @@ def build(mesh: HeadMesh) -> Rig:
     lower = _below_mouth(mesh)
     return Rig(
         mesh,
-        vertex_normals(mesh.vertices, mesh.faces),
+        _vertex_normals(mesh.vertices, mesh.faces),
         skin,
         lower,
         _skinning(mesh, skin, lower, mean),

@@ -66,9 +66,13 @@ def _contour(model: FlameModel, vertices: Array, row: Array) -> Array:
 
 
 def landmarks68(
-    model: FlameModel, vertices: Array, params: FlameParams, *, neck: bool = True,
+    model: FlameModel,
+    vertices: Array,
+    params: FlameParams,
+    *,
+    neck: bool = True,
     camera: Camera | None = None,
-) -> Array:  # fmt: skip
+) -> Array:
     """iBUG's 68 landmarks [*B, 68, 3] of posed vertices [*B, V, 3], metres, the world of the vertices.
 
     0..16 is the contour from the subject's right ear (-x) to the left; its row is chosen as
@@ -103,7 +107,7 @@ def _drawn_rows(indices: Array | None) -> Array | np.ndarray:
     return found.argmax(1)
 
 
-def resample(points: Array, count: int) -> Array:
+def equal_steps(points: Array, count: int) -> Array:
     """`count` points [*B, count, D] at equal steps of arc length along polylines [*B, P, D]."""
     step = points[..., 1:, :] - points[..., :-1, :]
     length = jnp.sqrt(jnp.maximum(jnp.sum(step * step, -1), 1e-20))
@@ -130,7 +134,7 @@ def landmarks_drawn(
     """
     _require(model, "mediapipe_faces", "contour_faces")
     features = landmarks_mediapipe(model, vertices)[..., _drawn_rows(model.mediapipe_indices), :]
-    outline = resample(_contour(model, vertices, contour_row(params, camera=camera)), len(OUTLINE))
+    outline = equal_steps(_contour(model, vertices, contour_row(params, camera=camera)), len(OUTLINE))
     features = jnp.broadcast_to(features, (*outline.shape[:-2], *features.shape[-2:]))
     return jnp.concatenate([features, outline], -2)
 

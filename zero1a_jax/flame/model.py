@@ -7,6 +7,7 @@ equations 1 to 5. Joints are root, neck, jaw, left eye, right eye.
 from __future__ import annotations
 
 import jax.numpy as jnp
+import numpy as np
 
 from zero1a_jax.geometry.rotations import axis_angle_to_matrix
 from zero1a_jax.types import ArkitMap, Array, FlameModel, FlameParams
@@ -49,6 +50,15 @@ def _blend(basis: Array, coefficients: Array, name: str) -> Array:
             f"params.{name} has {count} coefficients but the model only {basis.shape[-1]}; cut them off"
         )
     return jnp.einsum("vck,...k->...vc", basis[..., :count], coefficients, precision="highest")
+
+
+def sized(coefficients: Array, count: int) -> np.ndarray:
+    """Coefficients [..., K] as [..., count] float32 on the host: what is too many goes, what lacks is 0."""
+    given = np.asarray(coefficients)
+    out = np.zeros((*given.shape[:-1], count), np.float32)
+    kept = min(count, given.shape[-1])
+    out[..., :kept] = given[..., :kept]
+    return out
 
 
 def shaped_template(model: FlameModel, shape: Array) -> Array:

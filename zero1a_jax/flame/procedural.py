@@ -20,10 +20,23 @@ VERSION = "zero1a-head-1"
 _ASSET = resources.files("zero1a_jax") / "assets" / "head.npz"
 _HALF = ("shape_basis", "expression_basis", "pose_basis")  # displacements ship as float16
 _ARRAYS = (
-    "template", "shape_basis", "expression_basis", "pose_basis", "joint_regressor", "skinning", "faces",
-    "landmark_faces", "landmark_barycentrics", "contour_faces", "contour_barycentrics", "mediapipe_faces",
-    "mediapipe_barycentrics", "mediapipe_indices", "uv", "uv_faces",
-)  # fmt: skip
+    "template",
+    "shape_basis",
+    "expression_basis",
+    "pose_basis",
+    "joint_regressor",
+    "skinning",
+    "faces",
+    "landmark_faces",
+    "landmark_barycentrics",
+    "contour_faces",
+    "contour_barycentrics",
+    "mediapipe_faces",
+    "mediapipe_barycentrics",
+    "mediapipe_indices",
+    "uv",
+    "uv_faces",
+)
 
 
 def construct() -> dict[str, np.ndarray]:

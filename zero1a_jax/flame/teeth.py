@@ -21,8 +21,14 @@ _UPPER_LIP = [37, 36, 35, 34, 33, 32, 31]
 _LOWER_LIP = [37, 38, 39, 40, 41, 42, 31]
 _UV_ROWS = (3, 2, 0, 1, 3, 4, 6, 5)
 # Strips between two blocks: (first, second, reversed winding, diagonals swapped).
-_STRIPS = ((0, 2, False, False), (4, 5, True, False), (5, 2, True, True), (3, 1, False, True),
-           (6, 7, False, False), (7, 3, False, True))  # fmt: skip
+_STRIPS = (
+    (0, 2, False, False),
+    (4, 5, True, False),
+    (5, 2, True, True),
+    (3, 1, False, True),
+    (6, 7, False, False),
+    (7, 3, False, True),
+)
 
 
 def _strip(first: int, second: int, reverse: bool, swap: bool) -> list[list[int]]:
@@ -104,8 +110,10 @@ def add_teeth(model: FlameModel, upper_ring: np.ndarray, lower_ring: np.ndarray)
     skinning[upper, _NECK] = 1.0
     skinning[~upper, _JAW] = 1.0
     faces = np.array([face for strip in _STRIPS for face in _strip(*strip)])
-    zeros = {name: np.zeros((total, *np.asarray(getattr(model, name)).shape[1:]))
-             for name in ("expression_basis", "pose_basis")}  # fmt: skip
+    zeros = {
+        name: np.zeros((total, *np.asarray(getattr(model, name)).shape[1:]))
+        for name in ("expression_basis", "pose_basis")
+    }
     regressor = np.asarray(model.joint_regressor)
     masks = {
         k: np.concatenate([np.asarray(v), np.zeros(total, bool)]) for k, v in (model.masks or {}).items()

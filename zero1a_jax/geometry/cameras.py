@@ -42,9 +42,14 @@ def orbit(target: Array, yaw: Array, pitch: Array, distance: Array | float) -> A
 
 
 def portrait_camera(
-    target: Array, yaw: Array, pitch: Array, size: int, *, distance: Array | float = 1.0,
+    target: Array,
+    yaw: Array,
+    pitch: Array,
+    size: int,
+    *,
+    distance: Array | float = 1.0,
     fov: float = math.radians(20.0),
-) -> Camera:  # fmt: skip
+) -> Camera:
     """The canonical framing: square images [size, size] with `target` [*B, 3] in the centre.
 
     Yaw and pitch as in `orbit`, broadcast together; distance in metres, fov in radians.

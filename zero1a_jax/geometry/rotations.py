@@ -91,8 +91,12 @@ def matrix_to_quat(matrix: Array) -> Array:
     a, b, c = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]
     d, e, f = m[..., 1, 0] + m[..., 0, 1], m[..., 0, 2] + m[..., 2, 0], m[..., 2, 1] + m[..., 1, 2]
     squares = jnp.stack([1 + xx + yy + zz, 1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz], -1)
-    rows = [(squares[..., 0], a, b, c), (a, squares[..., 1], d, e), (b, d, squares[..., 2], f),
-            (c, e, f, squares[..., 3])]  # fmt: skip
+    rows = [
+        (squares[..., 0], a, b, c),
+        (a, squares[..., 1], d, e),
+        (b, d, squares[..., 2], f),
+        (c, e, f, squares[..., 3]),
+    ]
     candidates = jnp.stack([jnp.stack(row, -1) for row in rows], -2)
     best = jnp.argmax(squares, -1)[..., None]
     chosen = jnp.take_along_axis(candidates, best[..., None], -2)[..., 0, :]
@@ -104,8 +108,14 @@ def quat_multiply(first: Array, second: Array) -> Array:
     w, x, y, z = jnp.moveaxis(jnp.asarray(first), -1, 0)
     a, b, c, d = jnp.moveaxis(jnp.asarray(second), -1, 0)
     return jnp.stack(
-        [w * a - x * b - y * c - z * d, w * b + x * a + y * d - z * c,
-         w * c - x * d + y * a + z * b, w * d + x * c - y * b + z * a], -1)  # fmt: skip
+        [
+            w * a - x * b - y * c - z * d,
+            w * b + x * a + y * d - z * c,
+            w * c - x * d + y * a + z * b,
+            w * d + x * c - y * b + z * a,
+        ],
+        -1,
+    )
 
 
 def quat_rotate(quat: Array, vector: Array) -> Array:

@@ -20,6 +20,7 @@ from ..types import Array
 
 CANVAS = 512
 CHUNK = 4096  # pixels along the lines drawn at once; a face that fills the canvas has about 3,500
+OUTER_EYE_CORNERS = (33, 263)  # the subject's right and left; their distance is the measure of a face
 PUPILS = (468, 473)  # the centres of the irises, the subject's right and left
 
 OUTLINE = (

@@ -16,6 +16,7 @@ from PIL import Image
 
 from zero1a_jax import files
 from zero1a_jax.errors import Refused
+from zero1a_jax.image.colour import as_uint8
 from zero1a_jax.outputs import curves, video
 
 
@@ -107,7 +108,7 @@ def contact_sheet(
     Raises:
       Refused: no images, different sizes, or a wrong number of labels.
     """
-    pictures = [as_uint8(image) for image in images]
+    pictures = [_checked(image) for image in images]
     if not pictures or columns < 1:
         raise Refused("a contact sheet needs at least one image and one column")
     if any(picture.shape != pictures[0].shape for picture in pictures):
@@ -128,21 +129,19 @@ def contact_sheet(
     return sheet
 
 
-def as_uint8(image: np.ndarray) -> np.ndarray:
+def _checked(image: np.ndarray) -> np.ndarray:
     """An image [H, W, 3] as uint8; floats are clipped to 0..1 and scaled by 255."""
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise Refused(f"an image has shape {image.shape}; expected [H, W, 3]")
-    if image.dtype == np.uint8:
-        return image
-    if not np.issubdtype(image.dtype, np.floating):
+    if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
         raise Refused(f"an image is {image.dtype}; expected uint8, or floats in 0..1")
-    return np.round(np.clip(np.nan_to_num(image), 0, 1) * 255).astype(np.uint8)
+    return as_uint8(image)
 
 
 def save_png(path: str | os.PathLike, image: np.ndarray) -> None:
     """Writes an image (uint8, or floats in 0..1, [H, W, 3]) as .png, atomically."""
-    files.write_bytes(path, _png(as_uint8(image)))
+    files.write_bytes(path, _png(_checked(image)))
 
 
 def _rows(blocks: Sequence) -> list[str]:
@@ -173,7 +172,7 @@ def _figure(content: str, caption: str) -> str:
 
 
 def _picture(block: Picture) -> str:
-    image = as_uint8(block.image)
+    image = _checked(block.image)
     height, width = (block.scale * side for side in image.shape[:2])
     style = ' class="pixels"' if block.scale > 1 else ""
     data = base64.b64encode(_png(image)).decode()

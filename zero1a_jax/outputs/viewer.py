@@ -11,10 +11,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from zero1a_jax.image.colour import from_sh
 from zero1a_jax.types import FlameParams, Gaussians
 
 _HOST = "127.0.0.1"  # viser's own default, 0.0.0.0, would offer the head to the whole network
-_SH_0 = 0.28209479177387814
 
 
 def covariances(gaussians: Gaussians) -> np.ndarray:
@@ -38,7 +38,7 @@ def splats(gaussians: Gaussians) -> dict[str, Any]:
     return {
         "centers": np.asarray(gaussians.means, np.float32),
         "covariances": covariances(gaussians),
-        "rgbs": np.clip(np.asarray(gaussians.sh)[:, 0] * _SH_0 + 0.5, 0, 1).astype(np.float32),
+        "rgbs": np.clip(from_sh(np.asarray(gaussians.sh)[:, 0]), 0, 1).astype(np.float32),
         "opacities": (1 / (1 + np.exp(-np.asarray(gaussians.opacity_logits, np.float64))))[:, None].astype(
             np.float32
         ),

@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from zero1a_jax.errors import NoFace
+from zero1a_jax.image.colour import as_uint8
 from zero1a_jax.preprocess.crop import invert, similarity, warp
 from zero1a_jax.preprocess.detect import Detection, Detector
 
@@ -36,14 +37,14 @@ def unsteadiness(detector: Detector, rgb: np.ndarray, detection: Detection) -> f
       detection: the face's points, in the crop's pixels.
     """
     side = rgb.shape[0]
-    picture = np.round(np.clip(rgb, 0.0, 1.0) * 255.0).astype(np.uint8)
+    picture = as_uint8(rgb)
     extent = float(np.ptp(detection.points, axis=0).max())
     away = []
     for turn, scale in LOOKS:
         transform = similarity(np.full(2, 0.5 * side), turn, scale, side)
         crop, _ = warp(picture, transform, side)
         try:
-            again = detector(np.round(crop * 255.0).astype(np.uint8)).moved(invert(transform))
+            again = detector(as_uint8(crop)).moved(invert(transform))
         except NoFace:
             away.append(math.nan)
             continue

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from zero1a_jax.image.colour import as_uint8
 from zero1a_jax.preprocess import landmark_net
 from zero1a_jax.preprocess.crop import similarity, warp
 from zero1a_jax.preprocess.detect import Detection, Detector, together
@@ -84,8 +85,10 @@ def _scan(weights: Any, picture: np.ndarray) -> list[tuple[np.ndarray, float, fl
         x, y, side = windows[i]
         points = (output.points[i] - 0.5 * CROP) * (side / CROP) + (x, y)
         middle, extent = _middle(points), _extent(points)
-        near = (np.linalg.norm(middle - other) < 0.25 * extent and 0.6 < extent / size < 1.6
-                for other, size, _ in found)  # fmt: skip
+        near = (
+            np.linalg.norm(middle - other) < 0.25 * extent and 0.6 < extent / size < 1.6
+            for other, size, _ in found
+        )
         if not any(near):
             found.append((middle, extent, _angle(np.asarray(output.rotation[i]))))
     return found
@@ -94,9 +97,11 @@ def _scan(weights: Any, picture: np.ndarray) -> list[tuple[np.ndarray, float, fl
 def _cut(picture: np.ndarray, x: float, y: float, side: float) -> np.ndarray:
     """A quick upright crop [128, 128, 3] uint8; grey beyond the picture."""
     box = (x - 0.5 * side, y - 0.5 * side, x + 0.5 * side, y + 0.5 * side)
-    return np.asarray(Image.fromarray(picture).transform(
-        (CROP, CROP), Image.Transform.EXTENT, box, Image.Resampling.BILINEAR, fillcolor=(128, 128, 128)
-    ))  # fmt: skip
+    return np.asarray(
+        Image.fromarray(picture).transform(
+            (CROP, CROP), Image.Transform.EXTENT, box, Image.Resampling.BILINEAR, fillcolor=(128, 128, 128)
+        )
+    )
 
 
 def _angle(rotation: np.ndarray) -> float:
@@ -141,7 +146,7 @@ def _look_closer(
         maps = [_crop_map(look, turn, size) for look in looks for turn, size in variants]
         if not maps:
             return []
-        crops = [np.round(warp(picture, transform, CROP)[0] * 255).astype(np.uint8) for transform in maps]
+        crops = [as_uint8(warp(picture, transform, CROP)[0]) for transform in maps]
         output = _run(weights, np.stack(crops))
         answers = list(zip(maps, *output, strict=True))
         shares = (answers[i : i + len(variants)] for i in range(0, len(answers), len(variants)))
@@ -149,11 +154,18 @@ def _look_closer(
         looks = [look for look in new if _plausible(look, picture.shape)]
     return [
         Detection(
-            points=look.points.astype(np.float32), ids=np.array(POINTS), faces=1, source="embedded",
-            rotation=look.rotation.astype(np.float32), confidence=look.confidence, scores={}, spread=SPREAD,
+            points=look.points.astype(np.float32),
+            ids=np.array(POINTS),
+            faces=1,
+            source="embedded",
+            rotation=look.rotation.astype(np.float32),
+            confidence=look.confidence,
+            scores={},
+            spread=SPREAD,
         )
-        for look in looks if look.points is not None and look.confidence >= LIKELY and look.moved <= STEADY
-    ]  # fmt: skip
+        for look in looks
+        if look.points is not None and look.confidence >= LIKELY and look.moved <= STEADY
+    ]
 
 
 def _crop_map(look: _Look, turn: float, size: float) -> np.ndarray:

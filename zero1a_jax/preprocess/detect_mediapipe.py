@@ -82,10 +82,17 @@ def _look(mediapipe: Any, landmarker: Any, picture: np.ndarray, box: Box) -> lis
         scores = {item.category_name: float(item.score) for item in found.face_blendshapes[i]}
         scores.pop("_neutral", None)
         u, _, v = np.linalg.svd(np.asarray(found.facial_transformation_matrixes[i], np.float64)[:3, :3])
-        faces.append(Detection(
-            points=points.astype(np.float32), ids=np.arange(len(points)),
-            rotation=(u @ v).astype(np.float32), confidence=1.0, scores=scores, faces=1, source="mediapipe",
-        ))  # fmt: skip
+        faces.append(
+            Detection(
+                points=points.astype(np.float32),
+                ids=np.arange(len(points)),
+                rotation=(u @ v).astype(np.float32),
+                confidence=1.0,
+                scores=scores,
+                faces=1,
+                source="mediapipe",
+            )
+        )
     return faces
 
 

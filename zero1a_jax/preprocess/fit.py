@@ -26,7 +26,7 @@ from zero1a_jax.preprocess.fit_landmarks import (
     eyes_of,
     interocular,
     observe,
-    place,
+    pixels_of,
     priors,
     solve,
 )
@@ -123,7 +123,7 @@ def _pad(values: Array, like: Array) -> Array:
 def _judge(model: FlameModel, observed: Observed, unknowns: Unknowns) -> tuple[Array, Array, Array]:
     """The 105 fitted points [105, 2], their mean distance from the detected in inter-ocular distances, and
     that distance in metres."""
-    points = place(model, observed, unknowns)[0]
+    points = pixels_of(model, observed, unknowns)[0]
     gap = jnp.linalg.norm(points - observed.points, axis=-1)
     known = observed.weights > 0
     mean = jnp.sum(jnp.where(known, gap, 0.0)) / jnp.sum(known)

@@ -12,14 +12,13 @@ from jax.flatten_util import ravel_pytree
 from zero1a_jax import geometry
 from zero1a_jax.flame.landmarks import landmarks_drawn, landmarks_mediapipe
 from zero1a_jax.flame.model import forward, frame_target, zero_params
-from zero1a_jax.image.landmarks import OUTLINE
+from zero1a_jax.image.landmarks import OUTER_EYE_CORNERS, OUTLINE
 from zero1a_jax.preprocess.detect import Detection
 from zero1a_jax.preprocess.least_squares import minimise
 from zero1a_jax.preprocess.subset import IRISES
 from zero1a_jax.types import Array, Camera, FlameModel
 
 FLIP = np.diag([1.0, -1.0, -1.0]).astype(np.float32)  # x right, y up, z to the viewer -> OpenCV
-EYE_CORNERS = (33, 263)  # MediaPipe's outer corners: the inter-ocular distance is between them
 IRIS_IDS = (473, 468)  # left, right
 OUTLINE_SPREAD = 0.004
 IRIS_SPREAD = 0.0008
@@ -142,7 +141,7 @@ def camera_of(model: FlameModel, unknowns: Unknowns, like: Camera) -> Camera:
     )
 
 
-def place(model: FlameModel, observed: Observed, unknowns: Unknowns) -> tuple[Array, Array, Array]:
+def pixels_of(model: FlameModel, observed: Observed, unknowns: Unknowns) -> tuple[Array, Array, Array]:
     """Pixels of the 105 points, the outline [27, 2] and the irises [2, 2] of a guess."""
     camera = Camera(jnp.eye(4), jnp.full(2, observed.focal), observed.center, 1, 1)
     camera = camera_of(model, unknowns, camera)
@@ -176,7 +175,7 @@ def _across(points: Array, line: Array, weights: Array) -> tuple[Array, Array]:
 
 def residuals(model: FlameModel, observed: Observed, prior: Prior, unknowns: Unknowns, scale: Array) -> Array:
     """Everything that the fit makes small, in standard deviations; `scale` is metres a pixel."""
-    points, outline, irises = place(model, observed, unknowns)
+    points, outline, irises = pixels_of(model, observed, unknowns)
     away = (points - observed.points) * scale / observed.spread
     # Geman and McClure's: what lies far off (a wrong or hidden point) pulls no harder.
     away = away / jnp.sqrt(1.0 + jnp.sum(away * away, -1, keepdims=True) / OUTLIER**2)
@@ -214,13 +213,13 @@ def interocular(model: FlameModel, unknowns: Unknowns) -> Array:
     """Metres between the outer eye corners of a guess."""
     params = zero_params(model).replace(shape=unknowns.shape, expression=unknowns.expression)
     marks = landmarks_mediapipe(model, forward(model, params)[0])
-    left, right = (jnp.argmax(jnp.asarray(model.mediapipe_indices) == corner) for corner in EYE_CORNERS)
+    left, right = (jnp.argmax(jnp.asarray(model.mediapipe_indices) == corner) for corner in OUTER_EYE_CORNERS)
     return jnp.linalg.norm(marks[left] - marks[right])
 
 
 def _first_shift(model: FlameModel, observed: Observed, start: Unknowns) -> Array:
     """The frame target's place in the camera that fits size and middle of the points, all at one depth."""
-    points, _, _ = place(model, observed, start)
+    points, _, _ = pixels_of(model, observed, start)
     weights = observed.weights[:, None] / jnp.sum(observed.weights)
 
     def spread(values: Array) -> tuple[Array, Array]:

@@ -25,8 +25,21 @@ MIN_SIDE = 32
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "TGA", "JPEG2000", "AVIF")
 # Decoders that take seconds for a megapixel or a few: pixels that they may be given.
 SLOW = {"ppm_plain": 1_000_000, "ppm": 1_000_000, "bmp_rle": 4_000_000, "jpeg2k": 32_000_000}
-DAMAGE = (OSError, SyntaxError, EOFError, MemoryError, struct.error, zlib.error, LookupError,
-          ArithmeticError, TypeError, AttributeError, AssertionError, RuntimeError, ValueError)  # fmt: skip
+DAMAGE = (
+    OSError,
+    SyntaxError,
+    EOFError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    LookupError,
+    ArithmeticError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    RuntimeError,
+    ValueError,
+)
 
 
 class Picture(NamedTuple):
@@ -71,8 +84,10 @@ def load_mask(path: str | os.PathLike, shape: tuple[int, int]) -> np.ndarray:
     rgb, alpha, _ = load_image(path)
     if rgb.shape[:2] != shape:
         (height, width), (rows, columns) = shape, rgb.shape[:2]
-        raise Refused(f"The mask {Path(path).name} is {columns} x {rows} pixels, but the picture is "
-                      f"{width} x {height}: they must agree.")  # fmt: skip
+        raise Refused(
+            f"The mask {Path(path).name} is {columns} x {rows} pixels, but the picture is "
+            f"{width} x {height}: they must agree."
+        )
     return alpha if alpha is not None else rgb.astype(np.float32).mean(-1) / 255.0
 
 
@@ -142,8 +157,10 @@ def _check_size(image: Image.Image, name: str) -> None:
 def _check_slow(image: Image.Image, name: str) -> None:
     for tile in getattr(image, "tile", ()):
         if image.size[0] * image.size[1] > SLOW.get(tile[0], MAX_PIXELS):
-            raise Refused(f"{name} is too large for {image.format} of its kind, which decodes slowly: "
-                          "save it as PNG or JPEG.")  # fmt: skip
+            raise Refused(
+                f"{name} is too large for {image.format} of its kind, which decodes slowly: "
+                "save it as PNG or JPEG."
+            )
 
 
 def _too_large(name: str, size: str = "") -> str:

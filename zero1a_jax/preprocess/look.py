@@ -8,8 +8,9 @@ from PIL import Image, ImageDraw
 
 from zero1a_jax import geometry
 from zero1a_jax.flame.model import forward
+from zero1a_jax.image.colour import as_uint8
 from zero1a_jax.preprocess.fit import Fit
-from zero1a_jax.preprocess.prepare import Prepared, as_bytes, covered
+from zero1a_jax.preprocess.prepare import Prepared, covered
 from zero1a_jax.types import FlameModel
 
 LIGHT = np.array([0.3, 0.4, 0.87])
@@ -26,7 +27,7 @@ def pictures(model: FlameModel, prepared: Prepared) -> dict[str, np.ndarray]:
     clay, cover = shaded(model, prepared.fit)
     overlay = np.where(cover[..., None], 0.65 * clay + 0.35 * rgb, rgb)
     inner = np.all([np.roll(cover, step, axis) for step in (1, -1) for axis in (0, 1)], 0)
-    marked = Image.fromarray(as_bytes(np.where((cover & ~inner)[..., None], RIM, rgb)))
+    marked = Image.fromarray(as_uint8(np.where((cover & ~inner)[..., None], RIM, rgb)))
     pen = ImageDraw.Draw(marked)
     radius = max(0.6, rgb.shape[1] / 340)
     groups = (np.asarray(prepared.fit.points), (230, 30, 30)), (prepared.detection.points, (0, 220, 60))
@@ -35,10 +36,10 @@ def pictures(model: FlameModel, prepared: Prepared) -> dict[str, np.ndarray]:
             pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
         radius *= 0.6
     return {
-        "portrait": as_bytes(rgb),
-        "matte": as_bytes(alpha),
+        "portrait": as_uint8(rgb),
+        "matte": as_uint8(alpha),
         "landmarks": np.asarray(marked),
-        "overlay": as_bytes(overlay),
+        "overlay": as_uint8(overlay),
     }
 
 

@@ -13,6 +13,7 @@ import scipy.ndimage
 
 from zero1a_jax.config import colour
 from zero1a_jax.errors import Refused
+from zero1a_jax.image.colour import as_uint8
 from zero1a_jax.preprocess.segment import Segmenter
 from zero1a_jax.types import Array
 
@@ -42,7 +43,7 @@ def find_person(
     """
     if segmenter is None:
         return matte(rgb, head, inside), ()
-    probability = segmenter(np.round(np.asarray(rgb) * 255.0).astype(np.uint8))
+    probability = segmenter(as_uint8(rgb))
     if shown(probability, np.asarray(head)) < 0.7:
         return matte(rgb, head, inside), ("The segmenter does not see the head: colours tell its outline.",)
     solid = _around_head(probability > 0.5, np.asarray(head) & inside)
@@ -178,9 +179,9 @@ def _log_density(colours: np.ndarray, samples: np.ndarray) -> np.ndarray:
     centers = samples[order[(np.arange(CLUSTERS) * 2 + 1) * len(order) // (2 * CLUSTERS)]]
     for _ in range(8):
         near = np.argmin(((samples[:, None] - centers) ** 2).sum(-1), -1)
-        centers = np.stack([
-            samples[near == k].mean(0) if (near == k).any() else centers[k] for k in range(CLUSTERS)
-        ])  # fmt: skip
+        centers = np.stack(
+            [samples[near == k].mean(0) if (near == k).any() else centers[k] for k in range(CLUSTERS)]
+        )
     parts = []
     for k in range(CLUSTERS):
         own = samples[near == k]

@@ -19,6 +19,7 @@ from zero1a_jax.flame.landmarks import landmarks_mediapipe
 from zero1a_jax.flame.model import forward, frame_target
 from zero1a_jax.geometry.zbuffer import zbuffer
 from zero1a_jax.image import ops
+from zero1a_jax.image.colour import as_uint8
 from zero1a_jax.preprocess import confidence
 from zero1a_jax.preprocess.crop import around, chain, invert, recentre, warp
 from zero1a_jax.preprocess.detect import Detection, Detector
@@ -59,10 +60,16 @@ class Prepared(NamedTuple):
 
 
 def prepare(
-    image: str | os.PathLike | Image.Image | np.ndarray, *, model: FlameModel, detector: Detector,
-    size: int = 128, background: str = "white", mask: str | os.PathLike | None = None,
-    segmenter: Segmenter | None = None, face_index: int = 0,
-) -> Portrait:  # fmt: skip
+    image: str | os.PathLike | Image.Image | np.ndarray,
+    *,
+    model: FlameModel,
+    detector: Detector,
+    size: int = 128,
+    background: str = "white",
+    mask: str | os.PathLike | None = None,
+    segmenter: Segmenter | None = None,
+    face_index: int = 0,
+) -> Portrait:
     """A portrait cropped, matted and fitted: see `prepare_all` for the intermediate results.
 
     Args:
@@ -85,16 +92,29 @@ def prepare(
       Refused: the picture or the mask cannot be read, or it shows no face; one sentence says which.
     """
     return prepare_all(
-        image, model=model, detector=detector, size=size, background=background, mask=mask,
-        segmenter=segmenter, face_index=face_index,
-    ).portrait  # fmt: skip
+        image,
+        model=model,
+        detector=detector,
+        size=size,
+        background=background,
+        mask=mask,
+        segmenter=segmenter,
+        face_index=face_index,
+    ).portrait
 
 
 def prepare_all(
-    image: str | os.PathLike | Image.Image | np.ndarray, *, model: FlameModel, detector: Detector,
-    size: int = 128, background: str = "white", mask: str | os.PathLike | None = None,
-    segmenter: Segmenter | None = None, face_index: int = 0, rounds: int = REFINED,
-) -> Prepared:  # fmt: skip
+    image: str | os.PathLike | Image.Image | np.ndarray,
+    *,
+    model: FlameModel,
+    detector: Detector,
+    size: int = 128,
+    background: str = "white",
+    mask: str | os.PathLike | None = None,
+    segmenter: Segmenter | None = None,
+    face_index: int = 0,
+    rounds: int = REFINED,
+) -> Prepared:
     """As `prepare`, with the fit, the detection (in the portrait's pixels), the crop and its matte.
 
     `rounds` is how often the picture corrects the landmarks' fit (`refine.refine`), matte and crop made anew.
@@ -124,22 +144,27 @@ def prepare_all(
     transform = transform * factor
     rgb, inside = warp(picture, transform, size)
     if known is not None:
-        covers, _ = warp(np.round(known * 255.0).astype(np.uint8)[..., None], transform, size)
+        covers, _ = warp(as_uint8(known)[..., None], transform, size)
         alpha = covers[..., 0] * inside
         if shown(alpha, silhouette(model, fitted)) < 0.5:
             what = "own transparency" if mask is None else "mask"
             raise Refused(f"The picture's {what} hides most of the face: it must be opaque there.")
 
-    rgb, alpha = as_bytes(rgb), as_bytes(alpha)
+    rgb, alpha = as_uint8(rgb), as_uint8(alpha)
     landmarks, _ = detection.lookup(np.asarray(model.mediapipe_indices))
     portrait = compose(rgb, alpha, jnp.asarray(landmarks), fitted.camera, fitted.flame, background=background)
     return Prepared(portrait, fitted, detection, transform, inside > 0.5, rgb, alpha, notes)
 
 
 def compose(
-    picture: np.ndarray, matte: np.ndarray, landmarks: Array, camera: Camera, flame: FlameParams, *,
+    picture: np.ndarray,
+    matte: np.ndarray,
+    landmarks: Array,
+    camera: Camera,
+    flame: FlameParams,
+    *,
     background: str,
-) -> Portrait:  # fmt: skip
+) -> Portrait:
     """A portrait of a crop [H, W, 3] uint8 and its matte [H, W] uint8 over a background, see `prepare`."""
     colour = background_colour(background)
     rgb, alpha = picture.astype(np.float32) / 255.0, matte.astype(np.float32) / 255.0
@@ -228,16 +253,20 @@ def _doubts(fitted: Fit) -> tuple[str, ...]:
 
 
 def _cut_out(
-    model: FlameModel, fitted: Fit, picture: np.ndarray, known: np.ndarray | None, transform: np.ndarray,
+    model: FlameModel,
+    fitted: Fit,
+    picture: np.ndarray,
+    known: np.ndarray | None,
+    transform: np.ndarray,
     segmenter: Segmenter | None,
-) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:  # fmt: skip
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """The person's alpha [WORK, WORK] in the crop, as known or found, which pixels of the crop the picture
     covers, and notes."""
     if known is None:
         rgb, inside = warp(picture, transform, WORK)
         alpha, notes = find_person(rgb, silhouette(model, fitted), inside > 0.5, segmenter)
         return alpha, inside > 0.5, notes
-    alpha, inside = warp(np.round(known * 255.0).astype(np.uint8)[..., None], transform, WORK)
+    alpha, inside = warp(as_uint8(known)[..., None], transform, WORK)
     return alpha[..., 0] * inside, inside > 0.5, ()
 
 
@@ -245,7 +274,7 @@ def _again(detector: Detector, picture: np.ndarray, transform: np.ndarray, first
     """The detection repeated in a crop; the first one where the crop shows no face, or another's."""
     rgb, _ = warp(picture, transform, WORK)
     try:
-        second = detector(np.round(rgb * 255.0).astype(np.uint8))
+        second = detector(as_uint8(rgb))
     except NoFace:
         return first
     faces = [face.moved(invert(transform)) for face in (second, *second.others)]
@@ -275,11 +304,6 @@ def covered(model: FlameModel, fitted: Fit) -> tuple[np.ndarray, np.ndarray]:
 
 
 _zbuffer = jax.jit(zbuffer, static_argnums=(3, 4))
-
-
-def as_bytes(image: Array) -> np.ndarray:
-    """Values in 0..1 as uint8, rounded."""
-    return np.round(np.clip(np.asarray(image), 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
 def _over_grey(picture: np.ndarray, alpha: np.ndarray) -> np.ndarray:

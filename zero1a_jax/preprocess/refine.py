@@ -79,9 +79,16 @@ class _Still(NamedTuple):
 
 
 def refine(
-    model: FlameModel, fitted: Fit, detection: Detection, rgb: Array, alpha: Array, inside: Array,
-    *, render: Render = geometry.zbuffer, spreads: Spreads = BELIEVED,
-) -> Fit:  # fmt: skip
+    model: FlameModel,
+    fitted: Fit,
+    detection: Detection,
+    rgb: Array,
+    alpha: Array,
+    inside: Array,
+    *,
+    render: Render = geometry.zbuffer,
+    spreads: Spreads = BELIEVED,
+) -> Fit:
     """The fit moved so that its rim meets the person's edge and its colours those of one lit skin.
 
     Args:
@@ -107,9 +114,13 @@ def refine(
     colours = np.stack([ndimage.gaussian_filter(rgb[..., i], blur) for i in range(3)], -1)
     known = np.where(np.asarray(inside, bool), alpha, np.nan)
     still = _Still(
-        observed, priors(reduced, detection), rim_weights(model).astype(np.float32), parts,
-        _Picture(colours, known), spreads,
-    )  # fmt: skip
+        observed,
+        priors(reduced, detection),
+        rim_weights(model).astype(np.float32),
+        parts,
+        _Picture(colours, known),
+        spreads,
+    )
     cut, start = _cut(model, reduced), unknowns_of(reduced, fitted)
     unknowns, gap = _solve(cut, reduced, jax.tree.map(jnp.asarray, still), start, render)
     return assemble(model, reduced, observed, unknowns, camera).replace(rim=gap)

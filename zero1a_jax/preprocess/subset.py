@@ -73,9 +73,9 @@ def restrict(model: FlameModel, vertices: Array) -> FlameModel:
 
     def reduce(values: Array) -> Array:
         values = jnp.asarray(values)
-        return jnp.concatenate([
-            values[vertices], jnp.einsum("jv,v...->j...", regressor, values, precision="highest")
-        ])  # fmt: skip
+        return jnp.concatenate(
+            [values[vertices], jnp.einsum("jv,v...->j...", regressor, values, precision="highest")]
+        )
 
     pose = jnp.concatenate([jnp.asarray(model.pose_basis)[vertices], jnp.zeros((joints, 3, 36))])
     return model.replace(
@@ -86,10 +86,17 @@ def restrict(model: FlameModel, vertices: Array) -> FlameModel:
         joint_regressor=jnp.eye(count + joints)[count:],
         skinning=jnp.concatenate([jnp.asarray(model.skinning)[vertices], jnp.eye(joints)]),
         faces=jnp.zeros((0, 3), jnp.int32),
-        landmark_faces=None, landmark_barycentrics=None, contour_faces=None, contour_barycentrics=None,
-        mediapipe_faces=None, mediapipe_barycentrics=None, mediapipe_indices=None,
-        masks=None, uv=None, uv_faces=None,
-    )  # fmt: skip
+        landmark_faces=None,
+        landmark_barycentrics=None,
+        contour_faces=None,
+        contour_barycentrics=None,
+        mediapipe_faces=None,
+        mediapipe_barycentrics=None,
+        mediapipe_indices=None,
+        masks=None,
+        uv=None,
+        uv_faces=None,
+    )
 
 
 def _irises(model: FlameModel, regressor: np.ndarray) -> tuple[np.ndarray, float]:

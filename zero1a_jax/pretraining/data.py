@@ -36,7 +36,7 @@ class Cache(NamedTuple):
     count: int
 
 
-def identity(key: jax.Array, plain: jax.Array | bool) -> tuple[jax.Array, synthetic.Look]:
+def somebody(key: jax.Array, plain: jax.Array | bool) -> tuple[jax.Array, synthetic.Look]:
     """A person: as `synthetic.identity` where plain, else a textured one in 60 % of the cases."""
     pick, person = jax.random.split(key)
     choose = jnp.logical_and(jax.random.uniform(pick) < 0.6, jnp.logical_not(plain))
@@ -102,7 +102,7 @@ def render_chunk(
 
     def one(index: jax.Array) -> tuple[jax.Array, ...]:
         person, first, rest = jax.random.split(jax.random.fold_in(key, index), 3)
-        shape, look = identity(person, plain)
+        shape, look = somebody(person, plain)
         portrait = portrait_view(first, model, shape, size)
         if clips:
             views = clip_views(rest, model, shape, size, frames - 1)
@@ -166,9 +166,16 @@ def extend(
         stop = min(start + CHUNK, identities)
         indices = jnp.arange(start, start + CHUNK)
         rendered = render_chunk(
-            key, indices, plain, partner, frames=frames, size=config.frame_size,
-            condition_size=config.condition_size, kind=config.condition, clips=clips,
-        )  # fmt: skip
+            key,
+            indices,
+            plain,
+            partner,
+            frames=frames,
+            size=config.frame_size,
+            condition_size=config.condition_size,
+            kind=config.condition,
+            clips=clips,
+        )
         for array, part in zip(cache[:4], rendered, strict=True):
             array[start:stop] = np.asarray(part)[: stop - start]
             array.flush()

@@ -249,7 +249,7 @@ def _cut(images: Sequence[jax.Array], grid: Grid) -> tuple[jax.Array, ...]:
 def _one_camera(
     project_one: Callable, scene: _Scene, camera: Camera, shift: jax.Array | None, features: jax.Array | None
 ) -> tuple[jax.Array, Lists, jax.Array, jax.Array]:
-    """The table [N, 6 + C], the tiles' lists, radii [N] and overflow of one camera."""
+    """The table [N, 6 + C], see `table.Column`, the tiles' lists, radii [N] and overflow of one camera."""
     splats, extent = project_one(scene.gaussians, camera, shift)
     # Which tile a Gaussian is on is not differentiable; say so, or its sorts would be traced twice.
     fixed = jax.tree.map(jax.lax.stop_gradient, splats)

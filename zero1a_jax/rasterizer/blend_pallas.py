@@ -32,11 +32,11 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 from jax.experimental.pallas import tpu as pltpu
 
 from zero1a_jax.rasterizer.blend_steps import row_gradient, step_backward, step_forward
-from zero1a_jax.rasterizer.blend_xla import MIN_TRANSMITTANCE, SHAPE_FIELDS, Images
+from zero1a_jax.rasterizer.blend_xla import MIN_TRANSMITTANCE, Images
+from zero1a_jax.rasterizer.table import ABSENT, SHAPE_FIELDS, Column
 from zero1a_jax.rasterizer.tiles import Grid, Lists
 
 LINE = 128  # floats a line of a chunk, which holds whole entries: a TPU register's lanes
-_ABSENT = np.float32(-1e4)  # log opacity past a list's end
 
 
 class Plan(NamedTuple):
@@ -68,8 +68,8 @@ def _width(fields: int) -> int:
     """Floats an entry: a power of two, so that lines and 16-byte copies hold whole ones."""
     if not SHAPE_FIELDS < fields <= LINE:
         raise ValueError(
-            f"The table has {fields} columns; Pallas takes 7 to {LINE}, {SHAPE_FIELDS} and values. Colour "
-            f"and depth leave room for {LINE - SHAPE_FIELDS - 4} features; 'xla' has no limit."
+            f"The table has {fields} columns; Pallas takes {SHAPE_FIELDS + 1} to {LINE}, {SHAPE_FIELDS} and "
+            f"values. Colour and depth leave room for {LINE - len(Column)} features; 'xla' has no limit."
         )
     return max(8, 1 << (fields - 1).bit_length())
 
@@ -88,9 +88,10 @@ def _pack(table: jax.Array, lists: Lists, origins: jax.Array, plan: Plan) -> _Ch
     at = (place * length)[:, None] + jnp.arange(length, dtype=jnp.int32)
     ids = lists.ids.at[lists.starts[tile][:, None] + at].get(mode="clip")
     owner = jnp.where(at < lists.counts[tile][:, None], ids, size)
-    padded = jnp.pad(table.astype(jnp.float32), ((0, 1), (0, width - fields))).at[size, 5].set(_ABSENT)
+    padded = jnp.pad(table.astype(jnp.float32), ((0, 1), (0, width - fields)))
+    padded = padded.at[size, Column.LOG_OPACITY].set(ABSENT)
     rows = padded.at[owner].get(mode="promise_in_bounds")
-    rows = rows - jnp.pad(origins.astype(jnp.float32)[tile], ((0, 0), (0, width - 2)))[:, None]
+    rows = rows - jnp.pad(origins.astype(jnp.float32)[tile], ((0, 0), (0, width - origins.shape[1])))[:, None]
     return _Chunks(rows.reshape(-1, plan.lines, LINE), first, owner, tile, place)
 
 

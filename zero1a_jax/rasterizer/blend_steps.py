@@ -9,15 +9,16 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from zero1a_jax.rasterizer.blend_xla import MAX_ALPHA, MIN_ALPHA, MIN_TRANSMITTANCE, SHAPE_FIELDS
+from zero1a_jax.rasterizer.blend_xla import MAX_ALPHA, MIN_ALPHA, MIN_TRANSMITTANCE
+from zero1a_jax.rasterizer.table import FACTOR, SHAPE_FIELDS, Column
 
 
 def _alpha(entry, x, y):
     """Alpha before it is clipped, and what its gradient needs: dx, dy, u, v."""
-    dx, dy = x - entry[0], y - entry[1]
-    u = entry[2] * dx + entry[3] * dy
-    v = entry[4] * dy
-    return jnp.exp(entry[5] - (u * u + v * v)), dx, dy, u, v
+    dx, dy = x - entry[Column.X], y - entry[Column.Y]
+    u = entry[Column.L00] * dx + entry[Column.L01] * dy
+    v = entry[Column.L11] * dy
+    return jnp.exp(entry[Column.LOG_OPACITY] - (u * u + v * v)), dx, dy, u, v
 
 
 def _weigh(raw, transmittance):
@@ -75,7 +76,7 @@ def step_backward(
 
 def row_gradient(table: jax.Array, sums: jax.Array) -> jax.Array:
     """The gradient of each row of the table from its sums over pixels and tiles, both [M, 6 + C]."""
-    l00, l01, l11 = table.T[2:5]
+    l00, l01, l11 = table.T[FACTOR]
     u, v, u_dx, u_dy, v_dy, slope = sums.T[:SHAPE_FIELDS]
     mean = [-2 * l00 * u, -2 * (l01 * u + l11 * v)]
     return jnp.stack([*mean, 2 * u_dx, 2 * u_dy, 2 * v_dy, -slope, *sums.T[SHAPE_FIELDS:]], 1)

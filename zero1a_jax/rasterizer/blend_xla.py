@@ -19,16 +19,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from zero1a_jax.rasterizer.table import ABSENT, FACTOR, SHAPE_FIELDS, Column
 from zero1a_jax.rasterizer.tiles import TILE, Grid, Lists
 
 MIN_ALPHA = 1 / 255  # fainter contributions are skipped
 MAX_ALPHA = 0.99
 MIN_TRANSMITTANCE = 1e-4  # the Gaussian that would reach it is not drawn
 PIXELS = TILE * TILE
-SHAPE_FIELDS = 6  # x, y, l00, l01, l11, log opacity; what follows in a table's row are values to composite
 _X = (np.arange(PIXELS) % TILE + 0.5).astype(np.float32)[:, None]
 _Y = (np.arange(PIXELS) // TILE + 0.5).astype(np.float32)[:, None]
-_ABSENT = np.float32(-1e4)  # log opacity past a list's end
 
 Images = tuple[jax.Array, ...]
 
@@ -120,7 +119,8 @@ def _draw(
 
 def _with_absent(table: jax.Array) -> jax.Array:
     """The table with one more row, invisible, for the entries past a list's end."""
-    return jnp.concatenate([table, jnp.zeros((1, table.shape[1]), table.dtype).at[0, 5].set(_ABSENT)])
+    absent = jnp.zeros((1, table.shape[1]), table.dtype).at[0, Column.LOG_OPACITY].set(ABSENT)
+    return jnp.concatenate([table, absent])
 
 
 def _fetch(table, ids, block, step, unroll):
@@ -188,7 +188,7 @@ def _walk(table, ids, block, unroll, carry, advance):
 def forward(table: jax.Array, lists: Lists, grid: Grid, widths: Sequence[int], plan: Plan) -> Images:
     """Composites images.
 
-    Args: table [M, 6 + C], x, y, l00, l01, l11, log opacity and C values; lists over the tiles of one or
+    Args: table [M, 6 + C], see `table.Column`: six of shape and C values; lists over the tiles of one or
     several images, ids index the table; grid: one image, of tiles of TILE pixels; widths: how many of the
     values each image takes, C together. Returns an image for each width and one of width 1, [H, W, width]
     (several: one below the other, H and W multiples of TILE): sums of weight times each value, and of weight.
@@ -200,7 +200,8 @@ def forward(table: jax.Array, lists: Lists, grid: Grid, widths: Sequence[int], p
         def advance(carry, fields, owner):
             transmittance, sums = carry
             _, weights, transmittance = _weights(_alpha(fields, block), transmittance)
-            drawn = [sum(w * v for w, v in zip(weights, value, strict=True)) for value in fields[6:]]
+            values = fields[SHAPE_FIELDS:]
+            drawn = [sum(w * v for w, v in zip(weights, value, strict=True)) for value in values]
             # One array for all channels: every separate one would cost a pass over the tiles.
             return (transmittance, sums + jnp.stack([*drawn, sum(weights)])), transmittance
 
@@ -231,7 +232,7 @@ def _about(x, y, moments):
 
 def _from_moments(table: jax.Array, sums: jax.Array) -> jax.Array:
     """Gradients of the fields from moments of dL/dsigma about each mean and sums of weights, [M, 6 + C]."""
-    l00, l01, l11 = table.T[2:5]
+    l00, l01, l11 = table.T[FACTOR]
     s, sx, sy, sxx, sxy, syy = sums.T[:SHAPE_FIELDS]
     su, sv = l00 * sx + l01 * sy, l11 * sy
     shape = [2 * (l00 * sxx + l01 * sxy), 2 * (l00 * sxy + l01 * syy), 2 * l11 * syy]
@@ -240,7 +241,7 @@ def _from_moments(table: jax.Array, sums: jax.Array) -> jax.Array:
 
 def _absolute(fields, block, slopes):
     """Sums over pixels of |dL/dx| and |dL/dy| of each entry, [U, B] each."""
-    l00, l01, l11 = (field[:, None] for field in fields[2:5])
+    l00, l01, l11 = (field[:, None] for field in fields[FACTOR])
     u, v, _ = _uv(fields, block)
     slope = 2 * jnp.stack(slopes)
     by_x, by_y = slope * l00 * u, slope * (l01 * u + l11 * v)
@@ -266,7 +267,6 @@ def backward(
     lies behind, dL/dsigma = alpha / (1 - alpha) R - h. Sums over pixels are matrix products.
     """
     *by_values, by_alphas = cotangents
-    drawn = range(table.shape[1] - SHAPE_FIELDS)
     polynomials, ones = jnp.asarray(_polynomials(), table.dtype), jnp.ones((1, TILE), table.dtype)
     padded, lanes, unroll = _with_absent(table), plan.lanes, plan.backward
 
@@ -278,12 +278,13 @@ def backward(
         by_alpha, behind = _take(by_alphas, places)[0], _take(remaining, places)[0]
         values = [value for image in by_values for value in _take(image, places)]
         by_value = jnp.stack(values, 1)  # [PIXELS, C, B]
+        by_column = list(enumerate(values, SHAPE_FIELDS))
 
         def advance(carry, fields, owner):
             transmittance, remaining, gradient = carry
             raw = _alpha(fields, block)
             alpha, weights, transmittance = _weights(raw, transmittance)
-            gains = [by_alpha + sum(fields[6 + c][u] * values[c] for c in drawn) for u in range(unroll)]
+            gains = [by_alpha + sum(fields[k][u] * v for k, v in by_column) for u in range(unroll)]
             own = [w * gain for w, gain in zip(weights, gains, strict=True)]
             own = lax.optimization_barrier(jnp.stack(own))  # kept, as the weights are
             slopes = []
@@ -291,11 +292,13 @@ def backward(
                 remaining = remaining - own[u]
                 slope = alpha[u] / (1 - alpha[u]) * remaining - own[u]
                 slopes.append(jnp.where((weights[u] > 0) & (raw[u] <= MAX_ALPHA), slope, 0.0))
-            moments = (polynomials @ jnp.concatenate(slopes, 1)).reshape(6, unroll, lanes)
+            moments = (polynomials @ jnp.concatenate(slopes, 1)).reshape(-1, unroll, lanes)
             # Rows of the tile are added up as they are made, so that a dot sees an eighth of the products.
             shares = [sum(row(w, i)[:, None] * row(by_value, i) for i in range(TILE)) for w in weights]
             shares = (ones @ jnp.concatenate(shares, 1).reshape(TILE, -1)).reshape(unroll, -1, lanes)
-            moments = _about(fields[0] - block.x - TILE / 2, fields[1] - block.y - TILE / 2, moments)
+            x = fields[Column.X] - block.x - TILE / 2
+            y = fields[Column.Y] - block.y - TILE / 2
+            moments = _about(x, y, moments)
             sums = [*moments, *jnp.moveaxis(shares, 1, 0)]
             if absolute:
                 sums += _absolute(fields, block, slopes)
@@ -315,8 +318,8 @@ def backward(
 def inspect(table: jax.Array, lists: Lists, grid: Grid, plan: Plan) -> Images:
     """What is no sum of weights: the median depth and how many Gaussians were drawn, [H, W, 1] each.
 
-    Arguments are those of `forward`; depth is column 9. The median depth is that of the Gaussian behind which
-    the transmittance is 0.5 or less, 0 where it stays above.
+    Arguments are those of `forward`, with a column of depth. The median depth is that of the Gaussian
+    behind which the transmittance is 0.5 or less, 0 where it stays above.
     """
     table = _with_absent(table)
     shape = (PIXELS, plan.lanes)
@@ -325,7 +328,7 @@ def inspect(table: jax.Array, lists: Lists, grid: Grid, plan: Plan) -> Images:
         def advance(carry, fields, owner):
             transmittance, median, number = carry
             alpha, weights, behind = _weights(_alpha(fields, block), transmittance)
-            for entry, weight, depth in zip(alpha, weights, fields[9], strict=True):
+            for entry, weight, depth in zip(alpha, weights, fields[Column.DEPTH], strict=True):
                 after = transmittance * (1 - entry)
                 median = jnp.where((transmittance > 0.5) & (after <= 0.5), depth, median)
                 number, transmittance = number + (weight > 0), after

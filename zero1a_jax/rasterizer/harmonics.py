@@ -7,9 +7,9 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from zero1a_jax.image.colour import SH_BASIS_0
 from zero1a_jax.types import Array
 
-_C0 = 0.28209479177387814
 _C1 = 0.4886025119029199
 _C2 = (1.0925484305920792, 0.31539156525252005, 0.5462742152960396)
 _C3 = (0.5900435899266435, 2.890611442640554, 0.4570457994644658, 0.3731763325901154, 1.445305721320277)
@@ -19,7 +19,7 @@ COEFFICIENTS = (1, 4, 9, 16)  # by degree
 
 def _basis(x: jax.Array, y: jax.Array, z: jax.Array, count: int) -> list[jax.Array]:
     """The first `count` basis functions at unit vectors, in 3D Gaussian splatting's order and signs."""
-    values = [jnp.full_like(x, _C0)]
+    values = [jnp.full_like(x, SH_BASIS_0)]
     xx, yy, zz = x * x, y * y, z * z
     if count >= 4:
         values += [-_C1 * y, _C1 * z, -_C1 * x]

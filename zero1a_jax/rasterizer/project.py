@@ -30,7 +30,7 @@ class Lens(NamedTuple):
 
 
 class Splats(NamedTuple):
-    """Projected Gaussians.
+    """Projected Gaussians: the columns of the kernels' table, see `table.Column`.
 
     With (dx, dy) the offset of a pixel from the mean, the falloff is exp(-(u*u + v*v)) where
     u = l00 dx + l01 dy and v = l11 dy: the Cholesky factor of the conic. A sum of squares cannot turn

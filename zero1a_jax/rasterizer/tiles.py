@@ -16,6 +16,7 @@ from jax import lax
 from jax.custom_batching import sequential_vmap
 
 from zero1a_jax.rasterizer.project import Extent, Splats
+from zero1a_jax.rasterizer.table import Column
 
 TILE = 8  # pixels, on a CPU; 16 evaluates 18 times as many pairs as contribute
 _EMPTY = np.uint32(0xFFFFFFFF)
@@ -191,7 +192,7 @@ def _fill(
     # Which Gaussian a slot belongs to: ones where each begins, summed. Empty ones share the next start.
     rank = _cumsum(jnp.zeros(capacity, jnp.int32).at[start].add(1, mode="drop")) - 1
     integers = jnp.stack([box.left, box.top, jnp.maximum(box.columns, 1)], 1)
-    numbers = jnp.stack([*splats[:5], box.reach], 1)
+    numbers = jnp.stack([*splats[: Column.LOG_OPACITY], box.reach], 1)  # the ellipse
     # Brought into the slots' order first, the parameters are read one after the other.
     table = jnp.concatenate([integers, lax.bitcast_convert_type(numbers, jnp.int32)], 1)[order]
     left, top, columns, *ellipse, first = _spread(jnp.concatenate([table, start[:, None]], 1), rank)

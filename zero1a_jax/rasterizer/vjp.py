@@ -112,7 +112,8 @@ def _differentiable(implementation: str, grid: Grid, widths: tuple[int, ...], ab
         remaining = sum(sum_of_products(i, c) for i, c in zip(images, cotangents, strict=True))
         gradient = backward(table, lists, (remaining, cotangents))
         if absolute:
-            return gradient[:, :-2], gradient[:, -2:], None
+            columns = table.shape[1]
+            return gradient[:, :columns], gradient[:, columns:], None
         return gradient, None, None
 
     composite.defvjp(save, pull)

@@ -11,7 +11,7 @@ import numpy as np
 from zero1a_jax import drive, outputs
 from zero1a_jax.flame import frame_target
 from zero1a_jax.geometry import portrait_camera
-from zero1a_jax.outputs import report
+from zero1a_jax.image.colour import as_uint8
 from zero1a_jax.showing import playback, poses
 from zero1a_jax.sources import motions
 from zero1a_jax.sources.avatars import Loaded
@@ -61,7 +61,7 @@ def write(
     if frames:
         flame, cameras = jax.tree.map(lambda x: x[:frames], (flame, cameras))
     rendered = playback.render(loaded.avatar, loaded.model, flame, cameras, background=np.array(background))
-    outputs.video.write(out, (report.as_uint8(rgb) for rgb, _ in rendered), fps)
+    outputs.video.write(out, (as_uint8(rgb) for rgb, _ in rendered), fps)
     return len(np.asarray(flame.jaw))
 
 

@@ -88,8 +88,10 @@ def read_rows(path: Path, stamp: dict[str, Any] | None) -> list[dict[str, Any]]:
 def by_band(rows: Iterable[dict[str, Any]]) -> list[tuple[str, int, dict[str, float]]]:
     """(band of yaw, how many, mean of each metric), then the same over all."""
     rows = list(rows)
-    groups = [(f"{low}-{high}", [r for r in rows if heldout.band(r["yaw"]) == f"{low}-{high}"])
-              for low, high in heldout.BANDS]  # fmt: skip
+    groups = [
+        (f"{low}-{high}", [r for r in rows if heldout.band(r["yaw"]) == f"{low}-{high}"])
+        for low, high in heldout.BANDS
+    ]
     return [
         (name, len(group), {metric: float(np.mean([row[metric] for row in group])) for metric in METRICS})
         for name, group in [*groups, ("all", rows)]

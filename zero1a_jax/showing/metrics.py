@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.ndimage
 import scipy.optimize
 
 from zero1a_jax.types import Array
+
+ndimage: Any = scipy.ndimage  # its own annotations mislead type checkers
 
 FINE = 1.0 / 85  # of the image's side: standard deviation of the blur that leaves out what counts as fine
 RIM = 1.0 / 42  # of the image's side: so much of the mask's rim does not count as sharp or blurred
@@ -21,11 +25,11 @@ def sharpness(image: Array, target: Array, mask: Array) -> float:
         silhouette is sharp.
     """
     side = mask.shape[0]
-    inside = scipy.ndimage.binary_erosion(np.asarray(mask), iterations=max(1, round(RIM * side)))
+    inside = ndimage.binary_erosion(np.asarray(mask), iterations=max(1, round(RIM * side)))
     energies = []
     for picture in (image, target):
         picture = np.asarray(picture, np.float64)
-        smooth = scipy.ndimage.gaussian_filter(picture, (FINE * side, FINE * side, 0))
+        smooth = ndimage.gaussian_filter(picture, (FINE * side, FINE * side, 0))
         energies.append(float(np.mean((picture - smooth)[inside] ** 2)))
     return energies[0] / max(energies[1], 1e-12)
 
@@ -58,9 +62,6 @@ def _moved(picture: np.ndarray, move: np.ndarray) -> np.ndarray:
     middle = (np.array(picture.shape[:2]) - 1) / 2
     offset = middle - turn @ (middle + np.array([y, x]))
     return np.stack(
-        [
-            scipy.ndimage.affine_transform(picture[..., c], turn, offset, order=1, mode="nearest")
-            for c in range(3)
-        ],
+        [ndimage.affine_transform(picture[..., c], turn, offset, order=1, mode="nearest") for c in range(3)],
         -1,
     )

@@ -13,7 +13,7 @@ import numpy as np
 from zero1a_jax import synthetic
 from zero1a_jax.flame import frame_target, procedural_head
 from zero1a_jax.image import ops
-from zero1a_jax.outputs import report
+from zero1a_jax.image.colour import as_uint8
 from zero1a_jax.showing import playback, poses
 from zero1a_jax.sources import avatars, synthetic_portrait
 from zero1a_jax.types import Array, FlameModel
@@ -33,13 +33,13 @@ def turned(seed: int, folders: Mapping[str, Path]) -> list[np.ndarray]:
     frames = []
     for k in range(len(views.flame.jaw)):
         rgb, alpha = draw(model, look, *jax.tree.map(lambda x, k=k: x[k], (flame, views.cameras)))
-        frames.append(report.as_uint8(np.asarray(ops.composite(rgb, alpha, jnp.ones(3)))))
+        frames.append(as_uint8(np.asarray(ops.composite(rgb, alpha, jnp.ones(3)))))
     rows = [np.concatenate(frames, 1)]
     for folder in folders.values():
         loaded = avatars.load(folder)
         own = _views(loaded.model, frame_target(loaded.model, loaded.avatar.shape))
         rendered = playback.render(loaded.avatar, loaded.model, own.flame, own.cameras, background=np.ones(3))
-        rows.append(np.concatenate([report.as_uint8(rgb) for rgb, _ in rendered], 1))
+        rows.append(np.concatenate([as_uint8(rgb) for rgb, _ in rendered], 1))
     return rows
 
 

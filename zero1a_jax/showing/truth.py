@@ -19,7 +19,7 @@ from zero1a_jax.sources.avatars import Loaded
 from zero1a_jax.sources.synthetic_portrait import person
 from zero1a_jax.types import ArkitMap, Array, Camera, FlameModel, FlameParams
 
-EYE_CORNERS = (36, 45)  # iBUG's outer corners of the eyes
+IBUG_EYE_CORNERS = (36, 45)  # the outer ones, of the 68
 
 
 def compare(
@@ -107,4 +107,4 @@ def _between_eyes(model: FlameModel, shape: Array, size: int) -> float:
     """Pixels between the outer eye corners of the neutral head from the front."""
     front = portrait_camera(frame_target(model, shape), np.zeros(1), np.zeros(1), size)
     points = _landmarks(model, zero_params(model, (1,)), shape, front)[0]
-    return float(np.linalg.norm(points[EYE_CORNERS[0]] - points[EYE_CORNERS[1]]))
+    return float(np.linalg.norm(points[IBUG_EYE_CORNERS[0]] - points[IBUG_EYE_CORNERS[1]]))

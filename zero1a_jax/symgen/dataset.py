@@ -9,6 +9,7 @@ from __future__ import annotations
 import jax
 import numpy as np
 
+from zero1a_jax.image.colour import as_uint8
 from zero1a_jax.symgen.plan import PORTRAIT
 from zero1a_jax.symgen.sequences import Samples
 from zero1a_jax.types import Array, Camera, Dataset, FlameParams, Portrait
@@ -28,7 +29,7 @@ def empty(samples: Samples, portrait: Portrait) -> Dataset:
     height, width = portrait.rgb.shape[:2]
     rgb = np.zeros((count, frames, height, width, 3), np.uint8)
     alpha = np.zeros((count, frames, height, width), np.uint8)
-    rgb[0], alpha[0] = to_uint8(portrait.rgb), to_uint8(portrait.alpha)
+    rgb[0], alpha[0] = as_uint8(portrait.rgb), as_uint8(portrait.alpha)
     frozen = np.asarray(samples.stage) == PORTRAIT
     copy = jax.tree.map(lambda x: np.array(x, np.float32), (samples.cameras, samples.flame))
     return Dataset(
@@ -41,11 +42,6 @@ def empty(samples: Samples, portrait: Portrait) -> Dataset:
         round=frozen.astype(np.int32),
         reject_reason=np.zeros(count, np.int32),
     )
-
-
-def to_uint8(image: Array) -> np.ndarray:
-    """0..1 to 0..255, rounded."""
-    return np.rint(np.clip(np.asarray(image, np.float32), 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
 def replace(
@@ -76,10 +72,9 @@ def replace(
     reasons = _with(dataset.reject_reason, index, reason)
     if reason != ACCEPTED:
         return dataset.replace(reject_reason=reasons)
-    rgb, alpha = (x if x.dtype == np.uint8 else to_uint8(x) for x in (np.asarray(rgb), np.asarray(alpha)))
     return dataset.replace(
-        rgb=_with(dataset.rgb, index, rgb),
-        alpha=_with(dataset.alpha, index, alpha),
+        rgb=_with(dataset.rgb, index, as_uint8(rgb)),
+        alpha=_with(dataset.alpha, index, as_uint8(alpha)),
         cameras=jax.tree.map(lambda old, new: _with(old, index, new), dataset.cameras, cameras),
         flame=jax.tree.map(lambda old, new: _with(old, index, new), dataset.flame, flame),
         round=_with(dataset.round, index, dataset.round[index] + 1),
@@ -94,7 +89,7 @@ def choose(dataset: Dataset, active: Array, count: int, rng: np.random.Generator
     return open_slots[order][:count]
 
 
-def draw(
+def draw_batch(
     dataset: Dataset, active: Array, count: int, rng: np.random.Generator, *, portrait_share: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """`count` pairs (slot, frame) for one avatar step, from the active slots that hold frames.

@@ -169,9 +169,16 @@ def update(
     def one(carry, example):
         sums, statistics = carry
         (_, (metrics, image)), (gradient, screen) = jax.value_and_grad(example_loss, (0, 1), has_aux=True)(
-            avatar.gaussians, offset, example, avatar, model, renderer=renderer, perceptual=perceptual,
-            stored_background=stored_background, config=config,
-        )  # fmt: skip
+            avatar.gaussians,
+            offset,
+            example,
+            avatar,
+            model,
+            renderer=renderer,
+            perceptual=perceptual,
+            stored_background=stored_background,
+            config=config,
+        )
         weight = example.weight
         sums = jax.tree.map(lambda total, part: total + weight * part, sums, gradient)
         counted = image.radii * (weight > 0)

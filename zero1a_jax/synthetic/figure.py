@@ -9,7 +9,7 @@ from zero1a_jax.flame.model import forward, shaped_template
 from zero1a_jax.geometry.meshes import vertex_normals
 from zero1a_jax.geometry.rotations import axis_angle_to_matrix
 from zero1a_jax.synthetic.identities import HAIRLINE_DEGREES, Look
-from zero1a_jax.synthetic.textures import smooth, waves
+from zero1a_jax.synthetic.textures import noise, smooth
 from zero1a_jax.synthetic.wardrobe import ARM, CURTAIN_U, CURTAIN_V, RING, TUBE, Wardrobe
 from zero1a_jax.types import Array, FlameModel, FlameParams
 
@@ -73,7 +73,7 @@ def _shell_thickness(wear: Wardrobe, look: Look, points: Array) -> Array:
     full = full + (top - full) * up
     part = jnp.exp(-(((points[:, 0] - look.hair_part[0]) / 0.006) ** 2)) * up * (points[:, 2] > wear.axis[2])
     full = full * (1 - 0.5 * look.hair_part[1] * part)
-    lumps = waves(points * (15 + 10 * look.hair_curl) + look.skin_seed)
+    lumps = noise(points * (15 + 10 * look.hair_curl) + look.skin_seed)
     full = full * (1 + (0.08 + 0.14 * look.hair_curl) * lumps)
     gate = wear.shell_gate
     hair = _grow(above, full, 0.004 + 0.9 * full)
@@ -96,7 +96,7 @@ def _curtain(wear: Wardrobe, look: Look, scale: Array) -> tuple[Array, Array]:
     v = jnp.linspace(0, 1, CURTAIN_V)[None]
     top = wear.ear[1] + 0.055
     y = top + (wear.ear[1] - length - top) * v
-    y = y + 0.003 * waves(_points(azimuth * 6, azimuth * 3, look.skin_seed[0])) * v
+    y = y + 0.003 * noise(_points(azimuth * 6, azimuth * 3, look.skin_seed[0])) * v
     table = wear.hang
     column = (azimuth / (2 * jnp.pi) + 0.5) * table.shape[0] - 0.5
     row = jnp.clip((y - wear.hang_low) / (wear.hang_high - wear.hang_low), 0, 1) * (table.shape[1] - 1.001)
@@ -107,8 +107,8 @@ def _curtain(wear: Wardrobe, look: Look, scale: Array) -> tuple[Array, Array]:
     high = table[c0 % n, r0 + 1] * (1 - fc) + table[(c0 + 1) % n, r0 + 1] * fc
     radius = low * (1 - fr) + high * fr
     volume = jnp.where(jnp.abs(u) > 0.5, look.hair_volume[1], look.hair_volume[2])
-    swing = waves(_points(y * 45 + azimuth, azimuth * 3, look.skin_seed[1]))
-    locks = waves(_points(azimuth * 6, azimuth * 2.5, y * 6))
+    swing = noise(_points(y * 45 + azimuth, azimuth * 3, look.skin_seed[1]))
+    locks = noise(_points(azimuth * 6, azimuth * 2.5, y * 6))
     beside = jnp.exp(-(((jnp.abs(azimuth - jnp.pi) - 1.62) / 0.40) ** 2))
     clear = 0.006 * smooth(4 * v) * beside  # of the ears
     lift = clear + volume * (0.6 + 0.3 * v) + wave * swing * v + 0.002 * locks

@@ -160,13 +160,23 @@ def _hair(dice: _Dice, masculine: Array, dark: Array) -> dict[str, Array]:
     style = dice.choose(_mix(lean[0], lean[1], masculine))
     # rows: bald, cropped, short, full, long; columns: top, sides, back, fringe
     low = jnp.array(
-        [[0.0015] * 4, [0.002, 0.0015, 0.0015, 0.0015], [0.008, 0.003, 0.004, 0.003],
-         [0.014, 0.009, 0.010, 0.006], [0.010, 0.008, 0.008, 0.005]]
-    )  # fmt: skip
+        [
+            [0.0015] * 4,
+            [0.002, 0.0015, 0.0015, 0.0015],
+            [0.008, 0.003, 0.004, 0.003],
+            [0.014, 0.009, 0.010, 0.006],
+            [0.010, 0.008, 0.008, 0.005],
+        ]
+    )
     high = jnp.array(
-        [[0.002] * 4, [0.0035, 0.003, 0.003, 0.002], [0.022, 0.007, 0.010, 0.008],
-         [0.026, 0.018, 0.022, 0.011], [0.020, 0.013, 0.018, 0.010]]
-    )  # fmt: skip
+        [
+            [0.002] * 4,
+            [0.0035, 0.003, 0.003, 0.002],
+            [0.022, 0.007, 0.010, 0.008],
+            [0.026, 0.018, 0.022, 0.011],
+            [0.020, 0.013, 0.018, 0.010],
+        ]
+    )
     volume = _mix(low[style], high[style], dice.uniform(0, 1, 4))
     base = jnp.array([0.066, 0.064, 0.052, 0.036, 0.010, 0.004, 0.034, 0.000, -0.055, -0.070])
     recession = dice.uniform(-0.006, 0.012) * (0.4 + 0.8 * masculine)
@@ -233,9 +243,15 @@ def _face(dice: _Dice, masculine: Array, dark: Array, hair: Array) -> dict[str, 
     stick = jnp.array([0.42, 0.06, 0.08]) * jnp.exp(dice.normal(0.3, 3))
     lips = _mix(lips, stick, painted * dice.uniform(0.3, 0.9))
     irises = jnp.array(
-        [[0.045, 0.018, 0.008], [0.11, 0.05, 0.02], [0.10, 0.10, 0.03], [0.06, 0.13, 0.07],
-         [0.07, 0.15, 0.26], [0.13, 0.18, 0.22]]
-    )  # fmt: skip
+        [
+            [0.045, 0.018, 0.008],
+            [0.11, 0.05, 0.02],
+            [0.10, 0.10, 0.03],
+            [0.06, 0.13, 0.07],
+            [0.07, 0.15, 0.26],
+            [0.13, 0.18, 0.22],
+        ]
+    )
     pale = jnp.array([0.12, 0.18, 0.16, 0.16, 0.24, 0.14])
     deep = jnp.array([0.72, 0.22, 0.03, 0.01, 0.01, 0.01])
     iris = irises[dice.choose(_mix(pale, deep, dark))]
@@ -278,8 +294,12 @@ def _extras(dice: _Dice, masculine: Array, hair: Array) -> dict[str, Array]:
         stubble=jnp.maximum(bearded, dice.chance(0.4) * (masculine > 0.5) * dice.uniform(0.2, 0.7)),
         glasses=jnp.stack(
             [
-                worn, dice.uniform(0.0225, 0.0265), dice.uniform(0.017, 0.0225), dice.uniform(0.0009, 0.0020),
-                dice.uniform(2.0, 4.5), dice.uniform(0.001, 0.005),
+                worn,
+                dice.uniform(0.0225, 0.0265),
+                dice.uniform(0.017, 0.0225),
+                dice.uniform(0.0009, 0.0020),
+                dice.uniform(2.0, 4.5),
+                dice.uniform(0.001, 0.005),
             ]
         ),
         frame=frame,
@@ -287,10 +307,11 @@ def _extras(dice: _Dice, masculine: Array, hair: Array) -> dict[str, Array]:
         collar=jnp.stack(
             [
                 dice.chance(0.9) * _mix(dice.uniform(0.2, 0.5), dice.uniform(0.6, 0.8), dice.chance(0.3)),
-                dice.uniform(0.003, 0.006), dice.chance(0.4) * dice.uniform(0.01, 0.03),
+                dice.uniform(0.003, 0.006),
+                dice.chance(0.4) * dice.uniform(0.01, 0.03),
             ]
         ),
-    )  # fmt: skip
+    )
 
 
 def identity(key: Array) -> tuple[Array, Look]:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from zero1a_jax.geometry.cameras import project, resize
 from zero1a_jax.geometry.zbuffer import zbuffer
+from zero1a_jax.image import srgb
 from zero1a_jax.synthetic.figure import beard_field, dress, hair_field
 from zero1a_jax.synthetic.identities import Look, identity
 from zero1a_jax.synthetic.shade import Surface, shade
@@ -65,7 +66,7 @@ def _one(
     shape = (height, supersample, width, supersample)
     alpha = cover.reshape(shape).mean((1, 3))
     rgb = colour.reshape(*shape, 3).mean((1, 3)) / jnp.maximum(alpha, 1e-6)[..., None]
-    return srgb(rgb), alpha
+    return srgb(jnp.clip(rgb, 0, 1)), alpha
 
 
 def tone(linear: Array) -> Array:
@@ -73,13 +74,6 @@ def tone(linear: Array) -> Array:
     knee = 0.6
     over = jnp.maximum(linear - knee, 0)
     return jnp.minimum(linear, knee) + (1 - knee) * over / (over + 1 - knee)
-
-
-def srgb(linear: Array) -> Array:
-    """The sRGB transfer curve."""
-    linear = jnp.clip(linear, 0, 1)
-    curve = 1.055 * jnp.maximum(linear, 1e-6) ** (1 / 2.4) - 0.055
-    return jnp.where(linear < 0.0031308, 12.92 * linear, curve)
 
 
 def render(
@@ -98,9 +92,12 @@ def render(
     model = jax.tree.map(jnp.asarray, model)
     trees = (look, params, camera)
     lead = jnp.broadcast_shapes(
-        *(leaf.shape[: leaf.ndim - core] for tree, ranks in zip(trees, _ranks(), strict=True)
-          for leaf, core in zip(jax.tree.leaves(tree), ranks, strict=True))
-    )  # fmt: skip
+        *(
+            leaf.shape[: leaf.ndim - core]
+            for tree, ranks in zip(trees, _ranks(), strict=True)
+            for leaf, core in zip(jax.tree.leaves(tree), ranks, strict=True)
+        )
+    )
     flat = []
     for tree, ranks in zip(trees, _ranks(), strict=True):
         leaves, structure = jax.tree.flatten(tree)

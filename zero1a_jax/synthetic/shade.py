@@ -10,7 +10,7 @@ from flax import struct
 
 from zero1a_jax.synthetic.figure import collar_field
 from zero1a_jax.synthetic.identities import Look
-from zero1a_jax.synthetic.textures import sine, smooth, waves
+from zero1a_jax.synthetic.textures import noise, sine, smooth
 from zero1a_jax.synthetic.wardrobe import CLOTH, EYE, FRAME, HAIR, MOUTH, SKIN, TEETH, TONGUE, Wardrobe
 from zero1a_jax.types import Array
 
@@ -93,22 +93,22 @@ class Marks:
 def _marks(wear: Wardrobe, look: Look, s: Surface) -> Marks:
     p = s.point
     shifted = p + look.skin_seed
-    fine = waves(shifted * 160)
+    fine = noise(shifted * 160)
     eye = wear.eyes[0]
     cheek = jnp.stack([eye[0] * 1.25, 0.55 * eye[1] + 0.45 * wear.mouth[1], eye[2] - 0.004])
     flush = _bump(p, cheek, 0.020) + 0.7 * _bump(p, wear.nose + jnp.array([0, 0.008, 0.01]), 0.011)
-    spots = smooth((waves(shifted * 130) * waves(shifted[..., ::-1] * 95) - 0.22) * 6)
+    spots = smooth((noise(shifted * 130) * noise(shifted[..., ::-1] * 95) - 0.22) * 6)
     lip = smooth(s.lips / 0.0012 + 0.5 + 0.15 * fine)
-    stubble = smooth(s.beard / 0.008 + 0.3) * (0.55 + 0.45 * waves(p * 420)) * (1 - lip)
-    roots = smooth((s.hair + 0.0015 * waves(p * 260)) / 0.006 + 0.35)
+    stubble = smooth(s.beard / 0.008 + 0.3) * (0.55 + 0.45 * noise(p * 420)) * (1 - lip)
+    roots = smooth((s.hair + 0.0015 * noise(p * 260)) / 0.006 + 0.35)
     return Marks(
-        slow=waves(shifted * 22),
+        slow=noise(shifted * 22),
         fine=fine,
         flush=jnp.minimum(flush + 0.6 * _bump(p, wear.ear, 0.02), 1) * look.redness,
         spots=spots * look.freckles * _bump(p, cheek * jnp.array([0.8, 1, 1]), 0.034),
         lids=_bump(p, eye + jnp.array([0, 0, 0.010]), 0.0135),
         lip=lip,
-        crease=smooth(0.5 + waves(p * jnp.array([420.0, 60, 60]))),
+        crease=smooth(0.5 + noise(p * jnp.array([420.0, 60, 60]))),
         stubble=jnp.clip(0.62 * look.stubble * stubble, 0, 0.8),
         brow=_brow(wear, look, p),
         roots=0.85 * look.hair_amount * roots,
@@ -146,7 +146,7 @@ def _brow(wear: Wardrobe, look: Look, point: Array) -> Array:
     y = (point[..., 1] - middle) / half
     # hairs lean outward and up: slanted stripes, thinner toward the borders
     lean = point[..., 1] * (0.5 + 1.3 * (1 - t)) - 1.2 * x
-    hairs = 0.5 + 0.5 * sine(lean * 620 + 0.5 * waves(point * 300))
+    hairs = 0.5 + 0.5 * sine(lean * 620 + 0.5 * noise(point * 300))
     body = smooth((1.15 - jnp.abs(y)) * 1.6) * smooth(t * 5 + 0.45) * smooth((1.06 - t) * 6)
     return density * body * (0.62 + 0.38 * hairs) * (point[..., 2] > wear.eyes[0, 2] - 0.035)
 
@@ -160,12 +160,12 @@ def _eye(wear: Wardrobe, look: Look, s: Surface) -> Array:
     cos = _dot(ray, axis)
     radius = jnp.sqrt(jnp.maximum(2 * (1 - cos), 0))  # close to the angle
     flat = (ray - cos[..., None] * axis) / jnp.maximum(radius, 0.02)[..., None]
-    fibres = waves(flat * 7 + radius[..., None] * 1.5)
+    fibres = noise(flat * 7 + radius[..., None] * 1.5)
     ring = radius / look.iris_angle
     iris = look.iris * (0.75 + 0.5 * smooth((1 - ring) * 2) + 0.35 * fibres)[..., None]
     iris = iris * (1 - 0.75 * smooth((ring - 0.78) / 0.22))[..., None]
     iris = iris * smooth((radius - look.pupil_angle) / 0.04 + 0.5)[..., None]
-    veins = smooth((ring - 1.3) * 0.9) * (0.12 + 0.06 * waves(s.point * 260))
+    veins = smooth((ring - 1.3) * 0.9) * (0.12 + 0.06 * noise(s.point * 260))
     white = look.sclera * (1 - veins[..., None] * jnp.array([0.2, 1.0, 0.9]))
     return _mix(iris, white, smooth((ring - 0.96) / 0.09))
 
@@ -177,18 +177,18 @@ def _hair(wear: Wardrobe, look: Look, s: Surface) -> tuple[Array, Array, Array]:
     along = _dot(away, axis)
     flat = away - along[..., None] * axis
     round_ = flat / jnp.sqrt(jnp.maximum(_dot(flat, flat), 1e-8))[..., None]
-    bend = 0.25 * waves(s.point * 28 + look.skin_seed) * (1 + 2 * look.hair_curl)
+    bend = 0.25 * noise(s.point * 28 + look.skin_seed) * (1 + 2 * look.hair_curl)
     coordinate = round_ * 15 + (along * (7 + 34 * look.hair_curl) + bend)[..., None] + look.skin_seed
-    clumps = waves(coordinate * 0.45)
-    strands = waves(coordinate * 1.45)
-    curls = waves(s.point * 95 + look.skin_seed)
+    clumps = noise(coordinate * 0.45)
+    strands = noise(coordinate * 1.45)
+    curls = noise(s.point * 95 + look.skin_seed)
     strands = strands + (curls - strands) * 0.6 * look.hair_curl
     tone = 0.26 * clumps + 0.30 * strands
     deep = jnp.clip(1 + tone, 0.25, 1.7)
     tips = smooth(0.15 + 0.45 * clumps + 4 * jnp.maximum(-along - 0.03, 0))
     albedo = _mix(look.hair, look.hair_tips, tips) * deep[..., None]
     low = smooth((wear.ear[1] - 0.005 - s.point[..., 1]) / 0.01) * smooth((s.beard + 0.004) / 0.004)
-    chin = look.beard * (1 + 0.5 * waves(s.point * 330))[..., None]
+    chin = look.beard * (1 + 0.5 * noise(s.point * 330))[..., None]
     albedo = _mix(albedo, chin, low * (s.beard > -0.003))
     strand = _unit(axis - _dot(axis, s.normal)[..., None] * s.normal)
     return albedo, strand, strands
@@ -201,8 +201,9 @@ def light(look: Look, s: Surface, albedo: Array, gloss: Array, occlusion: Array,
     facing = jnp.maximum(_dot(s.normal, s.view), 0)
     rim = (1 - facing) ** 4
     for direction, colour, share in (
-        (look.key_direction, look.key_light, 1.0), (look.fill_direction, look.fill_light, 0.6),
-    ):  # fmt: skip
+        (look.key_direction, look.key_light, 1.0),
+        (look.fill_direction, look.fill_light, 0.6),
+    ):
         cosine = _dot(s.normal, direction)
         wrapped = jnp.maximum((cosine[..., None] + scatter) / (1 + scatter), 0)
         half = _unit(direction + s.view)
@@ -231,7 +232,7 @@ def shade(wear: Wardrobe, look: Look, s: Surface) -> Array:
 
     p = s.point
     hang = s.thickness > 0.5  # parts without skin under them
-    edge = 0.0018 * waves(jnp.stack([p[..., 0] * 390, p[..., 1] * 80, p[..., 2] * 390], -1))
+    edge = 0.0018 * noise(jnp.stack([p[..., 0] * 390, p[..., 1] * 80, p[..., 2] * 390], -1))
     grown = hang | (s.hair + edge > 0) | ((s.beard + 0.5 * edge > 0) & (look.beard_thickness > 0))
     is_hair = (s.material == HAIR) & grown
     hair, strand, tilt = _when(is_hair.any(), lambda s: _hair(wear, look, s), s)

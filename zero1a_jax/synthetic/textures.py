@@ -31,7 +31,7 @@ _MIX = np.array(
 ) * np.array([[1.0], [1.23], [1.51], [1.87], [2.31]])
 
 
-def waves(points: Array) -> Array:
+def noise(points: Array) -> Array:
     """Smooth noise in about -1..1 of points [..., 3] in wavelengths; each wave bends the next."""
     total, bend = jnp.zeros(()), jnp.zeros(())
     for k, row in enumerate(_MIX):

@@ -40,7 +40,7 @@ def save(folder: str | os.PathLike, step: int, tree: Any, *, keep: int = 2) -> P
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    clean(folder)
+    remove_unfinished(folder)
     arrays = _named(tree)
     needed = sum(array.nbytes for array in arrays.values())
     free = shutil.disk_usage(folder).free
@@ -116,7 +116,7 @@ def verify(path: Path) -> str:
     return ""
 
 
-def clean(folder: Path) -> None:
+def remove_unfinished(folder: Path) -> None:
     """Removes what a killed save or removal left behind."""
     for path in folder.iterdir():
         if path.name.startswith((_SAVING, _DELETING)):

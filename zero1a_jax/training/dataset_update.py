@@ -11,6 +11,7 @@ import numpy as np
 from zero1a_jax import keys, symgen
 from zero1a_jax.errors import NoFace, Refused
 from zero1a_jax.image import landmarks
+from zero1a_jax.image.colour import as_uint8
 from zero1a_jax.rasterizer import until_fits
 from zero1a_jax.symgen import dataset
 from zero1a_jax.training.programs import Programs
@@ -116,7 +117,7 @@ def detected(setup: Setup, rgb: Any, points: np.ndarray) -> tuple[np.ndarray, np
     if detector is None:
         raise Refused("--landmarks=detector needs a detector; give one, or use --landmarks=mesh")
     ids = np.array(landmarks.points_of(setup.parts.diffusion.condition))
-    frames = dataset.to_uint8(rgb)
+    frames = as_uint8(rgb)
     lost = np.zeros(len(frames), bool)
     scale = setup.parts.diffusion.condition_size / frames.shape[-2]
     for d, t in np.ndindex(*frames.shape[:2]):

@@ -74,7 +74,7 @@ def train(
         if starting:
             log.began(step)
             starting = False
-        control_density(setup, programs, progress, step)
+        density_step(setup, programs, progress, step)
         sums = {name: sums.get(name, 0.0) + value for name, value in values.items()}
         counted += 1
         if step % config.runner.log_every == 0 or step == steps:
@@ -82,7 +82,7 @@ def train(
             log.step(step, means | counters(progress))
             sums, counted = {}, 0
         if config.runner.image_every and step % config.runner.image_every == 0:
-            log.image("dataset", overview(progress.dataset), step)
+            log.image("dataset", dataset_picture(progress.dataset), step)
         if stop():
             save(step)
             return step
@@ -112,10 +112,13 @@ def avatar_step(
     """One avatar step on a batch drawn from the dataset; grows the raster until the batch fits."""
     config = setup.config
     count, seed = config.update.batch, config.runner.seed
-    slots, frames = dataset.draw(
-        progress.dataset, plan.active, count, keys.rng(seed, "draw", step),
+    slots, frames = dataset.draw_batch(
+        progress.dataset,
+        plan.active,
+        count,
+        keys.rng(seed, "draw", step),
         portrait_share=config.update.portrait_share,
-    )  # fmt: skip
+    )
     rgb, alpha, camera, flame = dataset.gather(progress.dataset, slots, frames)
     if config.update.random_background:
         background = keys.rng(seed, "background", step).random((count, 3), np.float32)
@@ -146,7 +149,7 @@ def avatar_step(
     return {name: float(getattr(metrics, name)) for name in names}
 
 
-def control_density(setup: Setup, programs: Programs, progress: Progress, step: int) -> None:
+def density_step(setup: Setup, programs: Programs, progress: Progress, step: int) -> None:
     """Density control after `step` steps, where the schedule asks for it."""
     density, steps = setup.config.density, setup.config.update.steps
     if not density.density_every or step % density.density_every:
@@ -158,7 +161,7 @@ def control_density(setup: Setup, programs: Programs, progress: Progress, step: 
     progress.state = replicate(state, setup.devices)
 
 
-def overview(shown: Dataset) -> np.ndarray:
+def dataset_picture(shown: Dataset) -> np.ndarray:
     """Rows of samples, columns of frames, as one picture uint8 [M H, T W, 3]."""
     rgb = shown.rgb
     return rgb.transpose(0, 2, 1, 3, 4).reshape(rgb.shape[0] * rgb.shape[2], -1, 3)

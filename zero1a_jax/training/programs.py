@@ -43,7 +43,7 @@ class Programs:
 
         self.conditions = mapped(images, setup.devices)  # to [T, S, S, 3]
         self.outrank = self._outrank() if config.refresh.portrait_outranks else None
-        self._density = jax.jit(functools.partial(control_density, config=config.density))
+        self._density = jax.jit(functools.partial(_control_density, config=config.density))
         self._compiled_density: Callable | None = None
 
     def _refresh(self, function: Callable, *, from_noise: bool) -> Callable:
@@ -117,7 +117,7 @@ class Programs:
         return self._by_capacity[name, capacity]
 
 
-def control_density(key: jax.Array, state: State, model: FlameModel, *, config: Density) -> State:
+def _control_density(key: jax.Array, state: State, model: FlameModel, *, config: Density) -> State:
     """The state after density control: new slots without moments, statistics from zero."""
     avatar, fresh = density_control(key, state.avatar, model, state, config)
     return state.replace(

@@ -33,18 +33,24 @@ def write_report(
     rows = [[name, value] for name, value in metrics.items() if not isinstance(value, dict)]
     rows += [[f"seconds, {name}", value] for name, value in metrics["seconds"].items()]
     sections = [
-        report.Section("Portrait and avatar", [
-            report.Picture(np.asarray(setup.parts.portrait.rgb), "The prepared portrait", scale=2),
-            report.Picture(image, "The avatar at the portrait's view", scale=2),
-        ]),
+        report.Section(
+            "Portrait and avatar",
+            [
+                report.Picture(np.asarray(setup.parts.portrait.rgb), "The prepared portrait", scale=2),
+                report.Picture(image, "The avatar at the portrait's view", scale=2),
+            ],
+        ),
         report.Section("Videos", [movies[name] for name, _ in videos]),
         report.Section("Views and expressions", [report.Picture(sheet)]),
         report.Section("Dataset", [movies[name] for name, _ in data if name in movies]),
-        report.Section("Curves", [
-            report.Curves({n: line(n) for n in ("loss", "l1", "perceptual")}, x_label="step", log_y=True),
-            report.Curves({"psnr": line("psnr")}, x_label="step", y_label="PSNR of the batch, dB"),
-        ]),
+        report.Section(
+            "Curves",
+            [
+                report.Curves({n: line(n) for n in ("loss", "l1", "perceptual")}, x_label="step", log_y=True),
+                report.Curves({"psnr": line("psnr")}, x_label="step", y_label="PSNR of the batch, dB"),
+            ],
+        ),
         report.Section("Measured", [report.Table(("what", "value"), rows)]),
         report.Section("Flags", [report.Table(("flag", "value"), [[k, str(v)] for k, v in values.items()])]),
-    ]  # fmt: skip
+    ]
     report.write(folder / "report.html", title="zero1a_jax", sections=sections, subtitle=str(folder.name))

@@ -17,10 +17,11 @@ from zero1a_jax.errors import NoFace
 from zero1a_jax.flame import frame_target
 from zero1a_jax.geometry import resize
 from zero1a_jax.image import ops
+from zero1a_jax.image.colour import as_uint8
+from zero1a_jax.image.landmarks import OUTER_EYE_CORNERS
 from zero1a_jax.outputs import report
 from zero1a_jax.rasterizer import until_fits
 from zero1a_jax.showing import poses
-from zero1a_jax.symgen import dataset
 from zero1a_jax.training.dataset_update import rendered
 from zero1a_jax.training.loop import counters
 from zero1a_jax.training.programs import Programs
@@ -30,7 +31,6 @@ from zero1a_jax.training.setup import Setup
 from zero1a_jax.types import Avatar, Dataset
 
 FPS = 25
-EYE_CORNERS = (33, 263)  # MediaPipe's outer corners of the eyes
 
 
 def dataset_video(path: Path, shown: Dataset) -> None:
@@ -56,7 +56,7 @@ def render_shots(setup: Setup, avatar: Avatar, shots: poses.Shots) -> np.ndarray
         rgb, _, overflow = function(avatar, parts.model, shots.flame, shots.cameras)
         return rgb, overflow
 
-    return dataset.to_uint8(until_fits(attempt, capacity)[0])
+    return as_uint8(until_fits(attempt, capacity)[0])
 
 
 def portrait_metrics(
@@ -92,14 +92,14 @@ def landmark_metrics(setup: Setup, large: np.ndarray) -> dict[str, Any]:
     if detector is None:
         return {}
     ids = np.asarray(setup.parts.model.mediapipe_indices)
-    enlarged = dataset.to_uint8(jax.image.resize(portrait.rgb, large.shape, "cubic"))
+    enlarged = as_uint8(jax.image.resize(portrait.rgb, large.shape, "cubic"))
     try:
         face, original = detector(large), detector(enlarged)
     except NoFace as error:  # a result too
         return {"portrait_landmark_error": None, "portrait_landmark_note": str(error)}
     points, known = face.lookup(ids)
     truth, _ = original.lookup(ids)
-    corners = [int(np.flatnonzero(ids == corner)[0]) for corner in EYE_CORNERS]
+    corners = [int(np.flatnonzero(ids == corner)[0]) for corner in OUTER_EYE_CORNERS]
     between = float(np.linalg.norm(truth[corners[0]] - truth[corners[1]]))
     errors = np.linalg.norm(points - truth, axis=-1)[known] / max(between, 1e-6)
     return {"portrait_landmark_error": float(np.median(errors)), "landmark_source": face.source}
@@ -128,10 +128,16 @@ def finish(
     ends = np.cumsum([len(part.flame.expression) for part in lists])[:-1]
     portrait_view, turning, moving, tiles = np.split(frames, ends)
     outputs.save_avatar(
-        folder / "export", avatar, pose(avatar, parts.model, neutral),
-        {"flame_version": parts.model.version, "faces": len(parts.model.faces),
-         "size": parts.portrait.rgb.shape[0], "background": setup.background},
-    )  # fmt: skip
+        folder / "export",
+        avatar,
+        pose(avatar, parts.model, neutral),
+        {
+            "flame_version": parts.model.version,
+            "faces": len(parts.model.faces),
+            "size": parts.portrait.rgb.shape[0],
+            "background": setup.background,
+        },
+    )
     outputs.video.write(folder / "videos" / "turntable.mp4", turning, FPS)
     outputs.video.write(folder / "videos" / "expressions.mp4", moving, FPS)
     dataset_video(folder / "videos" / "dataset_after.mp4", progress.dataset)
@@ -139,8 +145,8 @@ def finish(
     sheet = report.contact_sheet(list(tiles), len(poses.SHEET_YAWS), labels=labels)
     report.save_png(folder / "renders" / "contact_sheet.png", sheet)
     measured, image = portrait_metrics(setup, programs, progress, portrait_view[0])
-    report.save_png(folder / "renders" / "portrait.png", dataset.to_uint8(parts.portrait.rgb))
-    report.save_png(folder / "renders" / "portrait_avatar.png", dataset.to_uint8(image))
+    report.save_png(folder / "renders" / "portrait.png", as_uint8(parts.portrait.rgb))
+    report.save_png(folder / "renders" / "portrait_avatar.png", as_uint8(image))
     metrics = measured | {
         "steps": config.update.steps,
         "gaussians": int(np.asarray(avatar.alive).sum()),

@@ -56,9 +56,13 @@ def build(config: Config, parts: Parts, devices: Sequence[Device]) -> Setup:
         curriculum = dataclasses.replace(curriculum, progressive=False)
         config = dataclasses.replace(config, curriculum=curriculum)
     samples = symgen.build_samples(
-        keys.key(config.runner.seed, "samples"), parts.model, parts.portrait, curriculum,
-        motions=parts.motions, arkit=parts.arkit,
-    )  # fmt: skip
+        keys.key(config.runner.seed, "samples"),
+        parts.model,
+        parts.portrait,
+        curriculum,
+        motions=parts.motions,
+        arkit=parts.arkit,
+    )
     truth = None
     if config.refresh.teacher == "truth":
         own = keys.key(config.runner.seed, "samples")
