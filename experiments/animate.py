@@ -3,8 +3,9 @@
   python -m experiments.animate --avatar=runs/quickstart --motion=demo --out=demo.mp4
   python -m experiments.animate --avatar=runs/quickstart --motion=face.csv --out=face.mp4
 
-Motions: "demo" (turns, blinks, smiles), a Live Link Face .csv, a FLAME or VHAP .npz or a folder of those, a
-.pkl of SHOW or .npy of TalkSHOW. An avatar on FLAME needs --flame=FOLDER.
+Motions: "demo" (turns, blinks, smiles), a .csv of Live Link Face, a .csv or .json of MediaPipe's blendshapes,
+an .npz of FLAME (VHAP, GaussianAvatars, DECA, EMOCA, SMIRK) or a folder of those, a .pkl of SHOW or .npy of
+TalkSHOW; docs/formats.md says more. An avatar on FLAME needs --flame=FOLDER.
 """
 
 from __future__ import annotations
@@ -27,13 +28,17 @@ class Options:
     arkit: str = option("", "Your own table of what ARKit's shapes ask of FLAME; see docs/assets.md.")
     motion: str = option(
         "demo",
-        "demo, a Live Link Face .csv, a FLAME / VHAP .npz or folder of them, SHOW's .pkl, TalkSHOW's .npy.",
+        "demo, Live Link Face's .csv, MediaPipe's .csv / .json, a FLAME .npz or folder of them, SHOW's .pkl, "
+        "TalkSHOW's .npy.",
     )
     out: str = option("", "The video to write: .mp4, .mov or .mkv.")
     size: int = option(256, "Side of the frames in pixels.", low=32, high=2048)
     fps: float = option(25.0, "Frames a second of the video; motions are resampled to it.", low=1, high=240)
     motion_fps: float = option(
-        0.0, "The file's own rate; 0 = 60 for .csv, 25 for .npz, 30 for .pkl and .npy.", low=0, high=1000
+        0.0,
+        "The recording's own rate; 0 = by its times, else 60 for Live Link, 25 for .npz, 30 for others.",
+        low=0,
+        high=1000,
     )
     smooth: int = option(1, "Frames of the moving average; odd, 1 = none.", low=1, high=99)
     expression: str = option(

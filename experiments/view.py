@@ -21,7 +21,12 @@ class Options:
     )
     flame: str = option("", "Folder of the FLAME model that the avatar was made on; else the embedded head.")
     arkit: str = option("", "Your own table of what ARKit's shapes ask of FLAME; see docs/assets.md.")
-    motion: str = option("demo", "What the Play box plays: demo, .csv, .npz, .pkl, .npy; empty for none.")
+    motion: str = option(
+        "demo", "What the Play box plays: demo, or a recording (docs/formats.md); empty for none."
+    )
+    motion_fps: float = option(
+        0.0, "The recording's own rate where its file does not tell it; 0 = as animate.", low=0, high=1000
+    )
     port: int = option(8080, "Port on 127.0.0.1.", low=1024, high=65535)
     fps: float = option(25.0, "Frames a second.", low=1, high=240)
 
@@ -42,7 +47,9 @@ def main(options: Options) -> None:
     target = np.asarray(frame_target(loaded.model, loaded.avatar.shape))
     sequence = None
     if options.motion:
-        sequence = animation.movement(loaded, options.motion, fps=options.fps)
+        sequence = animation.movement(
+            loaded, options.motion, fps=options.fps, motion_fps=options.motion_fps or None
+        )
     print(f"open http://127.0.0.1:{options.port} (Ctrl-C ends)")
     viewer.serve(
         playback.pose_function(loaded),

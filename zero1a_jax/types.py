@@ -88,6 +88,7 @@ class Motion:
     camera: Camera | None  # leading axis T
     fps: float = struct.field(pytree_node=False)
     flame_version: str = struct.field(pytree_node=False)
+    notes: tuple[str, ...] = struct.field(pytree_node=False, default=())  # sentences for the user
 
 
 @struct.dataclass
@@ -98,12 +99,13 @@ class Recording:
     rotations: (
         np.ndarray
     )  # [T, 9] float64 radians: yaw, pitch, roll of head, left eye, right eye; 0 if unknown
-    frame: np.ndarray  # [T] int64 frames since the first row, by timecode; gaps are dropped frames
-    seconds: np.ndarray  # [T] float64 seconds since the first row, by timecode
+    frame: np.ndarray  # [T] int64 frames since the first row, by its clock; gaps are dropped frames
+    seconds: np.ndarray  # [T] float64 seconds since the first row, by its clock
     names: tuple[str, ...] = struct.field(
         pytree_node=False
     )  # [K] shapes as the file writes them, in its order
     fps: float = struct.field(pytree_node=False)  # the recording rate
+    notes: tuple[str, ...] = struct.field(pytree_node=False, default=())  # sentences for the user
 
 
 @struct.dataclass

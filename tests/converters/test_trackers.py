@@ -19,7 +19,7 @@ def model(reference_model):
     return reference_model(300)
 
 
-@pytest.mark.parametrize("kind", ["vhap", "smirk", "pixel3dmm"])
+@pytest.mark.parametrize("kind", ["vhap", "smirk", "pixel3dmm", "deca"])
 def test_each_tracker_gives_the_same_face(model, tmp_path, kind):
     rng = np.random.default_rng(0)
     shape, expression = rng.normal(size=400), rng.normal(size=(1, 50))
@@ -49,6 +49,7 @@ def test_each_tracker_gives_the_same_face(model, tmp_path, kind):
             neck=rows(JAW[None]),
             R=rows(JAW[None]),
         ),
+        "deca": dict(shape=shape, exp=expression[0], pose=np.array([1.0, 1, 1, *JAW]), cam=np.ones(3)),
     }[kind]
     np.savez(tmp_path / "tracker.npz", **layout)
     face = trackers.load(tmp_path / "tracker.npz", model)
@@ -56,7 +57,7 @@ def test_each_tracker_gives_the_same_face(model, tmp_path, kind):
     assert face.expression.shape == (100,) and not face.expression[50:].any()
     np.testing.assert_allclose(face.expression[:50], expression[0], atol=1e-6)
     np.testing.assert_allclose(face.jaw, JAW, atol=1e-6)
-    np.testing.assert_allclose(face.eyes, EYES * (kind != "smirk"), atol=1e-6)
+    np.testing.assert_allclose(face.eyes, EYES * (kind not in ("smirk", "deca")), atol=1e-6)
     assert not face.rotation.any() and not face.neck.any() and not face.translation.any()
 
 

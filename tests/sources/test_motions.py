@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from zero1a_jax import drive
 from zero1a_jax.converters import flame_npz
 from zero1a_jax.errors import Refused
 from zero1a_jax.sources import motions
@@ -25,3 +26,58 @@ def test_one_door(tmp_path, tiny):
         motions.load(tmp_path / "a.bvh", tiny())
     with pytest.raises(FileNotFoundError):
         motions.load(tmp_path / "none.csv", tiny())
+
+
+def livelink_rows(rate, rows=180):
+    """jawOpen is 0.5 + 0.35 sin of pi times the seconds, so it crosses 0.85, 0.5 and 0.15 at half seconds."""
+    lines = ["Timecode,BlendShapeCount,EyeBlinkLeft,JawOpen"]
+    for i in range(rows):
+        jaw = 0.5 + 0.35 * np.sin(np.pi * i / rate)
+        lines.append(f"10:00:{i // rate:02d}:{i % rate:02d}.000,61,0,{jaw:.6f}")
+    return lines
+
+
+@pytest.mark.parametrize("rate", [24, 25, 30, 60])
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_take_plays_at_its_own_rate(rate, lost, tmp_path, tiny, capsys):
+    lines = livelink_rows(rate)
+    if lost:
+        lines[10] = lines[10].split(",")[0] + ",0"
+        del lines[21:23]  # dropped
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    motion = motions.load(tmp_path / "a.csv", tiny(), root="drop")
+    assert motion.fps == rate and len(motion.flame.jaw) == 180
+    shown = drive.resample(motion, 25.0).flame.expression[:, 1]
+    assert len(shown) == int(179 / rate * 25 + 1e-6) + 1
+    np.testing.assert_allclose(shown, 0.5 + 0.35 * np.sin(np.pi * np.arange(len(shown)) / 25), atol=0.01)
+    said = capsys.readouterr().out
+    assert said == ("note: a.csv: 1 of 178 rows without a face were bridged.\n" if lost else "")
+    wrong = motions.load(tmp_path / "a.csv", tiny(), fps=60.0)  # what the user says wins
+    assert wrong.fps == 60
+
+
+def test_every_kind_has_its_door(tmp_path, tiny, capsys):
+    scores = "timestamp_ms,jawOpen\n" + "".join(f"{40 * i},{i / 100}\n" for i in range(9))
+    for name in ("a.csv", "a.TSV", "a.txt"):
+        (tmp_path / name).write_text(scores.replace(",", "\t") if name == "a.TSV" else scores)
+    (tmp_path / "a.json").write_text(
+        str([{"timestamp_ms": 40 * i, "jawOpen": i / 100} for i in range(9)]).replace("'", '"')
+    )
+    for name in ("a.csv", "a.TSV", "a.txt", "a.json"):
+        motion = motions.load(tmp_path / name, tiny())
+        assert motion.fps == 25 and motion.notes == ()
+        np.testing.assert_allclose(motion.flame.expression[:, 1], np.arange(9) / 100, atol=1e-6)
+    head = tiny(names=(), version="flame2020")
+    sequence = dict(
+        shape=np.ones((4, 3)), exp=np.ones((4, 5)), pose=np.full((4, 6), 0.1), cam=np.ones((4, 3))
+    )
+    np.savez(tmp_path / "deca.npz", **sequence)
+    capsys.readouterr()
+    motion = motions.load(tmp_path / "deca.npz", head, shape=np.zeros(2), root="drop")
+    assert motion.flame.jaw.all() and not motion.flame.rotation.any() and motion.fps == 25
+    assert capsys.readouterr().out.startswith(
+        "note: deca.npz: neck and translation and eyes are not in the file"
+    )
+    (tmp_path / "b.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(Refused, match="none of its columns is one of ARKit's"):
+        motions.load(tmp_path / "b.csv", tiny())

@@ -1,58 +1,71 @@
-"""Motions from FLAME .npz: GaussianAvatars' flame_param.npz and VHAP's per-frame, canonical and tracked.
+"""Motions from FLAME .npz: one file of all frames, or a folder of one a frame. Names: see `flame_arrays`.
 
-All name the same arrays: shape [S], expr [T, E], rotation, neck_pose, jaw_pose, translation [T, 3],
-eyes_pose [T, 6] (left, right), angles as axis-angle. static_offset and dynamic_offset (metres
-per vertex) belong to the tracked mesh, not to the motion, and are left out.
+GaussianAvatars' flame_param.npz and VHAP's tracked_flame_params.npz hold all frames, as do sequences of
+DECA, EMOCA and SMIRK. VHAP's and GaussianAvatars' exports are folders: flame_param/ with a file a frame, and
+canonical_flame_param.npz beside it, which is a pose of reference and no frame. static_offset and
+dynamic_offset (metres per vertex) belong to the tracked mesh, not to the motion, and are left out.
 Sources: GaussianAvatars 30cc4bde, VHAP 4b64ab7d.
 """
 
 from __future__ import annotations
 
 import os
-import zipfile
-from collections.abc import Mapping, Set
+import re
 from pathlib import Path
 
 import numpy as np
 
+from zero1a_jax.converters import flame_arrays
 from zero1a_jax.errors import Refused
 from zero1a_jax.types import FlameParams, Motion
 
 FPS = 25.0  # where no file says
-_POSES = {"rotation": "rotation", "neck_pose": "neck", "jaw_pose": "jaw", "translation": "translation"}
-_WANTED = {"shape", "expr", "eyes_pose", "fps", "flame_version", *_POSES}
+FRAMES, CANONICAL, TRACKED = "flame_param", "canonical_flame_param.npz", "tracked_flame_params"
+_WIDTHS = {"rotation": 3, "neck": 3, "jaw": 3, "translation": 3, "eyes": 6}
 
 
 def load(path: str | os.PathLike, *, fps: float = FPS, flame_version: str = "unknown") -> Motion:
-    """Reads a FLAME motion from one .npz, or from a folder of VHAP's per-frame .npz, sorted by name.
+    """Reads a FLAME motion from one .npz, or from a folder of one .npz a frame.
 
     Args:
-      path: the file or folder. Nothing in it is unpickled.
+      path: the file or folder. Nothing in it is unpickled. Of a folder the files count in the natural order
+        of their numbers (frame_2 before frame_10), without hidden ones; if it has a folder flame_param, those
+        in there. Of VHAP's tracked_flame_params_*.npz, which are states of one fit, the last counts.
       fps: frames a second, since most of these files do not say; a file that does wins.
       flame_version: the model whose coefficients these are, e.g. "flame2020", likewise.
 
     Returns:
-      Motion of T float32 frames, without cameras; the shape is repeated for each frame.
+      Motion of T float32 frames, without cameras; the shape is repeated for each frame, and taken from the
+      canonical file where the frames have none. What no file has is 0; `notes` names it.
 
     Raises:
       FileNotFoundError: nothing is there. Refused: not such a file; the message names the array.
     """
     path = Path(path)
-    if path.is_dir():
-        names = sorted(path.glob("*.npz"))
-        if not names:
-            raise FileNotFoundError(f"{path} holds no .npz files")
-        frames = [_params(read_arrays(name, _WANTED), name) for name in names]
+    notes: list[str] = []
+    if not path.is_dir():
+        data = flame_arrays.read(path)
+        told = flame_arrays.told(data, path)
+        frames = [_params(flame_arrays.parts(data, path), path, None, notes)]
+    else:
+        files, canonical = _sequence(path, notes)
+        if not files:
+            raise FileNotFoundError(f"{path} holds no .npz files{_hint(path)}")
+        frames, told, shape = [], (None, None), _shape(canonical)
+        for file in files:
+            data = flame_arrays.read(file)
+            told = flame_arrays.told(data, file)
+            frames.append(_params(flame_arrays.parts(data, file), file, shape, notes))
         if len({tuple(np.shape(v)[1:] for v in vars(p).values()) for p in frames}) > 1:
             raise Refused(f"the .npz files in {path} have different sizes; they are not one sequence")
-        joined = {n: np.concatenate([getattr(p, n) for p in frames]) for n in vars(frames[0])}
-        return Motion(FlameParams(**joined), None, fps, flame_version)
-    data = read_arrays(path, _WANTED)
+    joined = {name: np.concatenate([getattr(p, name) for p in frames]) for name in vars(frames[0])}
+    rate, version = told
     return Motion(
-        _params(data, path),
-        None,
-        float(data["fps"]) if "fps" in data else fps,
-        str(data["flame_version"]) if "flame_version" in data else flame_version,
+        flame=FlameParams(**joined),
+        camera=None,
+        fps=float(fps) if rate is None else rate,
+        flame_version=flame_version if version is None else version,
+        notes=tuple(dict.fromkeys(notes)),
     )
 
 
@@ -80,44 +93,61 @@ def save(path: str | os.PathLike, motion: Motion) -> None:
     )
 
 
-def read_arrays(path: Path, wanted: Set[str]) -> dict[str, np.ndarray]:
-    """The arrays of an .npz that have a wanted name. Nothing is unpickled.
-
-    Raises FileNotFoundError, or ValueError where it is no such file.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"there are no parameters at {path}")
-    try:
-        data = np.load(path, allow_pickle=False)
-        if isinstance(data, np.ndarray):
-            raise Refused("it holds one bare array")
-        with data:
-            return {name: data[name] for name in data.files if name in wanted}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise Refused(f"{path} is not a plain .npz of numbers: {error}") from error
+def _sequence(folder: Path, notes: list[str]) -> tuple[list[Path], Path | None]:
+    """The files of a folder in the order of their frames, and the canonical one."""
+    within = folder / FRAMES if _visible(folder / FRAMES) else folder
+    every = sorted(_visible(within), key=_natural)
+    files = [file for file in every if file.name != CANONICAL]
+    canonical = next((f / CANONICAL for f in (within, within.parent) if (f / CANONICAL).is_file()), None)
+    tracked = [file for file in files if file.stem.startswith(TRACKED)]
+    if len(tracked) > 1:
+        notes.append(f"of {len(tracked)} states of the fit the last is used, {tracked[-1].name}.")
+        return tracked[-1:], canonical
+    if not files and canonical is not None:
+        raise Refused(f"{folder} holds a canonical frame alone, no motion; give the folder with the frames")
+    return files, canonical
 
 
-def _params(data: Mapping[str, np.ndarray], path: Path) -> FlameParams:
-    missing = [name for name in ("shape", "expr", "eyes_pose", *_POSES) if name not in data]
+def _visible(folder: Path) -> list[Path]:
+    """The .npz files in a folder, without hidden ones such as macOS's ._NAME; none without the folder."""
+    if not folder.is_dir():
+        return []
+    files = (file for file in folder.iterdir() if not file.name.startswith("."))
+    return [file for file in files if file.suffix.lower() == ".npz" and file.is_file()]
+
+
+def _natural(file: Path) -> tuple[list[str | int], str]:
+    """Sorts by the numbers in a name as numbers."""
+    pieces = re.split(r"([0-9]+)", file.name.lower())
+    return [int(piece) if i % 2 else piece for i, piece in enumerate(pieces)], file.name
+
+
+def _hint(folder: Path) -> str:
+    """Where a folder of several exports was given."""
+    inside = sorted(p.name for p in folder.iterdir() if p.is_dir() and (p / FRAMES).is_dir())
+    return f"; give one of the sequences in it, such as {inside[0]}" if inside else ""
+
+
+def _shape(canonical: Path | None) -> np.ndarray | None:
+    if canonical is None:
+        return None
+    shape = flame_arrays.parts(flame_arrays.read(canonical), canonical).get("shape")
+    return None if shape is None else shape.reshape(-1, shape.shape[-1])[0]
+
+
+def _params(
+    found: dict[str, np.ndarray], path: Path, shape: np.ndarray | None, notes: list[str]
+) -> FlameParams:
+    """What a file holds as parameters of its T frames; `shape` [S] is for files without."""
+    if "jaw" not in found:
+        wanted = ", ".join((*flame_arrays.NAMES["jaw"], "pose"))
+        raise Refused(f"{path} is not a FLAME motion, it lacks a jaw: one of {wanted}")
+    frames = len(found["expression"])
+    missing = [field for field in _WIDTHS if field not in found]
     if missing:
-        raise Refused(f"{path} is not a FLAME motion, it lacks {', '.join(missing)}")
-    for name in ("shape", "expr", "eyes_pose", *_POSES):
-        if not np.issubdtype(data[name].dtype, np.number) or not np.isfinite(data[name]).all():
-            raise Refused(f"{path}: {name} holds values that are not finite numbers")
-    if data["expr"].ndim != 2 or not len(data["expr"]):
-        raise Refused(f"{path}: expr has shape {data['expr'].shape}; expected [T, E]")
-    frames = len(data["expr"])
-    for name, width in [*((name, 3) for name in _POSES), ("eyes_pose", 6)]:
-        if data[name].shape != (frames, width):
-            raise Refused(f"{path}: {name} has shape {data[name].shape}; expected ({frames}, {width})")
-    shape = np.asarray(data["shape"], np.float32)
-    if shape.ndim == 1:
-        shape = np.repeat(shape[None], frames, axis=0)
-    if shape.ndim != 2 or len(shape) not in (1, frames):
-        raise Refused(f"{path}: shape has shape {data['shape'].shape}; expected [S] or [T, S]")
-    return FlameParams(
-        shape=np.broadcast_to(shape, (frames, shape.shape[1])).copy(),
-        expression=np.asarray(data["expr"], np.float32),
-        eyes=np.asarray(data["eyes_pose"], np.float32).reshape(frames, 2, 3),
-        **{field: np.asarray(data[name], np.float32) for name, field in _POSES.items()},
-    )
+        notes.append(f"{' and '.join(missing)} are not in the file: they stay 0.")
+    zeros = {field: np.zeros((frames, _WIDTHS[field]), np.float32) for field in missing}
+    values = {"shape": np.zeros(1, np.float32) if shape is None else shape} | found | zeros
+    values["shape"] = np.broadcast_to(values["shape"], (frames, values["shape"].shape[-1])).copy()
+    values["eyes"] = values["eyes"].reshape(frames, 2, 3)
+    return FlameParams(**values)

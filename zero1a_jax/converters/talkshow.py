@@ -26,7 +26,8 @@ def load(path: str | os.PathLike, *, fps: float = FPS, flame_version: str = "unk
     """Reads a motion of T frames at `fps` a second.
 
     From a .pkl: shape [T, 300] (betas, repeated), expression [T, 100], jaw, neck, eyes, global rotation and
-    translation in the world of the clip's camera. From a .npy: expression, jaw and neck alone; the rest is 0
+    translation in the world of the clip's camera; without body_pose_axis, leye_pose or reye_pose the neck or
+    that eye is 0. From a .npy: expression, jaw and neck alone; the rest is 0
     and the shape has one coefficient. No file says `fps` or `flame_version` (whose coefficients they are).
 
     Raises:
@@ -46,14 +47,15 @@ def load(path: str | os.PathLike, *, fps: float = FPS, flame_version: str = "unk
 def _clip(content: dict) -> FlameParams:
     expression = numbers(content, "expression", (None, None))
     frames = len(expression)
-    body = numbers(content, "body_pose_axis", (frames, 3 * BODY)).reshape(frames, BODY, 3)
     shape = numbers(content, "betas", (1, None))
-    eyes = [numbers(content, name, (frames, 3)) for name in ("leye_pose", "reye_pose")]
+    zeros = {"body_pose_axis": np.zeros((frames, 3 * BODY), np.float32)}
+    zeros |= dict.fromkeys(("leye_pose", "reye_pose"), np.zeros((frames, 3), np.float32))
+    body, *eyes = (numbers(zeros | content, name, rest.shape) for name, rest in zeros.items())
     return FlameParams(
         shape=np.repeat(shape, frames, axis=0),
         expression=expression,
         rotation=numbers(content, "global_orient", (frames, 1, 3))[:, 0],
-        neck=body[:, NECK].copy(),
+        neck=body.reshape(frames, BODY, 3)[:, NECK].copy(),
         jaw=numbers(content, "jaw_pose", (frames, 3)),
         eyes=np.stack(eyes, 1),
         translation=numbers(content, "transl", (frames, 3)),

@@ -75,7 +75,7 @@ def livelink_motion(
     zeros = np.zeros((count, 3), np.float32)
     shape = np.zeros((count, np.shape(model.shape_basis)[2]), np.float32)
     flame = FlameParams(shape, expression, zeros, turned[:, 0], jaw, eyes, zeros.copy())
-    return Motion(flame, None, recording.fps, model.version)
+    return Motion(flame, None, recording.fps, model.version, recording.notes)
 
 
 def _mapped(

@@ -42,7 +42,7 @@ def write(
       motion: "demo", a file or folder (see `sources.motions.load`), or a Motion.
       out: .mp4, .mov or .mkv.
       size: pixels a side. fps: frames a second, to which the motion is resampled.
-      motion_fps: the file's own rate where it does not say.
+      motion_fps: the recording's own rate; None takes it from the file, see `sources.motions.load`.
       smooth: frames of the moving average, odd. expression, root: see `drive.retarget`.
       sway: degrees that the camera swings to each side, once in 4 s.
       background: r, g, b in 0..1. frames: at most so many; 0 = all.
