@@ -157,3 +157,13 @@ def test_paired_differences():
     assert evaluation.paired(rows(1), rows(3)) is None
     text = evaluation.comparison_text({"portrait only": base, "full": better})
     assert "+1.50" in text and "4 of 4" in text and "| full | 30-45 |" in text
+
+
+def test_a_true_portrait_shows_its_own_head():
+    """Landmarks lie on the person, and the matte is the person's."""
+    portrait = synthetic_portrait.true_portrait(SEED, size=64, background=np.ones(3))
+    rows, columns = np.floor(np.asarray(portrait.landmarks)).astype(int).T[::-1]
+    assert np.mean(np.asarray(portrait.alpha)[rows, columns]) > 0.98
+    assert 0.2 < np.mean(portrait.alpha) < 0.8
+    outside = np.asarray(portrait.alpha) < 1e-3
+    np.testing.assert_allclose(np.asarray(portrait.rgb)[outside], 1.0, atol=2e-3)

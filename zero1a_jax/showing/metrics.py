@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from zero1a_jax.types import Array
 ndimage: Any = scipy.ndimage  # its own annotations mislead type checkers
 
 FINE = 1.0 / 85  # of the image's side: standard deviation of the blur that leaves out what counts as fine
-RIM = 1.0 / 42  # of the image's side: so much of the mask's rim does not count as sharp or blurred
+RIM = 3.0 * FINE  # so much of the mask's rim does not count, since the blur reaches over it
 REACH = 1.0 / 16  # of the image's side: the farthest shift that the alignment begins from
 
 
@@ -25,7 +26,7 @@ def sharpness(image: Array, target: Array, mask: Array) -> float:
         silhouette is sharp.
     """
     side = mask.shape[0]
-    inside = ndimage.binary_erosion(np.asarray(mask), iterations=max(1, round(RIM * side)))
+    inside = ndimage.binary_erosion(np.asarray(mask), iterations=math.ceil(RIM * side))
     energies = []
     for picture in (image, target):
         picture = np.asarray(picture, np.float64)

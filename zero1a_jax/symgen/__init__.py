@@ -22,13 +22,14 @@ from zero1a_jax.symgen.plan import (
     stages,
 )
 from zero1a_jax.symgen.protocol import Diffusion
-from zero1a_jax.symgen.sequences import Samples, build_samples, sequence
+from zero1a_jax.symgen.sequences import MOTION_FPS, Samples, build_samples, sequence
 from zero1a_jax.symgen.update import Batch, Metrics, init_state, update
 
 __all__ = [
     "ACCEPTED",
     "BLANK",
     "LANDMARKS_LOST",
+    "MOTION_FPS",
     "NOT_FINITE",
     "PORTRAIT",
     "REAL",
