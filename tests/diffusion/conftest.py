@@ -5,6 +5,7 @@ import functools
 import importlib.util
 import json
 import os
+import re
 from pathlib import Path
 
 import jax
@@ -37,13 +38,26 @@ def config_of(settings: dict, **changes) -> DiffusionConfig:
     e2e = settings["e2e"]
     changes = dict(window=e2e["context_frames"], overlap=e2e["context_overlap"]) | changes
     sizes = dataclasses.asdict(aniportrait.sizes(FOLDER))
-    return DiffusionConfig(frame_size=settings["image_hw"][0], **sizes, **changes)
+    return DiffusionConfig(**sizes, **changes)  # images and latents come in their own sizes
 
 
 @pytest.fixture(scope="session")
 def quick():
     """`jax.jit` with less effort: compilation is most of what these tests cost."""
     return functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
+@pytest.fixture(scope="session")
+def counts():
+    """`counts(arrays, pattern)`: the numbers that the pattern's group has among the names of arrays."""
+    return counts_of
+
+
+def counts_of(arrays: dict, pattern: str) -> list[int]:
+    found = [re.fullmatch(pattern, name) for name in arrays]
+    found = sorted({int(match[1]) for match in found if match})
+    assert found, f"no {pattern} among the reference numbers"
+    return found
 
 
 @pytest.fixture

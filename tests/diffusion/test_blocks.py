@@ -82,8 +82,9 @@ def test_fold_and_unfold():
     np.testing.assert_array_equal(blocks.unfold(folded, 2), x)
 
 
-@pytest.mark.parametrize("height, width", [(6, 4), (5, 3)])
-def test_upsample_repeats_the_nearest_pixel(height, width):
+@pytest.mark.parametrize("height, width", [(6, 4), (5, 3), (6, 3)])
+def test_upsample_repeats_pixels_as_pytorch_does(height, width):
+    """Its "nearest" takes pixel floor(i h / n), also to a side that is not twice the one before."""
     x = np.random.default_rng(0).normal(size=(1, 3, 2, 1)).astype(np.float32)
     module = blocks.Upsample(1)
     params = module.init(jax.random.key(0), jnp.asarray(x), height, width)["params"]
@@ -91,8 +92,8 @@ def test_upsample_repeats_the_nearest_pixel(height, width):
     out = module.apply(
         {"params": {"conv": {"kernel": identity, "bias": params["conv"]["bias"]}}}, x, height, width
     )
-    rows = np.floor((np.arange(height) + 0.5) * 3 / height).astype(int)
-    columns = np.floor((np.arange(width) + 0.5) * 2 / width).astype(int)
+    rows = {6: [0, 0, 1, 1, 2, 2], 5: [0, 0, 1, 1, 2]}[height]
+    columns = {4: [0, 0, 1, 1], 3: [0, 0, 1]}[width]
     np.testing.assert_allclose(out[0, ..., 0], x[0, rows][:, columns, 0], atol=1e-6)
 
 

@@ -100,7 +100,8 @@ def test_blocks(quick, published):
     """The denoiser block by block, so that a difference shows where it begins."""
     c, params = published.config, published.params
     given, expected = published.arrays("inputs"), published.arrays("outputs_nocfg")
-    pose = [jnp.asarray(video(expected[f"pose_fea.{i}"])) for i in range(5)]
+    levels = len(c.unet_channels)
+    pose = [jnp.asarray(video(expected[f"pose_fea.{i}"])) for i in range(levels + 1)]
     names = [key for key in expected if key.startswith("bank.")]
     order = [key for part in ("down_", "mid_", "up_") for key in names if part in key]
     bank = [jnp.asarray(expected[key]) for key in order]
@@ -122,7 +123,8 @@ def test_blocks(quick, published):
 
     seen = run(params["denoiser"])
     assert largest(seen["time_embedding"]["__call__"][0], expected["den.time_embedding"]) <= 5e-5
-    for key in ("down_blocks.0", "down_blocks.3", "mid_block", "up_blocks.0", "up_blocks.3"):
+    ends = [f"{way}_blocks.{i}" for way in ("down", "up") for i in (0, levels - 1)]
+    for key in ("mid_block", *ends):
         out = seen["body"][key.replace(".", "_")]["__call__"][0]
         out = out[0] if isinstance(out, tuple) else out
         wanted = video(expected[f"den.{key}"])[0]
@@ -138,21 +140,18 @@ def test_long_video(quick, published, name):
     given, expected = published.arrays("inputs"), published.arrays("e2e")
     count = e2e["frames"]
     landmarks = given["pose_images_uint8"][:count].astype(np.float32) / 255
+
     # The pipeline gives CLIP its own resized pixels, so the context is set from them.
-    context = image_encoder.embed(params["image_encoder"], images(given["clip_pixel_values"]), c)[:, None]
-    latents = vae.encode(params["vae"], (images(given["ref_image"]) + 1) / 2, c)
-    bank = ReferenceUNet(c).apply({"params": params["reference"]}, latents, context)
-    run = quick(
-        lambda p, x: build(c).denoise(
-            p,
-            x,
-            model.Reference(tuple(bank), context),
-            landmarks,
-            steps=e2e["steps"],
-            guidance=published.settings["guidance_scale"],
-        )
-    )
-    out = run(params, video(expected[f"{name}.latents0"])[0])
+    @quick
+    def run(params, pixels, image, x):
+        context = image_encoder.embed(params["image_encoder"], pixels, c)[:, None]
+        latents = vae.encode(params["vae"], image, c)
+        bank = ReferenceUNet(c).apply({"params": params["reference"]}, latents, context)
+        reference, guidance = model.Reference(tuple(bank), context), published.settings["guidance_scale"]
+        return build(c).denoise(params, x, reference, landmarks, steps=e2e["steps"], guidance=guidance)
+
+    pixels, image = images(given["clip_pixel_values"]), (images(given["ref_image"]) + 1) / 2
+    out = run(params, pixels, image, video(expected[f"{name}.latents0"])[0])
     wanted = video(expected[f"{name}.latents_after_step"][-1])[0]
     assert largest(out, wanted) <= (5e-4 if "official" in name else 1e-4)
     if name == "long_clean":

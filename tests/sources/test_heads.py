@@ -110,7 +110,7 @@ def test_motions_of_show(folder, reference_path):
     for name in ("talkshow.pkl", "talkshow_audio2motion.npy"):
         path = reference_path(f"flame/drivers/{name}")
         motion = motions.load(path, head, shape=np.zeros(300), root="drop")
-        assert motion.fps == 30 and motion.flame.expression.shape == (12, 100) and motion.flame.jaw.any()
+        assert motion.fps == 30 and motion.flame.expression.shape[1] == 100 and motion.flame.jaw.any()
         with pytest.raises(ValueError, match="drop"):
             motions.load(path, procedural_head(), shape=np.zeros(1))
         foreign = motions.load(path, procedural_head(), shape=np.zeros(1), expression="drop", fps=50.0)

@@ -46,7 +46,8 @@ def adapt(
         noise becomes one by `schedule.velocity_of`.
       reference: reference(params, rgb [H, W, 3], condition [S, S, 3]) -> any pytree.
       encode: encode(params, frames [T, H, H, 3]) -> latents. decode: its inverse, in 0..1.
-      frame_size: H. condition_size: S. condition: what condition images show, one of symgen.KINDS.
+      frame_size: H. condition_size: S. condition: what condition images show, one of symgen.KINDS. Both sizes
+        only tell the caller what to render: nothing here looks at them.
       bars: signal power a of every timestep, numpy [train_steps]; None: `schedule.alpha_bars()`.
     """
     signal = schedule.alpha_bars() if bars is None else bars

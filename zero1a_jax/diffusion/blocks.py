@@ -102,7 +102,7 @@ class Resnet(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Halves the sides of [B, H, W, C] with a strided 3x3 convolution."""
+    """Halves the sides of [B, H, W, C], odd ones rounded up, with a strided 3x3 convolution."""
 
     channels: int
 
@@ -112,7 +112,11 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Nearest-neighbour to the given sides, then a 3x3 convolution."""
+    """Nearest-neighbour to the given sides, then a 3x3 convolution.
+
+    Pixel i of n comes from pixel floor(i h / n) of h, as PyTorch's "nearest" has it, where jax.image.resize
+    takes floor((i + 1/2) h / n). To twice the side they are one.
+    """
 
     channels: int
 
@@ -123,7 +127,7 @@ class Upsample(nn.Module):
             x = jnp.broadcast_to(x[:, :, None, :, None], (batch, h, 2, w, 2, channels))
             x = x.reshape(batch, height, width, channels)
         else:
-            x = jax.image.resize(x, (batch, height, width, channels), "nearest")
+            x = x[:, np.arange(height) * h // height][:, :, np.arange(width) * w // width]
         return conv(self.channels, name="conv")(x)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+POSE_REDUCTION = 8  # pixels of a condition image, a side, to one latent
+
 
 @dataclasses.dataclass(frozen=True)
 class DiffusionConfig:
@@ -12,7 +14,7 @@ class DiffusionConfig:
     Levels run from fine to coarse. Raises ValueError where the numbers do not fit together.
     """
 
-    frame_size: int = 512  # pixels, frames are square
+    frame_size: int = 512  # pixels, a side: what the model is made for; any multiple of `reduction` works
     # What the condition image shows: "landmarks" (AniPortrait's), "emoji" (Follow-Your-Emoji's) or "dense"
     # (canonical coordinates).
     condition: str = "landmarks"
@@ -93,11 +95,10 @@ class DiffusionConfig:
     dtype: str = dataclasses.field(default="float32", repr=False)
 
     def __post_init__(self):
-        factor = self.vae_patch * 2 ** (len(self.vae_channels) - 1)
-        if self.frame_size % factor:
+        if self.frame_size % self.reduction:
             raise ValueError(
-                f"frame_size {self.frame_size} is not a multiple of {factor}, the autoencoder's reduction: "
-                "change frame_size, vae_patch or the number of vae_channels."
+                f"frame_size {self.frame_size} is not a multiple of {self.reduction}, the autoencoder's "
+                "reduction: change frame_size, vae_patch or the number of vae_channels."
             )
         levels = (self.unet_channels, self.down_attention, self.up_attention, self.motion_levels)
         if len({len(entries) for entries in levels}) > 1:
@@ -109,8 +110,10 @@ class DiffusionConfig:
         reduction = self.pose_patch
         for stride in self.pose_strides:
             reduction *= stride
-        if reduction != 8:
-            raise ValueError(f"pose_patch times pose_strides reduces by {reduction}; make it 8.")
+        if reduction != POSE_REDUCTION:
+            raise ValueError(
+                f"pose_patch times pose_strides reduces by {reduction}; make it {POSE_REDUCTION}."
+            )
         _choose("condition", self.condition, ("landmarks", "emoji", "dense"))
         _choose("pose_norm", self.pose_norm, ("running", "batch", "none"))
         _choose("beta_schedule", self.beta_schedule, ("linear", "scaled_linear"))
@@ -130,14 +133,19 @@ class DiffusionConfig:
             raise ValueError("overlap must be below window, and window at most motion_frames.")
 
     @property
+    def reduction(self) -> int:
+        """The autoencoder's factor: pixels of a frame, a side, to one latent. It divides height and width."""
+        return self.vae_patch * 2 ** (len(self.vae_channels) - 1)
+
+    @property
     def latent_size(self) -> int:
-        """Side of the latents."""
-        return self.frame_size // (self.vae_patch * 2 ** (len(self.vae_channels) - 1))
+        """Side of the latents of a frame of frame_size."""
+        return self.frame_size // self.reduction
 
     @property
     def condition_size(self) -> int:
-        """Side of the condition images in pixels: the pose guider reduces by 8 to the latents' side."""
-        return 8 * self.latent_size
+        """Side in pixels of the condition images that belong to frames of frame_size."""
+        return POSE_REDUCTION * self.latent_size
 
 
 def official(config: DiffusionConfig) -> DiffusionConfig:

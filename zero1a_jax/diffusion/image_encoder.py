@@ -49,7 +49,10 @@ def init(key: Array, config: DiffusionConfig) -> dict:
 
 
 def preprocess(images: Array, config: DiffusionConfig) -> Array:
-    """Square images [B, H, W, 3] in 0..1 -> the tower's pixels [B, S, S, 3]: bicubic, normalised as CLIP."""
+    """Images [B, H, W, 3] in 0..1 -> the tower's pixels [B, S, S, 3]: bicubic, normalised as CLIP.
+
+    Images that are not square are squashed, as AniPortrait's pipeline for long videos does.
+    """
     size = (images.shape[0], config.clip_size, config.clip_size, 3)
     resized = jax.image.resize(images, size, "cubic", antialias=True)
     return (jnp.clip(resized, 0.0, 1.0) - jnp.asarray(MEAN)) / jnp.asarray(STD)

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from zero1a_jax.diffusion import blocks, image_encoder, sample, schedule, vae
-from zero1a_jax.diffusion.config import DiffusionConfig
+from zero1a_jax.diffusion.checks import expect, expect_images
+from zero1a_jax.diffusion.config import POSE_REDUCTION, DiffusionConfig
 from zero1a_jax.diffusion.denoising_unet import DenoisingUNet
 from zero1a_jax.diffusion.pose_guider import PoseGuider
 from zero1a_jax.diffusion.reference_unet import ReferenceUNet
@@ -29,14 +30,17 @@ class Reference(NamedTuple):
 class VideoDiffusion(NamedTuple):
     """A portrait video diffusion model as pure functions; the parameters are the first argument.
 
-    Frames and images are square, channel-last, in 0..1. H = config.frame_size, S = config.condition_size,
-    h = config.latent_size, C = config.latent_channels; T is any number of frames.
+    Frames and images are channel-last, in 0..1. Height H and width W are any multiples of config.reduction:
+    latents are h = H / reduction by w = W / reduction with C = config.latent_channels, and condition images
+    8h by 8w (the pose guider reduces by 8). T is any number of frames. frame_size and condition_size are the
+    sides of what the model was made for. The portrait has the video's size, or any other. All functions
+    raise ValueError at once where shapes do not fit.
 
     init(key) -> params: random parameters, float32. `cast` gives the UNets' the type they compute in.
-    reference(params, rgb [H, W, 3], condition [S, S, 3] or None) -> Reference. The condition image of
+    reference(params, rgb [H, W, 3], condition [8h, 8w, 3] or None) -> Reference. The condition image of
         the portrait is needed where config.reference_pose is set and ignored elsewhere.
-    encode(params, frames [T, H, W, 3]) -> latents [T, h, h, C];  decode is its inverse, clipped to 0..1.
-    invert(params, latents, reference, conditions [T, S, S, 3], *, steps, strength=1.0, iterations=3,
+    encode(params, frames [T, H, W, 3]) -> latents [T, h, w, C];  decode is its inverse, clipped to 0..1.
+    invert(params, latents, reference, conditions [T, 8h, 8w, 3], *, steps, strength=1.0, iterations=3,
         guidance=1.0) -> latents at the noisy end.
     denoise(params, latents, reference, conditions, *, steps, strength=1.0, guidance=1.0) -> latents.
         steps is the number of model evaluations (for invert: times `iterations`), strength the fraction of
@@ -59,12 +63,12 @@ class VideoDiffusion(NamedTuple):
 
     @property
     def frame_size(self) -> int:
-        """H, pixels."""
+        """Side of the frames that the model was made for, pixels."""
         return self.config.frame_size
 
     @property
     def condition_size(self) -> int:
-        """S, pixels."""
+        """Side of their condition images, pixels."""
         return self.config.condition_size
 
     @property
@@ -137,19 +141,20 @@ def bank_of(
 
 
 def pose_features(config: DiffusionConfig, params: dict, conditions: Array) -> list[Array]:
-    """Condition images [B, S, S, 3] -> the pose guider's features, each [B, ...]."""
+    """Condition images [B, 8h, 8w, 3] -> the pose guider's features, each [B, ...]."""
     features: Any = PoseGuider(config).apply({"params": params["pose_guider"]}, conditions)
     return features
 
 
 def reference(config: DiffusionConfig, params: dict, rgb: Array, condition: Array | None = None) -> Reference:
     """See VideoDiffusion."""
-    _expect("rgb", rgb, (config.frame_size, config.frame_size, 3))
+    expect_images("rgb", rgb, config.reduction)
     params = cast(config, params)
     if config.reference_pose:
         if condition is None:
             raise ValueError("this model wants the portrait's condition image too: give `condition`.")
-        _expect("condition", condition, (config.condition_size, config.condition_size, 3))
+        height, width = (side // config.reduction for side in rgb.shape[:2])
+        expect("condition", condition, *_beside(height, width))
         condition = condition[None]
     latents = vae.encode(params["vae"], rgb[None], config)
     return bank_of(config, params, rgb[None], latents, condition)
@@ -166,7 +171,7 @@ def predict(
     read: Array | np.ndarray,
     motion: bool = True,
 ) -> Array:
-    """Velocity of latents [B, F, h, h, C]; where read [B] is 0 neither bank nor context are seen (a numpy
+    """Velocity of latents [B, F, h, w, C]; where read [B] is 0 neither bank nor context are seen (a numpy
     `read` must have those first, and saves their work).
 
     pose: features [B, F, ...]; given has leading axis B; timesteps [B] or [B, F].
@@ -186,7 +191,7 @@ def predict(
 
 
 def _bar(config: DiffusionConfig, timesteps: Array) -> Array:
-    """Signal power of timesteps [B] or [B, F], to be broadcast over latents [B, F, h, h, C]."""
+    """Signal power of timesteps [B] or [B, F], to be broadcast over latents [B, F, h, w, C]."""
     bar = jnp.asarray(schedule.bars_of(config), jnp.float32)[timesteps]
     return (bar[:, None] if bar.ndim == 1 else bar)[..., None, None, None]
 
@@ -206,8 +211,8 @@ def _solver(
     config: DiffusionConfig, params: dict, latents: Array, given: Reference, conditions: Array, guidance
 ):
     """velocity(latents [T, ...], timestep) with guidance, over context windows."""
-    _expect("latents", latents, (None, config.latent_size, config.latent_size, config.latent_channels))
-    _expect("conditions", conditions, (latents.shape[0], config.condition_size, config.condition_size, 3))
+    expect("latents", latents, ("T", "h", "w", config.latent_channels))
+    expect("conditions", conditions, *_beside(*latents.shape[1:3], frames=len(latents)))
     params, conditions = cast(config, params), jnp.asarray(conditions)
     windows = schedule.windows(latents.shape[0], config.window, config.overlap)
 
@@ -302,10 +307,8 @@ def velocity(
     return _solver(config, params, latents, reference, conditions, guidance)(latents, jnp.asarray(timestep))
 
 
-def _expect(name: str, array: Array, shape: tuple[int | None, ...]) -> None:
-    fits = len(array.shape) == len(shape) and all(
-        b is None or a == b for a, b in zip(array.shape, shape, strict=True)
-    )
-    if not fits:
-        wanted = ", ".join("T" if side is None else str(side) for side in shape)
-        raise ValueError(f"{name} has shape {tuple(array.shape)}; this model wants [{wanted}].")
+def _beside(height: int, width: int, frames: int | None = None) -> tuple[tuple[int, ...], str]:
+    """The shape of the condition images beside latents of these sides, and why it is that one."""
+    shape = (POSE_REDUCTION * height, POSE_REDUCTION * width, 3)
+    why = f", {POSE_REDUCTION} pixels a side to each of {height} x {width} latents"
+    return shape if frames is None else (frames, *shape), why

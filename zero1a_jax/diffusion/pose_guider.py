@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from zero1a_jax.diffusion import blocks
-from zero1a_jax.diffusion.config import DiffusionConfig
+from zero1a_jax.diffusion.checks import expect_images
+from zero1a_jax.diffusion.config import POSE_REDUCTION, DiffusionConfig
 
 Array = jax.Array
 
@@ -50,11 +51,12 @@ class ConvStack(nn.Module):
 
 
 class PoseGuider(nn.Module):
-    """Condition images [B, S, S, 3] in 0..1 to one feature map for the first convolution and one a level.
+    """Condition images [B, 8h, 8w, 3] in 0..1 to one feature map for the first convolution and one a level.
 
-    Feature 0 is [B, S/8, S/8, C_0]; feature i+1 fits the output of down block i, so all but the last
-    halve the side again. The published network also computes a branch for the reference pose, whose
-    result it never uses; it is left out.
+    Feature 0 is [B, h, w, C_0]; feature i+1 fits the output of down block i, so all but the last halve the
+    sides again, odd ones rounded up. Raises ValueError where 8 does not divide the images' sides. The
+    published network also computes a branch for the reference pose, whose result it never uses; it is left
+    out.
     """
 
     config: DiffusionConfig
@@ -62,6 +64,7 @@ class PoseGuider(nn.Module):
     @nn.compact
     def __call__(self, images: Array) -> list[Array]:
         c = self.config
+        expect_images("conditions", images, POSE_REDUCTION, "B")
         low, high = c.pose_range
         x = blocks.fold(images * (high - low) + low, c.pose_patch)
         if c.pose_frequencies:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from zero1a_jax.diffusion import blocks
 from zero1a_jax.diffusion.config import DiffusionConfig
@@ -93,7 +94,7 @@ class UpBlock(nn.Module):
     def __call__(self, x: Array, skips: list[Array], layers: Layers) -> Array:
         c = self.config
         for i in range(c.unet_layers + 1):
-            x = jax.numpy.concatenate([x, skips.pop()], axis=-1)
+            x = jnp.concatenate([x, skips.pop()], axis=-1)
             x = layers.resnet(x, c.unet_channels[self.level], f"resnets_{i}")
             if c.up_attention[self.level]:
                 x = layers.attention(x, f"attentions_{i}")
@@ -104,8 +105,18 @@ class UpBlock(nn.Module):
         return x
 
 
+def stretched(table: Array, height: int, width: int) -> Array:
+    """A table over places [S, S, C] drawn out over a picture of other sides, [height, width, C]."""
+    shape = (height, width, table.shape[-1])
+    return table if table.shape == shape else jax.image.resize(table, shape, "linear")
+
+
 class Body(nn.Module):
-    """Latents [B, H, W, C] to features [B, H, W, C_0]; see Layers for the rest."""
+    """Latents [B, H, W, C] to features [B, H, W, C_0]; see Layers for the rest.
+
+    H and W are any: a side that does not halve is rounded up on the way down, and the way up goes to the
+    sides of the next skip.
+    """
 
     config: DiffusionConfig
 
@@ -116,7 +127,7 @@ class Body(nn.Module):
         x = blocks.conv(c.unet_channels[0], name="conv_in")(x)
         if c.position_table:
             shape = (c.latent_size, c.latent_size, c.unet_channels[0])
-            x = x + self.param("position", nn.initializers.normal(0.3), shape)[:height, :width]
+            x = x + stretched(self.param("position", nn.initializers.normal(0.3), shape), height, width)
         if pose is not None:
             x = x + pose[0]
         skips = [x]

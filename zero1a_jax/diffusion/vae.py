@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from zero1a_jax.diffusion import blocks
+from zero1a_jax.diffusion.checks import expect, expect_images
 from zero1a_jax.diffusion.config import DiffusionConfig
 
 Array = jax.Array
@@ -58,7 +59,7 @@ def init(key: Array, config: DiffusionConfig) -> dict:
     if config.precondition:
         params["power"] = jnp.ones(config.latent_channels)
     if config.vae_linear:
-        size = 3 * (config.frame_size // config.latent_size) ** 2
+        size = 3 * config.reduction**2
         decoder = dict(network["decoder"])
         decoder["conv_out"] = jax.tree.map(jnp.zeros_like, decoder["conv_out"])
         params["network"] = {"decoder": decoder, "post_quant_conv": network["post_quant_conv"]}
@@ -68,12 +69,13 @@ def init(key: Array, config: DiffusionConfig) -> dict:
 
 
 def fit_linear(frames: np.ndarray, config: DiffusionConfig) -> dict:
-    """The linear maps in closed form: the leading principal components of the patches of frames [n, H, W, 3].
+    """The linear maps in closed form: the leading principal components of the patches of frames [T, H, W, 3].
 
     Latents are scaled by the fourth root of a component's variance: coarse ones stay larger than fine ones,
     so that noise covers fine detail first, and all stay near unit scale.
     """
-    patches = np.asarray(blocks.fold(jnp.asarray(frames), config.frame_size // config.latent_size))
+    expect_images("frames", frames, config.reduction, "T")
+    patches = np.asarray(blocks.fold(jnp.asarray(frames), config.reduction))
     patches = patches.reshape(-1, patches.shape[-1]).astype(np.float64)
     center = patches.mean(0)
     power, basis = np.linalg.eigh(np.cov((patches - center).T))
@@ -85,9 +87,13 @@ def fit_linear(frames: np.ndarray, config: DiffusionConfig) -> dict:
 
 
 def moments(params: dict, frames: Array, config: DiffusionConfig) -> tuple[Array, Array]:
-    """Frames [T, H, W, 3] in 0..1 -> mean and log variance of the posterior [T, h, w, C], not normalised."""
+    """Frames [T, H, W, 3] in 0..1 -> mean and log variance of the posterior [T, h, w, C], not normalised.
+
+    h = H / config.reduction, w = W / config.reduction. Raises ValueError where that leaves a rest.
+    """
+    expect_images("frames", frames, config.reduction, "T")
     if config.vae_linear:
-        patches = blocks.fold(frames, config.frame_size // config.latent_size)
+        patches = blocks.fold(frames, config.reduction)
         mean = (patches - params["center"]) @ params["analysis"]
         return mean, jnp.full_like(mean, -jnp.inf)
     x = blocks.fold(2.0 * frames - 1.0, config.vae_patch)
@@ -99,26 +105,27 @@ def moments(params: dict, frames: Array, config: DiffusionConfig) -> tuple[Array
         )[0]
         return posterior.mean, posterior.logvar
 
-    return _by_chunks(run, x, config)
+    return _by_chunks(run, x, x.shape[1] * x.shape[2])
 
 
 def reconstruct(params: dict, raw: Array, config: DiffusionConfig) -> Array:
     """Latents that are not normalised [T, h, w, C] -> frames [T, H, W, 3], not clipped to 0..1."""
     network = _network(config)
+    pixels = raw.shape[1] * raw.shape[2] * (config.reduction // config.vae_patch) ** 2
 
     def run(raw: Array) -> Array:
         return network.apply({"params": params["network"]}, raw, method=network.decode, return_dict=False)[0]
 
-    x = 0.5 * blocks.unfold(jnp.moveaxis(_by_chunks(run, raw, config), 1, -1), config.vae_patch)
+    x = 0.5 * blocks.unfold(jnp.moveaxis(_by_chunks(run, raw, pixels), 1, -1), config.vae_patch)
     if config.vae_linear:
         patches = raw @ params["synthesis"] + params["center"]
-        return x + blocks.unfold(patches, config.frame_size // config.latent_size)
+        return x + blocks.unfold(patches, config.reduction)
     return x + 0.5
 
 
-def _by_chunks(function: Callable, frames: Array, config: DiffusionConfig) -> Any:
-    """function(frames) of so many frames at a time that their activations stay small."""
-    count, pixels = len(frames), (config.frame_size // config.vae_patch) ** 2
+def _by_chunks(function: Callable, frames: Array, pixels: int) -> Any:
+    """function(frames) of so many frames, of so many pixels each, that their activations stay small."""
+    count = len(frames)
     size = max(n for n in range(1, count + 1) if count % n == 0 and (n == 1 or n * pixels <= PIXELS))
     if size == count:
         return function(frames)
@@ -134,4 +141,5 @@ def encode(params: dict, frames: Array, config: DiffusionConfig) -> Array:
 
 def decode(params: dict, latents: Array, config: DiffusionConfig) -> Array:
     """Normalised latents [T, h, w, C] -> frames [T, H, W, 3] in 0..1."""
+    expect("latents", latents, ("T", "h", "w", config.latent_channels))
     return jnp.clip(reconstruct(params, latents * params["std"] + params["mean"], config), 0.0, 1.0)
