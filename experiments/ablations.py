@@ -10,15 +10,13 @@ identity, view and expression under two variants.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from zero1a_jax import config as values
 from zero1a_jax import files, record
-from zero1a_jax.commandline import command, flagfiles
+from zero1a_jax.commandline import command, subrun
 from zero1a_jax.config import Config, option
 from zero1a_jax.errors import Refused
 
@@ -54,17 +52,6 @@ def config_of(options: Options, seed: str, variant: str) -> Config:
     return values.from_values(values.to_values(options.run) | VARIANTS[variant] | own)
 
 
-def make(config: Config) -> None:
-    """Makes one run in a process of its own. Refused where it fails."""
-    folder = Path(config.runner.workdir)
-    flags = folder.with_name(f"{folder.name}.flags")
-    files.write_text(flags, flagfiles.text(config))
-    command = [sys.executable, "-m", "zero1a_jax", "run", f"--flagfile={flags}"]
-    code = subprocess.run(command, check=False).returncode
-    if code:
-        raise Refused(f"the run in {folder} ended with exit code {code}; see its log there")
-
-
 def main(options: Options) -> None:
     """Runs what is missing, measures it, writes table.md and prints it."""
     unknown = [name for name in options.variants if name not in VARIANTS]
@@ -82,9 +69,7 @@ def main(options: Options) -> None:
     for seed in options.seeds:
         for variant in options.variants:
             folder = folder_of(options, seed, variant)
-            if not (folder / "metrics.json").is_file():
-                print(f"running {variant} on identity {seed}", flush=True)
-                make(config_of(options, seed, variant))
+            subrun.make(config_of(options, seed, variant))
             out = folder / "evaluation.jsonl"
             rows[variant] += evaluation.evaluate(folder, int(seed), out, pairs=options.pairs)
     text = evaluation.comparison_text(rows)

@@ -62,6 +62,12 @@ class Input:
     accept_unsure: bool = option(
         False, "Go on with a fit of the portrait that is most likely wrong.", free=True
     )
+    fit: str = option(
+        "estimated",
+        "The portrait's head; true: that of the synthetic person that --image names, to tell what the fit "
+        "costs.",
+        choices=("estimated", "true"),
+    )
     assets: str = option(
         "",
         "Folder with face_landmarker.task; without it the variable ZERO1A_ASSETS, else the embedded net.",
@@ -144,6 +150,17 @@ class Refresh:
         "How AniPortrait's pose guider runs. clean: as trained; official: as the published scripts run it, "
         "on statistics of the window's own frames and another range of input. [D]",
         choices=("clean", "official"),
+    )
+    portrait_outranks: bool = option(
+        False,
+        "True: where the portrait saw the surface, its colours, carried over by the mesh, win over those of "
+        "the generated frame. [D]",
+    )
+    teacher: str = option(
+        "diffusion",
+        "Who makes the dataset's frames; truth: the renderer of the synthetic person that --image names, to "
+        "tell what the diffusion costs. [D]",
+        choices=("diffusion", "truth"),
     )
     landmarks: str = option(
         "mesh",

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from experiments import ablations
-from zero1a_jax.commandline import flags
+from zero1a_jax.commandline import flags, subrun
 from zero1a_jax.config import Config
 from zero1a_jax.errors import Refused
 from zero1a_jax.showing import evaluation
@@ -30,7 +30,7 @@ def test_ablations_call_the_runner_and_resume(tmp_path, monkeypatch):
         (folder / "metrics.json").write_text("{}")
         return type("Done", (), {"returncode": 0})
 
-    monkeypatch.setattr(ablations.subprocess, "run", run)
+    monkeypatch.setattr(subrun.subprocess, "run", run)
     monkeypatch.setattr(
         evaluation, "evaluate", lambda folder, seed, out, pairs: measured.append(folder) or rows(seed)
     )
@@ -53,6 +53,6 @@ def test_ablations_call_the_runner_and_resume(tmp_path, monkeypatch):
 
 
 def test_a_failed_run_stops_the_table(tmp_path, monkeypatch):
-    monkeypatch.setattr(ablations.subprocess, "run", lambda *a, **k: type("Done", (), {"returncode": 3}))
+    monkeypatch.setattr(subrun.subprocess, "run", lambda *a, **k: type("Done", (), {"returncode": 3}))
     with pytest.raises(Refused, match="exit code 3"):
         ablations.main(ablations.Options(seeds=("1",), out=str(tmp_path)))

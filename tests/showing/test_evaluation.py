@@ -14,6 +14,7 @@ from zero1a_jax.showing import evaluation, heldout, truth
 from zero1a_jax.sources import avatars, synthetic_portrait
 
 SEED = 7
+MORE = {"psnr_aligned": 21.0, "ssim_aligned": 0.6, "sharpness": 0.8}
 
 
 def shape_of(seed):
@@ -85,6 +86,7 @@ def fake_compare(seen):
                 "psnr": 20.0 + k,
                 "ssim": 0.5,
                 "landmark_error": 0.1,
+                **MORE,
             }
 
     return compare
@@ -141,6 +143,7 @@ def rows(identity, gain=0.0):
             "psnr": 20 + k + gain,
             "ssim": 0.5,
             "landmark_error": 0.1,
+            **MORE,
         }
         for k, yaw in enumerate([5, -20, 35, -50, 70])
     ]
@@ -163,3 +166,13 @@ def test_paired_differences():
     assert evaluation.paired(rows(1), rows(3)) is None
     text = evaluation.comparison_text({"portrait only": base, "full": better})
     assert "+1.50" in text and "4 of 4" in text and "| full | 30-45 |" in text
+
+
+def test_a_true_portrait_shows_its_own_head():
+    """Landmarks lie on the person, and the matte is the person's."""
+    portrait = synthetic_portrait.true_portrait(SEED, size=64, background=np.ones(3))
+    rows, columns = np.floor(np.asarray(portrait.landmarks)).astype(int).T[::-1]
+    assert np.mean(np.asarray(portrait.alpha)[rows, columns]) > 0.98
+    assert 0.2 < np.mean(portrait.alpha) < 0.8
+    outside = np.asarray(portrait.alpha) < 1e-3
+    np.testing.assert_allclose(np.asarray(portrait.rgb)[outside], 1.0, atol=2e-3)

@@ -177,3 +177,43 @@ def test_detected_landmarks_replace_the_meshs(fakes):
     points, lost = dataset_update.detected(made, frames, np.zeros((2, 3, 119, 2), np.float32))
     assert lost.tolist() == [False, True]
     assert (points[0, :, :5] == 7.0).all() and (points[0, :, 5:] == 0.0).all()
+
+
+def test_the_portrait_outranks_what_is_generated(fakes):
+    """Where the portrait saw the sphere, the dataset shows its colours and not the diffusion's."""
+    diffusion = fakes.fake_diffusion()
+    grey = diffusion._replace(decode=lambda params, latents: diffusion.decode(params, latents) * 0.2 + 0.1)
+    shown = []
+    for wins in (False, True):
+        config = fakes.small_config(steps=1, density_every=0, portrait_outranks=wins)
+        progress, _, _ = run(fakes, config, fakes.fake_parts(diffusion=grey))
+        shown.append(progress.dataset)
+    portrait = fakes.disc_portrait(fakes.sphere_head())
+    frontal = np.abs(np.stack([d.rgb[1, 0] / 255.0 - portrait.rgb for d in shown])).mean(-1)
+    middle = np.s_[12:20, 12:20]  # the sphere's front in the first frame of the first sample
+    assert frontal[1][middle].mean() < 0.1 < 0.25 < frontal[0][middle].mean()
+
+
+def test_the_truth_teaches(fakes, monkeypatch):
+    """--teacher=truth: frames come from the person's own renderer, at the run's views and expressions."""
+    from zero1a_jax.training import setup, truth_frames
+
+    head = fakes.sphere_head()
+    monkeypatch.setattr(
+        truth_frames.synthetic_portrait, "person", lambda seed: (np.full(4, 0.1, np.float32), None)
+    )
+    calls = []
+
+    def render(model, look, flame, camera):
+        calls.append(np.asarray(flame.shape))
+        frames = len(flame.jaw)
+        return np.full((frames, fakes.SIZE, fakes.SIZE, 3), 0.3), np.ones((frames, fakes.SIZE, fakes.SIZE))
+
+    monkeypatch.setattr(truth_frames, "_render", render)
+    config = fakes.small_config(steps=1, density_every=0, teacher="truth")
+    progress, _, _ = run(fakes, config, fakes.fake_parts(model=head))
+    made = progress.dataset.round[1:] > 0
+    assert made.any() and (progress.dataset.rgb[1:][made] == round(0.3 * 255)).all()
+    assert calls and all((shape == np.float32(0.1)).all() for shape in calls)
+    assert not progress.dataset.flame.shape.any()  # the avatar stands on its own head
+    assert setup.build(config, fakes.fake_parts(model=head), jax.local_devices()[:1]).truth is not None

@@ -1,7 +1,7 @@
 """The avatar: Gaussians rigged to a head's triangles."""
 
 from zero1a_jax.avatar.bind import bind, pose, to_world
-from zero1a_jax.avatar.colours import colours_from_portrait
+from zero1a_jax.avatar.colours import colours_from_portrait, nearest_depth, sample_visible
 from zero1a_jax.avatar.density import (
     Statistics,
     accumulate,
@@ -19,9 +19,11 @@ __all__ = [
     "colours_from_portrait",
     "cover_outside",
     "density_control",
+    "nearest_depth",
     "pose",
     "position_loss",
     "reset_moments",
+    "sample_visible",
     "scale_loss",
     "to_world",
     "zero_statistics",

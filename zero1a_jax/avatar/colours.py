@@ -16,7 +16,7 @@ from zero1a_jax.geometry.cameras import position, project
 from zero1a_jax.geometry.meshes import face_normals
 from zero1a_jax.geometry.zbuffer import zbuffer
 from zero1a_jax.image.colour import to_sh
-from zero1a_jax.types import Array, Avatar, FlameModel, Portrait
+from zero1a_jax.types import Array, Avatar, Camera, FlameModel, Portrait
 
 _FACING = (0.15, 0.45)  # cosine to the viewer between which a sample's trust rises from 0 to 1
 _COVERED = (0.88, 0.995)  # the same for the portrait's alpha: rims carry background
@@ -55,17 +55,22 @@ def _bilinear(image: Array, pixels: Array) -> Array:
     return jnp.stack(channels, -1)
 
 
+def nearest_depth(camera: Camera, vertices: Array, faces: Array) -> Array:
+    """Depth [H, W] in metres of the mesh's nearest point at each pixel, infinity beside the mesh."""
+    pixels, depth = project(camera, vertices)
+    return zbuffer(pixels, depth, faces, camera.height, camera.width)[2]
+
+
 def sample_visible(
-    portrait: Portrait, vertices: Array, faces: Array, points: Array, face_ids: Array
+    portrait: Portrait, vertices: Array, faces: Array, points: Array, face_ids: Array, *, nearest: Array
 ) -> tuple[Array, Array]:
     """Portrait colours [P, 3] at surface points [P, 3] of triangles `face_ids` [P], and trust [P] in 0..1.
 
-    Trust is 0 for points outside the frame, behind the mesh (z-buffer of `vertices` [V, 3]) or facing
-    away, rises with the angle, and follows the portrait's alpha, so that rims do not take background.
+    Trust is 0 for points outside the frame, behind the mesh of `vertices` [V, 3] (`nearest` [H, W], see
+    `nearest_depth`) or facing away, rises with the angle, and follows the portrait's alpha, so that rims do
+    not take background.
     """
     camera = portrait.camera
-    mesh_pixels, mesh_depth = project(camera, vertices)
-    _, _, nearest = zbuffer(mesh_pixels, mesh_depth, faces, camera.height, camera.width)
     pixels, depth = project(camera, points)
     column, row = jnp.floor(pixels[:, 0]).astype(jnp.int32), jnp.floor(pixels[:, 1]).astype(jnp.int32)
     inside = (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height) & (depth > 0)
@@ -245,7 +250,8 @@ def colours_from_portrait(avatar: Avatar, model: FlameModel, portrait: Portrait)
     vertices, _ = forward(model, portrait.flame.replace(shape=avatar.shape))
     count = faces.shape[0]
     centroids = jnp.mean(vertices[faces], 1)
-    own, trust = sample_visible(portrait, vertices, faces, centroids, jnp.arange(count))
+    nearest = nearest_depth(portrait.camera, vertices, faces)
+    own, trust = sample_visible(portrait, vertices, faces, centroids, jnp.arange(count), nearest=nearest)
 
     partner = mirror_faces(model)
     borrowed = (1.0 - trust) * trust[partner]
@@ -263,7 +269,9 @@ def colours_from_portrait(avatar: Avatar, model: FlameModel, portrait: Portrait)
     face_colours = believed * chosen + (1.0 - believed) * filled
 
     posed = pose(avatar, model, portrait.flame)
-    exact, exact_trust = sample_visible(portrait, vertices, faces, posed.means, avatar.face_ids)
+    exact, exact_trust = sample_visible(
+        portrait, vertices, faces, posed.means, avatar.face_ids, nearest=nearest
+    )
     exact_trust = exact_trust[:, None]
     colours = exact_trust * exact + (1.0 - exact_trust) * face_colours[avatar.face_ids]
     harmonics = jnp.zeros_like(avatar.gaussians.sh).at[:, 0].set(to_sh(colours))

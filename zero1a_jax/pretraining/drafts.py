@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from zero1a_jax import flame
-from zero1a_jax.avatar.colours import mirror_faces, sample_visible
+from zero1a_jax.avatar.colours import mirror_faces, nearest_depth, sample_visible
 from zero1a_jax.geometry import project
 from zero1a_jax.geometry.zbuffer import zbuffer
 from zero1a_jax.types import Camera, FlameModel, FlameParams, Portrait
@@ -41,8 +41,9 @@ def draft(
     vertices, _ = flame.forward(model, portrait.flame.replace(shape=portrait.flame.shape + wrong))
     vertices = vertices + SHIFT * jax.random.normal(second, (3,))
     faces = jnp.asarray(model.faces)
+    nearest = nearest_depth(portrait.camera, vertices, faces)
     own, trust = sample_visible(
-        portrait, vertices, faces, vertices[faces].mean(1), jnp.arange(faces.shape[0])
+        portrait, vertices, faces, vertices[faces].mean(1), jnp.arange(faces.shape[0]), nearest=nearest
     )
     own, trust = own[..., :3], trust[:, None]
     mean = (own * trust).sum(0) / jnp.maximum(trust.sum(), 1e-6)

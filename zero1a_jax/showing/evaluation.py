@@ -14,7 +14,7 @@ from zero1a_jax.errors import Refused
 from zero1a_jax.showing import heldout, truth
 from zero1a_jax.sources import avatars, portraits
 
-METRICS = ("psnr", "ssim", "landmark_error")
+METRICS = ("psnr", "ssim", "psnr_aligned", "ssim_aligned", "sharpness", "landmark_error")
 SIDE = (30.0, 60.0)  # the band of yaw that comparisons are about
 
 
@@ -57,7 +57,7 @@ def evaluate(
         "size": size,
         "supersample": supersample,
     }
-    done = {row["pair"]: row for row in read_rows(out, stamp)}
+    done = {row["pair"]: row for row in read_rows(out, stamp) if set(METRICS) <= set(row)}
     missing = [k for k in range(pairs) if k not in done]
     if missing:
         # A kill may have cut the last line: it is rewritten without, then lines are only added.
@@ -102,12 +102,21 @@ def by_band(rows: Iterable[dict[str, Any]]) -> list[tuple[str, int, dict[str, fl
     ]
 
 
+def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The means of all rows, and by band of yaw."""
+    *bands, (_, count, mean) = by_band(rows)
+    by_yaw = {name: {"pairs": number, **values} for name, number, values in bands}
+    return {"pairs": count, **mean, "by_yaw": by_yaw}
+
+
 def table_text(rows: Sequence[dict[str, Any]]) -> str:
     """The table by band of yaw, as plain text."""
-    lines = [f"{'|yaw|':>8} {'pairs':>6} {'PSNR dB':>8} {'SSIM':>7} {'landmarks %':>12}"]
+    lines = ["   |yaw|  pairs  PSNR dB    SSIM  aligned dB    SSIM  sharpness  landmarks %"]
     for name, count, mean in by_band(rows):
-        landmarks = 100 * mean["landmark_error"]
-        lines.append(f"{name:>8} {count:>6} {mean['psnr']:>8.2f} {mean['ssim']:>7.3f} {landmarks:>12.2f}")
+        lines.append(
+            f"{name:>8} {count:>6} {mean['psnr']:>8.2f} {mean['ssim']:>7.3f} {mean['psnr_aligned']:>11.2f} "
+            f"{mean['ssim_aligned']:>7.3f} {mean['sharpness']:>10.2f} {100 * mean['landmark_error']:>12.2f}"
+        )
     return "\n".join(lines)
 
 

@@ -14,7 +14,7 @@ from zero1a_jax import synthetic
 from zero1a_jax.flame import forward, frame_target, landmarks68, procedural_head, with_arkit, zero_params
 from zero1a_jax.geometry import portrait_camera, project
 from zero1a_jax.image import losses, ops
-from zero1a_jax.showing import heldout, playback
+from zero1a_jax.showing import heldout, metrics, playback
 from zero1a_jax.sources.avatars import Loaded
 from zero1a_jax.sources.synthetic_portrait import person
 from zero1a_jax.types import ArkitMap, Array, Camera, FlameModel, FlameParams
@@ -27,7 +27,9 @@ def compare(
 ) -> Iterator[dict[str, Any]]:
     """Measures the held-out pairs with indices `chosen`, one dictionary each, as they are done.
 
-    psnr (dB) and ssim are means over the pixels that the true head covers, over white. landmark_error is the
+    psnr (dB) and ssim are means over the pixels that the true head covers, over white; psnr_aligned and
+    ssim_aligned the same after the best shift and turn in the plane. sharpness is the energy of fine
+    detail over the truth's. landmark_error is the
     mean distance of the 68 projected mesh landmarks, in units of the true distance between the outer
     corners of the eyes seen from the front. The person is one of the embedded head; an avatar on a head
     without ARKit names does what `loaded.arkit` says that the person's expression asks of it.
@@ -59,8 +61,18 @@ def compare(
             "pitch": round(float(pitch[row]), 3),
             "psnr": float(ops.psnr(image, target, mask)),
             "ssim": float(losses.ssim(image, target, mask)),
+            "sharpness": metrics.sharpness(image, target, np.asarray(mask)),
+            **_aligned(image, target, np.asarray(mask)),
             "landmark_error": float(errors[row]),
         }
+
+
+def _aligned(image: np.ndarray, target: Array, mask: np.ndarray) -> dict[str, float]:
+    moved = metrics.aligned(image, target, mask).astype(np.float32)
+    return {
+        "psnr_aligned": float(ops.psnr(moved, target, mask)),
+        "ssim_aligned": float(losses.ssim(moved, target, mask)),
+    }
 
 
 def _translated(flame: FlameParams, model: FlameModel, own: FlameModel, arkit: ArkitMap) -> FlameParams:

@@ -9,10 +9,11 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from zero1a_jax import heic
-from zero1a_jax.config import Input
+from zero1a_jax.config import Input, colour
 
 if TYPE_CHECKING:
     from zero1a_jax.preprocess import Detector
@@ -105,8 +106,11 @@ def load(given: Input, model: FlameModel, detector: Detector) -> tuple[Portrait,
       Refused: the picture is damaged or shows no face, or the folder does not fit the head.
     """
     from zero1a_jax import preprocess
-    from zero1a_jax.sources import prepared_folder
+    from zero1a_jax.sources import prepared_folder, synthetic_portrait
 
+    if given.fit == "true":
+        behind = np.array(colour(given.background), np.float32)
+        return synthetic_portrait.true_portrait(seed(given.image), size=given.size, background=behind), ()
     if Path(given.image).is_dir():
         return prepared_folder.read(given.image, model, size=given.size, background=given.background)
     result = preprocess.prepare_all(

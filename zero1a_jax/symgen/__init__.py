@@ -1,6 +1,7 @@
 """SymGEN: the dataset and the avatar build each other, along a curriculum."""
 
 from zero1a_jax.symgen import dataset
+from zero1a_jax.symgen.carry import Seen, carry_over, outrank, seen_by
 from zero1a_jax.symgen.dataset import ACCEPTED, BLANK, LANDMARKS_LOST, NOT_FINITE, REASONS
 from zero1a_jax.symgen.generate import (
     check,
@@ -21,13 +22,14 @@ from zero1a_jax.symgen.plan import (
     stages,
 )
 from zero1a_jax.symgen.protocol import Diffusion
-from zero1a_jax.symgen.sequences import Samples, build_samples, sequence
+from zero1a_jax.symgen.sequences import MOTION_FPS, Samples, build_samples, sequence
 from zero1a_jax.symgen.update import Batch, Metrics, init_state, update
 
 __all__ = [
     "ACCEPTED",
     "BLANK",
     "LANDMARKS_LOST",
+    "MOTION_FPS",
     "NOT_FINITE",
     "PORTRAIT",
     "REAL",
@@ -39,17 +41,21 @@ __all__ = [
     "Metrics",
     "Plan",
     "Samples",
+    "Seen",
     "boundaries",
     "build_samples",
+    "carry_over",
     "check",
     "clean_matte",
     "condition_images",
     "condition_points",
     "dataset",
     "init_state",
+    "outrank",
     "plan",
     "refresh",
     "render_sample",
+    "seen_by",
     "sequence",
     "stages",
     "update",

@@ -35,6 +35,12 @@ def problems(config: Config) -> list[str]:
     whole = ",".join(config.input.motions)
     if len(config.input.motions) > 1 and Path(whole).exists():
         found.append(f"A comma divides names: for a name that holds one write --motions='\"{whole}\"'.")
+    if config.input.fit == "true" or config.refresh.teacher == "truth":
+        if not portraits.is_synthetic(config.input.image) or config.input.flame:
+            found.append(
+                "--fit=true and --teacher=truth need --image=synthetic:SEED on the embedded head: "
+                "nobody knows the truth of a picture."
+            )
     for path in config.input.motions:
         if not Path(path).exists():
             found.append(f"There is no motion at {path}: check --motions.")

@@ -54,22 +54,43 @@ def refresh(
         share = slots[begin : begin + together]
         padded = share + share[:1] * (devices - len(share))
         cameras, flames = zip(*(symgen.sequence(setup.samples, s, views) for s in padded), strict=True)
-        camera, flame = (jax.tree.map(lambda *x: np.stack(x), *trees) for trees in (cameras, flames))
-        rgb, alpha = rendered(setup, programs, progress, flame, camera, step)
-        points, lost = programs.points(setup.model, flame, camera), np.zeros(devices, bool)
-        if setup.config.refresh.landmarks == "detector" and not from_noise:
-            points, lost = detected(setup, rgb, np.array(points))
-        conditions = programs.conditions(setup.model, flame, camera, points)
-        noise = keys.many(setup.config.runner.seed, "noise", step, padded)
-        program = programs.fill if from_noise else programs.refresh
-        new = program(setup.diffusion_params, setup.reference, rgb, alpha, conditions, noise)
-        new_rgb, new_alpha, reasons = (np.asarray(x) for x in new)
+        if setup.truth is None:
+            flame, camera = (jax.tree.map(lambda *x: np.stack(x), *trees) for trees in (flames, cameras))
+            made = generated(setup, programs, progress, flame, camera, padded, step, from_noise=from_noise)
+        else:
+            made = setup.truth.frames(share, views)
+        new_rgb, new_alpha, reasons = (np.asarray(x) for x in made)
         for i, slot in enumerate(share):
-            reason = dataset.LANDMARKS_LOST if lost[i] else int(reasons[i])
+            reason = int(reasons[i])
             progress.rejected += reason != dataset.ACCEPTED
             progress.dataset = dataset.replace(
                 progress.dataset, slot, new_rgb[i], new_alpha[i], cameras[i], flames[i], reason=reason
             )
+
+
+def generated(
+    setup: Setup,
+    programs: Programs,
+    progress: Progress,
+    flame: FlameParams,
+    camera: Camera,
+    slots: Sequence[int],
+    step: int,
+    *,
+    from_noise: bool,
+) -> tuple[Any, Any, np.ndarray]:
+    """What the diffusion makes of `slots` [D], one a device: rgb [D, T, H, W, 3], alpha, reject reasons."""
+    rgb, alpha = rendered(setup, programs, progress, flame, camera, step)
+    points, lost = programs.points(setup.model, flame, camera), np.zeros(len(slots), bool)
+    if setup.config.refresh.landmarks == "detector" and not from_noise:
+        points, lost = detected(setup, rgb, np.array(points))
+    conditions = programs.conditions(setup.model, flame, camera, points)
+    noise = keys.many(setup.config.runner.seed, "noise", step, slots)
+    program = programs.fill if from_noise else programs.refresh
+    rgb, alpha, reasons = program(setup.diffusion_params, setup.reference, rgb, alpha, conditions, noise)
+    if programs.outrank is not None:
+        rgb = programs.outrank(setup.model, flame, camera, rgb)
+    return rgb, alpha, np.where(lost, dataset.LANDMARKS_LOST, np.asarray(reasons))
 
 
 def rendered(

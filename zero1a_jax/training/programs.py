@@ -42,6 +42,7 @@ class Programs:
             return symgen.condition_images(model, flame, camera, size=size, kind=kind, points=points)
 
         self.conditions = mapped(images, setup.devices)  # to [T, S, S, 3]
+        self.outrank = self._outrank() if config.refresh.portrait_outranks else None
         self._density = jax.jit(functools.partial(_control_density, config=config.density))
         self._compiled_density: Callable | None = None
 
@@ -59,6 +60,15 @@ class Programs:
             return jax.tree.map(lambda leaf: leaf[None], out)
 
         return first
+
+    def _outrank(self) -> Callable:
+        """(model, flame [T], camera [T], frames [T, H, W, 3]) to frames that give way to the portrait."""
+        seen = jax.jit(symgen.seen_by)(self._setup.parts.portrait, self._setup.parts.model)
+
+        def one(model, flame, camera, frames):
+            return symgen.outrank(frames, symgen.carry_over(seen, model, flame, camera))
+
+        return mapped(one, self._setup.devices)
 
     def render(self, capacity: int) -> Callable:
         """(avatar, model, flame [T], camera [T]) to rgb [T, H, W, 3], alpha [T, H, W], overflow []."""

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zero1a_jax import lock, preprocess, rasterizer
+from zero1a_jax import drive, lock, preprocess, rasterizer, symgen
 from zero1a_jax.commandline import command
 from zero1a_jax.config import Config, profile_range
 from zero1a_jax.converters import lpips
@@ -31,7 +31,7 @@ from zero1a_jax.training.programs import Programs
 from zero1a_jax.training.progress import Progress, start
 from zero1a_jax.training.results import dataset_video, finish
 from zero1a_jax.training.setup import Parts
-from zero1a_jax.types import FlameModel, Portrait
+from zero1a_jax.types import ArkitMap, FlameModel, FlameParams, Portrait
 
 
 def run(config: Config) -> int:
@@ -156,13 +156,18 @@ def load_parts(config: Config, model: FlameModel, portrait: Portrait, detector: 
         suggest_capacity=functools.partial(rasterizer.suggest_capacity, **drawing),
         perceptual=perceptual(config),
         detector=detector,
-        # For the portrait's identity, without their cameras and their place in the world.
-        motions=[
-            motions.load(path, model, shape=portrait.flame.shape, root="drop", arkit=arkit).flame
-            for path in config.input.motions
-        ],
+        motions=[load_motion(path, model, portrait, arkit) for path in config.input.motions],
         arkit=arkit,
     )
+
+
+def load_motion(path: str, model: FlameModel, portrait: Portrait, arkit: ArkitMap | None) -> FlameParams:
+    """A driving file for the portrait's identity, without its camera and its place in the world.
+
+    At the rate of the seeded motions: whatever the file's, a sample lasts as long.
+    """
+    found = motions.load(path, model, shape=portrait.flame.shape, root="drop", arkit=arkit)
+    return drive.resample(found, symgen.MOTION_FPS).flame
 
 
 def perceptual(config: Config) -> Callable:

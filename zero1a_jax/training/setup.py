@@ -14,6 +14,7 @@ import numpy as np
 from zero1a_jax import keys, symgen
 from zero1a_jax.config import Config, colour
 from zero1a_jax.devices import Device, everywhere, replicate, shared_frames
+from zero1a_jax.training.truth_frames import Truth, truth_of
 from zero1a_jax.types import ArkitMap, FlameModel, FlameParams, Portrait
 
 
@@ -45,6 +46,7 @@ class Setup:
     model: FlameModel  # replicated
     diffusion_params: Any  # replicated; with --split_frames on the devices as one array
     reference: Any  # the same
+    truth: Truth | None  # with --teacher=truth
 
 
 def build(config: Config, parts: Parts, devices: Sequence[Device]) -> Setup:
@@ -61,6 +63,11 @@ def build(config: Config, parts: Parts, devices: Sequence[Device]) -> Setup:
         motions=parts.motions,
         arkit=parts.arkit,
     )
+    truth = None
+    if config.refresh.teacher == "truth":
+        own = keys.key(config.runner.seed, "samples")
+        behind = np.array(colour(config.input.background), np.float32)
+        truth = truth_of(config.input.image, own, parts.model, parts.portrait, curriculum, behind)
     reference = jax.jit(functools.partial(condition_on_portrait, parts.diffusion))(
         parts.diffusion_params, parts.model, parts.portrait
     )
@@ -76,6 +83,7 @@ def build(config: Config, parts: Parts, devices: Sequence[Device]) -> Setup:
         model=replicate(parts.model, devices),
         diffusion_params=spread(parts.diffusion_params, shared),
         reference=spread(reference, shared),
+        truth=truth,
     )
 
 

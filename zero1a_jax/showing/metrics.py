@@ -1,0 +1,68 @@
+"""How a picture differs from the truth, besides PSNR and SSIM: sharpness, and what is mere displacement."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import scipy.ndimage
+import scipy.optimize
+
+from zero1a_jax.types import Array
+
+ndimage: Any = scipy.ndimage  # its own annotations mislead type checkers
+
+FINE = 1.0 / 85  # of the image's side: standard deviation of the blur that leaves out what counts as fine
+RIM = 3.0 * FINE  # so much of the mask's rim does not count, since the blur reaches over it
+REACH = 1.0 / 16  # of the image's side: the farthest shift that the alignment begins from
+
+
+def sharpness(image: Array, target: Array, mask: Array) -> float:
+    """Energy of fine detail over the truth's: 1 is as sharp, below 1 blurred, above 1 grainy.
+
+    Args:
+      image, target: [H, W, 3]. mask: [H, W] bool, the pixels that count; its rim is left out, since every
+        silhouette is sharp.
+    """
+    side = mask.shape[0]
+    inside = ndimage.binary_erosion(np.asarray(mask), iterations=math.ceil(RIM * side))
+    energies = []
+    for picture in (image, target):
+        picture = np.asarray(picture, np.float64)
+        smooth = ndimage.gaussian_filter(picture, (FINE * side, FINE * side, 0))
+        energies.append(float(np.mean((picture - smooth)[inside] ** 2)))
+    return energies[0] / max(energies[1], 1e-12)
+
+
+def aligned(image: Array, target: Array, mask: Array) -> np.ndarray:
+    """The image [H, W, 3] moved and turned in its plane so that it is nearest to the target in the mask.
+
+    A right face in a wrong place is told from a wrong one by what is left.
+    """
+    picture, truth = np.asarray(image, np.float64), np.asarray(target, np.float64)
+    chosen, side = np.asarray(mask, bool), mask.shape[0]
+
+    def error(move: np.ndarray) -> float:
+        return float(np.mean((_moved(picture, move) - truth)[chosen] ** 2))
+
+    steps = np.linspace(-REACH * side, REACH * side, 5)
+    starts = [np.array([x, y, 0.0]) for x in steps for y in steps]
+    best = min(starts, key=error)
+    simplex = best + np.vstack([np.zeros(3), np.diag([2.0, 2.0, 0.03])])
+    found = scipy.optimize.minimize(
+        error, best, method="Nelder-Mead", options={"initial_simplex": simplex, "xatol": 0.01, "maxfev": 120}
+    )
+    return _moved(picture, found.x if found.fun < error(np.zeros(3)) else np.zeros(3))
+
+
+def _moved(picture: np.ndarray, move: np.ndarray) -> np.ndarray:
+    """The picture shifted by (x, y) pixels and turned by an angle in radians about its middle."""
+    x, y, angle = move
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])  # of (row, column)
+    middle = (np.array(picture.shape[:2]) - 1) / 2
+    offset = middle - turn @ (middle + np.array([y, x]))
+    return np.stack(
+        [ndimage.affine_transform(picture[..., c], turn, offset, order=1, mode="nearest") for c in range(3)],
+        -1,
+    )
