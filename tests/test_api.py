@@ -11,6 +11,7 @@ import pytest
 import zero1a_jax as z
 from zero1a_jax import api
 from zero1a_jax.errors import Refused
+from zero1a_jax.outputs import ply
 
 SIZE = 48
 
@@ -143,6 +144,16 @@ def test_export_and_load_again(avatar, tmp_path):
     assert all(path.is_file() for path in paths.values())
     again = z.load(tmp_path / "out")
     np.testing.assert_array_equal(z.render(again, size=SIZE), z.render(avatar, size=SIZE))
+
+
+def test_export_poses_the_world(avatar, tmp_path):
+    rest, smiling = (z.export(avatar, tmp_path / str(len(pose)), pose) for pose in ({}, {"jawOpen": 1.0}))
+    assert rest["triangle"].read_bytes() == smiling["triangle"].read_bytes()
+    (still, _), (moved, _) = (ply.load(paths["world"]) for paths in (rest, smiling))
+    away = np.linalg.norm(moved.means - still.means, axis=1)
+    assert 0.005 < away.max() < 0.05 and np.median(away) < 0.002
+    with pytest.raises(Refused, match="no shape jawOpenn"):
+        z.export(avatar, tmp_path / "none", {"jawOpenn": 1.0})
 
 
 def test_load_says_what_is_missing(tmp_path):

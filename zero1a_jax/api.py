@@ -231,20 +231,31 @@ def animate(
 
 
 @_in_float32
-def export(avatar: Loaded, folder: str | os.PathLike, *, overwrite: bool = False) -> dict[str, Path]:
+def export(
+    avatar: Loaded,
+    folder: str | os.PathLike,
+    pose: Mapping[str, float] | FlameParams | None = None,
+    *,
+    overwrite: bool = False,
+) -> dict[str, Path]:
     """Writes an avatar for other programs, all files or none.
 
     Args:
       avatar: from `load` or `run`.
       folder: made where it is missing; files of other names in it stay.
+      pose: of avatar_world.ply, as `render`'s; None is the neutral face.
       overwrite: replace also files of these names that we did not write, or that were changed since.
 
     Returns:
       The paths: "triangle" (avatar.ply, in the frames of triangles, GaussianAvatars' layout), "world"
-      (avatar_world.ply, the head at rest, for any splat viewer), "shape" and "meta" (what `load` needs).
+      (avatar_world.ply, the head in that pose, for any splat viewer), "shape" and "meta" (what `load` needs).
+
+    Raises:
+      zero1a_jax.errors.Refused: a shape that the head does not know, or files that are not ours.
     """
-    neutral = poses.from_arkit(avatar.model, {}, avatar.arkit)
-    posed = pose_avatar(avatar.avatar, avatar.model, neutral)
+    if not isinstance(pose, FlameParams):
+        pose = poses.from_arkit(avatar.model, dict(pose or {}), avatar.arkit)
+    posed = jax.jit(pose_avatar)(avatar.avatar, avatar.model, pose)
     folder = Path(folder).expanduser()
     with record.writing(folder, outputs.AVATAR_FILES, overwrite=overwrite) as unfinished:
         paths = outputs.save_avatar(unfinished, avatar.avatar, posed, avatar.meta)
