@@ -16,6 +16,7 @@ from zero1a_jax.commandline import flags, memory, stopping
 from zero1a_jax.errors import Refused
 
 Options = TypeVar("Options")
+FLAGFILE = "--flagfile=FILE, a path or the name of one that comes along, reads flags from a file, one a line."
 
 
 def run(
@@ -37,7 +38,7 @@ def run(
 
     def parse(arguments: list[str]) -> Options:
         if any(argument in ("-h", "-help", "--help", "--helpfull") for argument in arguments):
-            print((text or "").strip() + "\n\n" + flags.help_text(kind))
+            print(f"{(text or '').strip()}\n\n{flags.help_text(kind)}\n\n{FLAGFILE}")
             sys.exit(0)
         try:
             options = flags.read(kind, arguments[1:], absl.flags.FLAGS)

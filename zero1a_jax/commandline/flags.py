@@ -73,7 +73,7 @@ def _group(fields: Sequence[dataclasses.Field]) -> str:
     registry = flags.FlagValues()
     for field in fields:
         _define(field, registry)
-    lines = registry.get_help().splitlines()
+    lines = registry.get_help(include_special_flags=False).splitlines()
     return "\n".join(line for line in lines if line.strip() and not line.endswith(":"))
 
 
