@@ -168,8 +168,9 @@ def test_paired_differences():
     assert "+1.50" in text and "4 of 4" in text and "| full | 30-45 |" in text
 
 
-def test_a_true_portrait_shows_its_own_head():
+def test_a_true_portrait_shows_its_own_head(monkeypatch):
     """Landmarks lie on the person, and the matte is the person's."""
+    monkeypatch.setattr(synthetic_portrait, "SIZE", 96)
     portrait = synthetic_portrait.true_portrait(SEED, size=64, background=np.ones(3))
     rows, columns = np.floor(np.asarray(portrait.landmarks)).astype(int).T[::-1]
     assert np.mean(np.asarray(portrait.alpha)[rows, columns]) > 0.98

@@ -78,7 +78,7 @@ def folder(tmp_path_factory):
 
 def test_the_folder_becomes_a_model(folder, tmp_path):
     """Config and parameters fit each other: traced through reference and denoising, nothing is compiled."""
-    config, params = diffusions.load(folder, 64)
+    config, params = diffusions.read(folder, 64)
     assert dataclasses.asdict(SIZES).items() <= dataclasses.asdict(config).items()
     model, rgb, frames = diffusion.build(config), jnp.zeros((64, 64, 3)), jnp.zeros((3, 64, 64, 3))
 
@@ -88,7 +88,7 @@ def test_the_folder_becomes_a_model(folder, tmp_path):
 
     assert jax.eval_shape(whole, params, rgb, frames).shape == frames.shape
     convert.main(convert.Convert(diffusion=str(folder), out=str(tmp_path / "out"), dtype="float16"))
-    again, halves = diffusions.load(tmp_path / "out", 64)
+    again, halves = diffusions.read(tmp_path / "out", 64)
     assert again == config
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a.astype(b.dtype), b), params, halves)
 
@@ -99,7 +99,7 @@ def test_a_bad_folder_is_one_sentence_before_anything_starts(folder, tmp_path):
     found = checks.diffusion_problems(str(tmp_path), 64)
     assert len(found) == 1 and "reference_unet is missing" in found[0] and "--diffusion" in found[0]
     with pytest.raises(ValueError, match="use 128"):
-        diffusions.load("", 64)
+        diffusions.read("", 64)
 
 
 def loop(folder, workdir):

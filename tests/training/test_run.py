@@ -15,7 +15,7 @@ from zero1a_jax.training import checks, workdir
 def command(*arguments, cwd):
     start = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-m", "experiments.run", *map(str, arguments)],
+        [sys.executable, "-m", "zero1a_jax", "run", *map(str, arguments)],
         cwd=cwd,
         capture_output=True,
         text=True,

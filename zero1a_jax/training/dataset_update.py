@@ -56,7 +56,9 @@ def refresh(
         cameras, flames = zip(*(symgen.sequence(setup.samples, s, views) for s in padded), strict=True)
         if setup.truth is None:
             flame, camera = (jax.tree.map(lambda *x: np.stack(x), *trees) for trees in (flames, cameras))
-            made = generated(setup, programs, progress, flame, camera, padded, step, from_noise=from_noise)
+            made = generated(
+                setup, programs, progress, flame, camera, slots=padded, step=step, from_noise=from_noise
+            )
         else:
             made = setup.truth.frames(share, views)
         new_rgb, new_alpha, reasons = (np.asarray(x) for x in made)
@@ -74,9 +76,9 @@ def generated(
     progress: Progress,
     flame: FlameParams,
     camera: Camera,
+    *,
     slots: Sequence[int],
     step: int,
-    *,
     from_noise: bool,
 ) -> tuple[Any, Any, np.ndarray]:
     """What the diffusion makes of `slots` [D], one a device: rgb [D, T, H, W, 3], alpha, reject reasons."""
