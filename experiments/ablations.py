@@ -63,7 +63,7 @@ def main(options: Options) -> None:
     if bad:
         raise Refused(f"--seeds={bad[0]}: seeds are whole numbers")
     record.refuse(options.out, [TABLE], overwrite=options.overwrite)
-    from zero1a_jax.showing import evaluation
+    from zero1a_jax.showing import evaluation, tables
 
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in options.variants}
     for seed in options.seeds:
@@ -72,7 +72,7 @@ def main(options: Options) -> None:
             subrun.make(config_of(options, seed, variant))
             out = folder / "evaluation.jsonl"
             rows[variant] += evaluation.evaluate(folder, int(seed), out, pairs=options.pairs)
-    text = evaluation.comparison_text(rows)
+    text = tables.comparison_text(rows)
     with record.writing(options.out, [TABLE], overwrite=options.overwrite) as unfinished:
         files.write_text(unfinished / TABLE, text)
     print(text)

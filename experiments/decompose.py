@@ -57,7 +57,7 @@ def main(options: Options) -> None:
             raise Refused(f"{name}={given[0]}: {known}")
     record.refuse(options.out, OUTPUTS, overwrite=options.overwrite)
     from zero1a_jax.outputs import report
-    from zero1a_jax.showing import evaluation, sheets
+    from zero1a_jax.showing import evaluation, sheets, tables
 
     cells: dict[str, list[dict[str, Any]]] = {}
     rows = []
@@ -75,12 +75,12 @@ def main(options: Options) -> None:
                 cells.setdefault(f"{teacher}/{fit}", []).extend(measured)
                 folders[f"{teacher}/{fit}"] = folder
         rows += sheets.turned(int(person), folders)
-        table = {cell: evaluation.summary(measured) for cell, measured in cells.items()}
+        table = {cell: tables.summary(measured) for cell, measured in cells.items()}
         with record.writing(options.out, OUTPUTS, overwrite=options.overwrite) as unfinished:
             files.write_json(unfinished / "table.json", table)
             report.save_png(unfinished / "sheet.png", sheets.stacked(rows))
     for cell, measured in cells.items():
-        print(f"{cell}\n{evaluation.table_text(measured)}")
+        print(f"{cell}\n{tables.table_text(measured)}")
 
 
 def untangled(arguments: list[str]) -> list[str]:

@@ -37,7 +37,7 @@ def main(options: Options) -> None:
     """Measures what is missing and prints the table."""
     if not options.avatar:
         raise Refused("give --avatar=FOLDER")
-    from zero1a_jax.showing import evaluation
+    from zero1a_jax.showing import evaluation, tables
 
     folder = Path(options.avatar)
     seed = options.identity if options.identity >= 0 else evaluation.run_seed(folder)
@@ -51,7 +51,7 @@ def main(options: Options) -> None:
         supersample=options.supersample,
         flame=options.flame,
     )
-    print(evaluation.table_text(rows))
+    print(tables.table_text(rows))
     print(f"{len(rows)} pairs in {out}")
 
 

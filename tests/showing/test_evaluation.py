@@ -10,7 +10,7 @@ import pytest
 from zero1a_jax import synthetic
 from zero1a_jax.errors import Refused
 from zero1a_jax.flame import procedural_head
-from zero1a_jax.showing import evaluation, heldout, truth
+from zero1a_jax.showing import evaluation, heldout
 from zero1a_jax.sources import avatars, synthetic_portrait
 
 SEED = 7
@@ -54,16 +54,16 @@ def test_compare_scores_a_known_truth(folder, monkeypatch):
         y, x = jnp.mgrid[0:32, 0:32] - 15.5
         return jnp.full((32, 32, 3), value), (x**2 + y**2 < 30).astype(jnp.float32)
 
-    monkeypatch.setattr(truth.synthetic, "render", render)
-    monkeypatch.setattr(truth, "person", lambda seed: (jnp.asarray(shape_of(seed), jnp.float32), None))
+    monkeypatch.setattr(evaluation.synthetic, "render", render)
+    monkeypatch.setattr(evaluation, "person", lambda seed: (jnp.asarray(shape_of(seed), jnp.float32), None))
     loaded = avatars.load(folder)
-    rows = list(truth.compare(loaded, SEED, [0, 3], size=32, supersample=1))
+    rows = list(evaluation.compare(loaded, SEED, [0, 3], size=32, supersample=1))
     yaw = heldout.pairs(loaded.model).yaw
     assert [row["pair"] for row in rows] == [0, 3]
     np.testing.assert_allclose([row["yaw"] for row in rows], yaw[[0, 3]], atol=1e-3)
     assert rows[1]["psnr"] > 35 and abs(rows[0]["psnr"] + 20 * np.log10(0.25)) < 0.3
     assert max(row["landmark_error"] for row in rows) < 1e-5  # the avatar has the true shape
-    (other,) = truth.compare(loaded, SEED + 1, [0], size=32, supersample=1)
+    (other,) = evaluation.compare(loaded, SEED + 1, [0], size=32, supersample=1)
     assert other["landmark_error"] > 0.005
     assert len(calls) <= 2  # traced once a person, not once a pair
 
@@ -71,7 +71,7 @@ def test_compare_scores_a_known_truth(folder, monkeypatch):
 @pytest.mark.slow
 def test_the_real_truth_is_no_grey_head(folder):
     """The real renderer and the real identities: a grey head of another shape is far off, but not absurd."""
-    (row,) = truth.compare(avatars.load(folder), SEED, [3], size=64, supersample=2)
+    (row,) = evaluation.compare(avatars.load(folder), SEED, [3], size=64, supersample=2)
     assert 3 < row["psnr"] < 25 and -1 < row["ssim"] < 0.9
 
 
@@ -94,7 +94,7 @@ def fake_compare(seen):
 
 def test_resumes_pair_by_pair(folder, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(truth, "compare", fake_compare(seen))
+    monkeypatch.setattr(evaluation, "compare", fake_compare(seen))
     out = tmp_path / "e.jsonl"
     rows = evaluation.evaluate(folder, SEED, out, pairs=3)
     assert seen == [0, 1, 2] and [row["psnr"] for row in rows] == [20, 21, 22]
@@ -117,7 +117,7 @@ def test_damage_within_the_file_is_not_hidden(tmp_path):
 
 @pytest.mark.parametrize("text", ["my notes", "my notes\n", "[1]\n", "3"])
 def test_another_file_is_left_alone(folder, tmp_path, text, monkeypatch):
-    monkeypatch.setattr(truth, "compare", fake_compare([]))
+    monkeypatch.setattr(evaluation, "compare", fake_compare([]))
     (tmp_path / "notes.txt").write_text(text)
     with pytest.raises(Refused, match="line 1.*give another --out"):
         evaluation.evaluate(folder, SEED, tmp_path / "notes.txt", pairs=1)
@@ -132,40 +132,6 @@ def test_seed_comes_from_the_run(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"image": "me.png"}))
     with pytest.raises(Refused, match=r"me\.png"):
         evaluation.run_seed(tmp_path)
-
-
-def rows(identity, gain=0.0):
-    return [
-        {
-            "identity": identity,
-            "pair": k,
-            "yaw": yaw,
-            "psnr": 20 + k + gain,
-            "ssim": 0.5,
-            "landmark_error": 0.1,
-            **MORE,
-        }
-        for k, yaw in enumerate([5, -20, 35, -50, 70])
-    ]
-
-
-def test_tables():
-    text = evaluation.table_text(rows(1))
-    lines = text.splitlines()
-    assert len(lines) == 1 + 5 + 1 and lines[1].split()[:3] == ["0-15", "1", "20.00"]
-    assert lines[-1].split()[:3] == ["all", "5", "22.00"]
-
-
-def test_paired_differences():
-    base, better = [*rows(1), *rows(2)], [*rows(1, 1.0), *rows(2, 2.0)]
-    result = evaluation.paired(base, better[::-1])
-    assert result["count"] == 4 and result["won"] == 4  # two pairs in the band, two people
-    assert abs(result["psnr"] - 1.5) < 1e-9
-    low, high = result["interval"]
-    assert 1 <= low < 1.5 < high <= 2
-    assert evaluation.paired(rows(1), rows(3)) is None
-    text = evaluation.comparison_text({"portrait only": base, "full": better})
-    assert "+1.50" in text and "4 of 4" in text and "| full | 30-45 |" in text
 
 
 def test_a_true_portrait_shows_its_own_head(monkeypatch):

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from zero1a_jax import symgen
-from zero1a_jax.symgen.dataset import choose, draw_batch, empty, gather, replace
+from zero1a_jax.symgen.dataset import draw_batch, empty, gather, replace
+from zero1a_jax.symgen.plan import choose
 
 
 @pytest.fixture(scope="module")

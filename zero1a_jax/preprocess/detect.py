@@ -80,11 +80,13 @@ def alone(face: Detection) -> Detection:
     return dataclasses.replace(face, others=())
 
 
-def together(faces: Sequence[Detection]) -> Detection:
-    """The first of the faces of a picture, with the others beside it. Of those found twice the first stays.
+def together(faces: Sequence[Detection], *, size: Callable[[Detection], float] | None = None) -> Detection:
+    """The largest of the faces of a picture, with the others beside it. Of those found twice that one stays.
 
-    Raises Refused where there are none.
+    `size` says how large a face counts; None where `faces` are in order. Raises NoFace where there are none.
     """
+    if size is not None:
+        faces = sorted(faces, key=size, reverse=True)
     found: list[Detection] = []
     for face in faces:
         if not any(_same(face, other) for other in found):

@@ -36,7 +36,7 @@ def embedded_detector(params: Any = None) -> Detector:
 
     def detect(picture: np.ndarray) -> Detection:
         faces = _look_closer(weights, picture, _scan(weights, picture))
-        return together(sorted(faces, key=_rank, reverse=True))
+        return together(faces, size=_rank)
 
     return detect
 

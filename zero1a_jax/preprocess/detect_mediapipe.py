@@ -60,7 +60,7 @@ def mediapipe_detector(path: str | os.PathLike) -> Detector:
                 faces = [face for box in boxes for face in _look(mediapipe, landmarker, picture, box)]
                 if faces:
                     break
-        return together(sorted(faces, key=_area, reverse=True))
+        return together(faces, size=_area)
 
     return detect
 

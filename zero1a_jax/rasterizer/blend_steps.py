@@ -1,7 +1,7 @@
 """One Gaussian on the pixels of a tile, and the gradient of that: the mathematics of the Pallas kernels.
 
 Pure functions of scalars and arrays of pixels of any shape, so that every device's kernel, and an
-interpreter, can run the same ones. The constants and the order of operations are blend_xla's.
+interpreter, can run the same ones. The order of operations is blend_xla's, the constants are everyone's.
 """
 
 from __future__ import annotations
@@ -9,8 +9,12 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from zero1a_jax.rasterizer.blend_xla import MAX_ALPHA, MIN_ALPHA, MIN_TRANSMITTANCE
 from zero1a_jax.rasterizer.table import FACTOR, SHAPE_FIELDS, Column
+
+# Of every kernel, as in gsplat.
+MIN_ALPHA = 1 / 255  # fainter contributions are skipped
+MAX_ALPHA = 0.99
+MIN_TRANSMITTANCE = 1e-4  # the Gaussian that would reach it is not drawn
 
 
 def _alpha(entry, x, y):

@@ -19,12 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from zero1a_jax.rasterizer.blend_steps import MAX_ALPHA, MIN_ALPHA, MIN_TRANSMITTANCE
 from zero1a_jax.rasterizer.table import ABSENT, FACTOR, SHAPE_FIELDS, Column
 from zero1a_jax.rasterizer.tiles import TILE, Grid, Lists
 
-MIN_ALPHA = 1 / 255  # fainter contributions are skipped
-MAX_ALPHA = 0.99
-MIN_TRANSMITTANCE = 1e-4  # the Gaussian that would reach it is not drawn
 PIXELS = TILE * TILE
 _X = (np.arange(PIXELS) % TILE + 0.5).astype(np.float32)[:, None]
 _Y = (np.arange(PIXELS) // TILE + 0.5).astype(np.float32)[:, None]

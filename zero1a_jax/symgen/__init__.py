@@ -18,6 +18,7 @@ from zero1a_jax.symgen.plan import (
     SYNTHETIC,
     Plan,
     boundaries,
+    choose,
     plan,
     stages,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "build_samples",
     "carry_over",
     "check",
+    "choose",
     "clean_matte",
     "condition_images",
     "condition_points",

@@ -82,13 +82,6 @@ def replace(
     )
 
 
-def choose(dataset: Dataset, active: Array, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Slots to refresh next, int [<= count]: the least often generated active ones, ties at random."""
-    open_slots = np.flatnonzero(np.asarray(active) & ~dataset.frozen)
-    order = np.lexsort((rng.permutation(len(open_slots)), dataset.round[open_slots]))
-    return open_slots[order][:count]
-
-
 def draw_batch(
     dataset: Dataset, active: Array, count: int, rng: np.random.Generator, *, portrait_share: float
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -63,7 +63,7 @@ def train(
         plan = programs.plan(step)
         if due(step, config.refresh.update_every) and config.refresh.dataset == "iterative":
             rng = keys.rng(config.runner.seed, "choose", step)
-            slots = dataset.choose(progress.dataset, plan.active, config.refresh.samples_per_update, rng)
+            slots = symgen.choose(progress.dataset, plan.active, config.refresh.samples_per_update, rng)
             refresh(setup, programs, progress, slots, step, from_noise=False)
         if starting:
             log.say("compiling the avatar step")
