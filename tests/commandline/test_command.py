@@ -69,3 +69,16 @@ def test_errors_are_one_sentence_and_quick(arguments, code, words):
     lines = done.stderr.strip().splitlines()
     assert len(lines) == (code != 0) and words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_help_tells_every_flag(capsys):
+    """Each option with its words, also where a line of them ends with a colon; absl's own once."""
+    from zero1a_jax.commandline import flags
+    from zero1a_jax.config import Config, options
+
+    text = flags.help_text(Config)
+    for field in options(Config):
+        assert f"--{field.name}" in text or f"--[no]{field.name}" in text, field.name
+        words = "".join(field.metadata["help"].split())
+        assert words in "".join(text.split()), field.name
+    assert "--flagfile" not in text

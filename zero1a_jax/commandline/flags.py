@@ -74,7 +74,7 @@ def _group(fields: Sequence[dataclasses.Field]) -> str:
     for field in fields:
         _define(field, registry)
     lines = registry.get_help(include_special_flags=False).splitlines()
-    return "\n".join(line for line in lines if line.strip() and not line.endswith(":"))
+    return "\n".join(line for line in lines if line.startswith(" "))  # without the headings of modules
 
 
 def _plain(value: Any) -> Any:
