@@ -252,7 +252,7 @@ def test_learning_rate_schedule(reference):
     """Position rates decay log-linearly from 5e-3 to 5e-5 over 600,000 steps, times the extent."""
     from types import SimpleNamespace
 
-    from zero1a_jax.symgen.update import learning_rates
+    from zero1a_jax.symgen.optimizer import learning_rates
 
     arrays = reference("flame/densify.npz")
     config = SimpleNamespace(

@@ -9,7 +9,8 @@ from PIL import Image
 from zero1a_jax import heic
 from zero1a_jax.errors import NoFace, Refused
 from zero1a_jax.preprocess import assets_notes, detect, find_detector, given, load_mask, prepare
-from zero1a_jax.preprocess.prepare import HOPELESS, _Found, _upright
+from zero1a_jax.preprocess.confidence import HOPELESS
+from zero1a_jax.preprocess.prepare import _Found, _upright
 from zero1a_jax.sources import portraits
 
 SIDE = 120

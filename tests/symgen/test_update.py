@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from zero1a_jax import avatar, symgen
-from zero1a_jax.symgen.update import example_loss, learning_rates, target_over
+from zero1a_jax.symgen.optimizer import learning_rates
+from zero1a_jax.symgen.update import example_loss, target_over
 
 WHITE = np.ones(3, np.float32)
 

@@ -16,6 +16,11 @@ from zero1a_jax.image.colour import as_uint8
 from zero1a_jax.preprocess.crop import invert, similarity, warp
 from zero1a_jax.preprocess.detect import Detection, Detector
 
+UNSURE = 0.2  # confidence below which the user is told
+# Confidence below which a fit counts as wrong, 12 % of the eye distance off: a mouth taken for a face has
+# 0.09, a face taken upside down 0.02; what the embedded net makes of photos that one may use has 0.15 and
+# more (docs/results/portraits.md).
+HOPELESS = 0.1
 LOOKS = ((0.25, 0.9), (-0.25, 1.1))  # radians and scale about the crop's middle
 LOST = 0.36  # inter-ocular distances that a look counts which finds no face
 STEADY = 0.002  # at least: no detector repeats itself better

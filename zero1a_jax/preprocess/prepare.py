@@ -37,11 +37,6 @@ WORK = 256  # pixels a side: the crop in which the face is detected again and th
 ROUNDS = 3
 REFINED = 2
 OPAQUE = 0.95
-UNSURE = 0.2  # confidence below which the user is told
-# Confidence below which a fit counts as wrong, 12 % of the eye distance off: a mouth taken for a face has
-# 0.09, a face taken upside down 0.02; what the embedded net makes of photos that one may use has 0.15 and
-# more (docs/results/portraits.md).
-HOPELESS = 0.1
 
 
 class Prepared(NamedTuple):
@@ -140,7 +135,7 @@ def prepare_all(
 
     (picture, known, transform, detection, fitted), turned = _upright(attempt)
     notes += turned + several_faces(detection, face_index)
-    if fitted.confidence < HOPELESS and not accept_unsure:
+    if fitted.confidence < confidence.HOPELESS and not accept_unsure:
         raise Refused(
             f"The fit is most likely wrong, its landmarks {float(fitted.expected):.0%} of the eye distance "
             "off: use another picture, or go on with --accept_unsure (accept_unsure=True)."
@@ -230,7 +225,7 @@ def _upright(attempt: Callable[[int], _Found]) -> tuple[_Found, tuple[str, ...]]
         except NoFace as error:
             missed = error if turns == 0 else missed
             continue
-        if found.fitted.confidence >= HOPELESS:
+        if found.fitted.confidence >= confidence.HOPELESS:
             note = f"The picture is taken as turned by {90 * turns} degrees to the left: so it shows a face."
             return found, (note,) if turns else ()
         first = found if turns == 0 else first
@@ -303,7 +298,7 @@ def _doubted(detector: Detector, fitted: Fit, detection: Detection, rgb: np.ndar
 
 def _doubts(fitted: Fit) -> tuple[str, ...]:
     """A sentence where the fit may well be wrong."""
-    if fitted.confidence >= UNSURE:
+    if fitted.confidence >= confidence.UNSURE:
         return ()
     off = float(fitted.expected)
     return (

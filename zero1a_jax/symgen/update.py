@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +11,7 @@ from flax import struct
 
 from zero1a_jax.avatar import Statistics, accumulate, pose, position_loss, scale_loss, zero_statistics
 from zero1a_jax.config import Update
+from zero1a_jax.symgen.optimizer import as_tree, learning_rates, optimizer
 from zero1a_jax.types import Array, Avatar, Camera, FlameModel, FlameParams, Gaussians, Render, State
 
 Perceptual = Callable[[Array, Array], Array]
@@ -44,43 +44,16 @@ class Metrics:
     finite: Array  # bool: False means the step was skipped
 
 
-def optimizer() -> optax.GradientTransformation:
-    """Adam's direction with GaussianAvatars' epsilon; learning rates come per field, see `update`."""
-    return optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-15)
-
-
-def _tree(gaussians: Gaussians) -> Any:
-    """Any pytree serves optax; its types name arrays and plain containers alone."""
-    return gaussians
-
-
 def init_state(avatar: Avatar) -> State:
     """The state before the first step of an avatar with capacity N."""
     count = avatar.alive.shape[0]
     return State(
         step=jnp.zeros((), jnp.int32),
         avatar=jax.tree.map(jnp.asarray, avatar),
-        optimizer=optimizer().init(_tree(avatar.gaussians)),
+        optimizer=optimizer().init(as_tree(avatar.gaussians)),
         gradient_sum=jnp.zeros(count, jnp.float32),
         seen=jnp.zeros(count, jnp.float32),
         largest_radius=jnp.zeros(count, jnp.float32),
-    )
-
-
-def learning_rates(step: Array, config: Update, coefficients: int) -> Gaussians:
-    """Learning rate of every field, as a Gaussians that broadcasts; positions decay log-linearly.
-
-    SH coefficients above degree 0 (of K = `coefficients`) get a twentieth, as 3D Gaussian splatting.
-    """
-    along = jnp.clip(jnp.asarray(step, jnp.float32) / max(config.steps, 1), 0.0, 1.0)
-    start, end = jnp.log(config.position_lr), jnp.log(config.position_lr_end)
-    bands = jnp.where(jnp.arange(coefficients) == 0, 1.0, 1 / 20)[:, None]
-    return Gaussians(
-        means=jnp.exp(start + (end - start) * along),
-        log_scales=jnp.float32(config.scale_lr),
-        quats=jnp.float32(config.rotation_lr),
-        sh=config.colour_lr * bands,
-        opacity_logits=jnp.float32(config.opacity_lr),
     )
 
 
@@ -211,7 +184,7 @@ def _step(state: State, gradient: Gaussians, statistics: Statistics, config: Upd
     """The state after an Adam step along `gradient`, with the statistics added."""
     avatar = state.avatar
     rates = learning_rates(state.step, config, avatar.gaussians.sh.shape[1])
-    direction, adam = optimizer().update(_tree(gradient), state.optimizer)
+    direction, adam = optimizer().update(as_tree(gradient), state.optimizer)
     alive = avatar.alive
 
     def moved(value, change, rate):
