@@ -13,7 +13,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SKIP = "skip-ci"  # the tag of cells that take long or write files
 NAMES = ("quickstart", "train_an_avatar")
-pytestmark = pytest.mark.xdist_group("notebooks")  # they share programs: the second finds them compiled
 
 
 def notebook(name):
