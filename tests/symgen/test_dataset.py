@@ -6,7 +6,7 @@ import pytest
 
 from zero1a_jax import symgen
 from zero1a_jax.symgen.dataset import draw_batch, empty, gather, replace
-from zero1a_jax.symgen.plan import choose
+from zero1a_jax.training.dataset_update import choose
 
 
 @pytest.fixture(scope="module")

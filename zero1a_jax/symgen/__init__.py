@@ -2,6 +2,16 @@
 
 from zero1a_jax.symgen import dataset
 from zero1a_jax.symgen.carry import Seen, carry_over, outrank, seen_by
+from zero1a_jax.symgen.curriculum import (
+    PORTRAIT,
+    REAL,
+    SPATIAL,
+    SYNTHETIC,
+    Plan,
+    boundaries,
+    plan,
+    stages,
+)
 from zero1a_jax.symgen.dataset import ACCEPTED, BLANK, LANDMARKS_LOST, NOT_FINITE, REASONS
 from zero1a_jax.symgen.generate import (
     check,
@@ -10,17 +20,6 @@ from zero1a_jax.symgen.generate import (
     condition_points,
     refresh,
     render_sample,
-)
-from zero1a_jax.symgen.plan import (
-    PORTRAIT,
-    REAL,
-    SPATIAL,
-    SYNTHETIC,
-    Plan,
-    boundaries,
-    choose,
-    plan,
-    stages,
 )
 from zero1a_jax.symgen.protocol import Diffusion
 from zero1a_jax.symgen.sequences import MOTION_FPS, Samples, build_samples, sequence
@@ -47,7 +46,6 @@ __all__ = [
     "build_samples",
     "carry_over",
     "check",
-    "choose",
     "clean_matte",
     "condition_images",
     "condition_points",

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from zero1a_jax.image.colour import as_uint8
-from zero1a_jax.symgen.plan import PORTRAIT
+from zero1a_jax.symgen.curriculum import PORTRAIT
 from zero1a_jax.symgen.sequences import Samples
 from zero1a_jax.types import Array, Camera, Dataset, FlameParams, Portrait
 

@@ -14,7 +14,7 @@ from zero1a_jax import synthetic
 from zero1a_jax.config import Curriculum
 from zero1a_jax.flame import frame_target, with_arkit, zero_params
 from zero1a_jax.geometry import portrait_camera
-from zero1a_jax.symgen.plan import stages
+from zero1a_jax.symgen.curriculum import stages
 from zero1a_jax.types import ArkitMap, Array, Camera, FlameModel, FlameParams, Portrait
 
 MOTION_FPS = 7.0

@@ -17,7 +17,7 @@ from zero1a_jax.symgen import dataset
 from zero1a_jax.training.programs import Programs
 from zero1a_jax.training.progress import Progress
 from zero1a_jax.training.setup import Setup
-from zero1a_jax.types import Camera, FlameParams
+from zero1a_jax.types import Array, Camera, Dataset, FlameParams
 
 
 def first_fill(setup: Setup, programs: Programs, progress: Progress) -> None:
@@ -27,6 +27,22 @@ def first_fill(setup: Setup, programs: Programs, progress: Progress) -> None:
     plan = programs.plan(0)
     slots = np.flatnonzero(np.asarray(plan.active) & ~progress.dataset.frozen)
     refresh(setup, programs, progress, slots, 0, from_noise=True)
+
+
+def update_dataset(
+    setup: Setup, programs: Programs, progress: Progress, plan: symgen.Plan, step: int
+) -> None:
+    """Refreshes the samples that are next, as many as the run's flags say."""
+    rng = keys.rng(setup.config.runner.seed, "choose", step)
+    slots = choose(progress.dataset, plan.active, setup.config.refresh.samples_per_update, rng)
+    refresh(setup, programs, progress, slots, step, from_noise=False)
+
+
+def choose(current: Dataset, active: Array, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Slots to refresh next, int [<= count]: the least often generated active ones, ties at random."""
+    open_slots = np.flatnonzero(np.asarray(active) & ~current.frozen)
+    order = np.lexsort((rng.permutation(len(open_slots)), current.round[open_slots]))
+    return open_slots[order][:count]
 
 
 def announce(say: Callable[[str], None], step: int) -> Callable[[int], None]:

@@ -11,7 +11,7 @@ from zero1a_jax import keys, symgen
 from zero1a_jax.devices import first, replicate, split
 from zero1a_jax.rasterizer import until_fits
 from zero1a_jax.symgen import dataset
-from zero1a_jax.training.dataset_update import announce, refresh
+from zero1a_jax.training.dataset_update import announce, update_dataset
 from zero1a_jax.training.programs import Programs
 from zero1a_jax.training.progress import Progress
 from zero1a_jax.training.setup import Setup
@@ -62,9 +62,7 @@ def train(
         before(step)
         plan = programs.plan(step)
         if due(step, config.refresh.update_every) and config.refresh.dataset == "iterative":
-            rng = keys.rng(config.runner.seed, "choose", step)
-            slots = symgen.choose(progress.dataset, plan.active, config.refresh.samples_per_update, rng)
-            refresh(setup, programs, progress, slots, step, from_noise=False)
+            update_dataset(setup, programs, progress, plan, step)
         if starting:
             log.say("compiling the avatar step")
             if config.density.density_every:

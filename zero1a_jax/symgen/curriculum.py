@@ -1,4 +1,4 @@
-"""The curriculum: which samples are active at a step, which are refreshed, which view each frame shows.
+"""The curriculum: which samples are active at a step, and which view each of their frames shows.
 
 Slot 0 is the portrait. Then come the spatial samples (one expression, a camera path from the front to
 a side), the synthetic samples (a near-frontal camera, relaxed motion) and the real samples
@@ -12,7 +12,7 @@ import numpy as np
 from flax import struct
 
 from zero1a_jax.config import Curriculum
-from zero1a_jax.types import Array, Dataset
+from zero1a_jax.types import Array
 
 PORTRAIT, SPATIAL, SYNTHETIC, REAL = 0, 1, 2, 3
 _METHOD = Curriculum()  # the paper's numbers, as far as they are known
@@ -71,10 +71,3 @@ def boundaries(config: Curriculum, steps: int) -> tuple[int, ...]:
     if config.spatial:
         changes |= {config.view_interval * j for j in range(1, config.frames)}
     return tuple(sorted(step for step in changes if 0 < step < steps)) if config.progressive else ()
-
-
-def choose(dataset: Dataset, active: Array, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Slots to refresh next, int [<= count]: the least often generated active ones, ties at random."""
-    open_slots = np.flatnonzero(np.asarray(active) & ~dataset.frozen)
-    order = np.lexsort((rng.permutation(len(open_slots)), dataset.round[open_slots]))
-    return open_slots[order][:count]
