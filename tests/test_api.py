@@ -88,14 +88,31 @@ def test_run_refuses_an_unknown_flag_at_once(process):
 def test_run_passes_flags_and_loads_the_result(process, monkeypatch, capsys):
     monkeypatch.setattr(api, "load", lambda *args, **named: (args, named))
     result = z.run(
-        "me.png", "runs/me", flagfile="zero1a.flags",
-        steps=300, spatial=False, motions=("a.csv", "b.csv"), colour_lr=0.01, flame="models", arkit="t.json",
-    )  # fmt: skip
+        "me.png",
+        "runs/me",
+        flagfile="zero1a.flags",
+        steps=300,
+        spatial=False,
+        motions=("a.csv", "b.csv"),
+        colour_lr=0.01,
+        flame="models",
+        arkit="t.json",
+    )
     assert process.command == [
-        sys.executable, "-m", "zero1a_jax", "run", "--flagfile=zero1a.flags", "--image=me.png",
-        "--workdir=runs/me", "--steps=300", "--spatial=false", "--motions=a.csv,b.csv", "--colour_lr=0.01",
-        "--flame=models", "--arkit=t.json",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "zero1a_jax",
+        "run",
+        "--flagfile=zero1a.flags",
+        "--image=me.png",
+        "--workdir=runs/me",
+        "--steps=300",
+        "--spatial=false",
+        "--motions=a.csv,b.csv",
+        "--colour_lr=0.01",
+        "--flame=models",
+        "--arkit=t.json",
+    ]
     assert result == (("runs/me",), {"flame": "models", "arkit": "t.json"})
     assert capsys.readouterr().out == "step 1\n"  # the run's own words
 

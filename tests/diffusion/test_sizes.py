@@ -86,11 +86,24 @@ def turned_model(params, places):
 def even(make_config):
     """A tiny model without folded patches, so that turning its pictures is turning its kernels."""
     return make_config(
-        vae_patch=1, vae_channels=(8, 8), pose_patch=1, pose_channels=(8, 8, 8), pose_kernels=(4, 4, 4),
-        pose_strides=(2, 2, 2), pose_attention=True, pose_heads=2, pose_head_channels=4, pose_norm="batch",
-        unet_channels=(8, 8, 16), down_attention=(True, False, False), up_attention=(True, False, False),
-        motion_levels=(True, False, False), position_table=True, reference_pose=True, precondition=True,
-    )  # fmt: skip
+        vae_patch=1,
+        vae_channels=(8, 8),
+        pose_patch=1,
+        pose_channels=(8, 8, 8),
+        pose_kernels=(4, 4, 4),
+        pose_strides=(2, 2, 2),
+        pose_attention=True,
+        pose_heads=2,
+        pose_head_channels=4,
+        pose_norm="batch",
+        unet_channels=(8, 8, 16),
+        down_attention=(True, False, False),
+        up_attention=(True, False, False),
+        motion_levels=(True, False, False),
+        position_table=True,
+        reference_pose=True,
+        precondition=True,
+    )
 
 
 def test_height_and_width_are_never_mixed_up(even, make_params, quick):
@@ -177,13 +190,17 @@ def test_chunks_follow_the_frames_own_size(make_config, make_params, monkeypatch
         (lambda f, p: f.encode(p, jnp.zeros((2, 0, 32, 3))), r"frames has 0 x 32 pixels"),
         (lambda f, p: f.encode(p, jnp.zeros((32, 32, 3))), r"frames has shape .* wants \[T, H, W, 3\]\.$"),
         (lambda f, p: f.reference(p, jnp.zeros((30, 32, 3)), None), "rgb has 30 x 32 pixels"),
-        (lambda f, p: f.reference(p, jnp.zeros((40, 32, 3)), jnp.zeros((32, 40, 3))),
-         r"condition has shape \(32, 40, 3\); this model wants \[40, 32, 3\], 8 pixels .* 5 x 4 latents\.$"),
+        (
+            lambda f, p: f.reference(p, jnp.zeros((40, 32, 3)), jnp.zeros((32, 40, 3))),
+            r"condition has shape \(32, 40, 3\); this model wants \[40, 32, 3\], 8 pixels .* 5 x 4 latents\.$",
+        ),
         (lambda f, p: f.decode(p, jnp.zeros((2, 4, 6, 3))), r"latents has shape .* wants \[T, h, w, 4\]\.$"),
-        (lambda f, p: f.velocity(p, jnp.zeros((2, 4, 6, 4)), 5, None, jnp.zeros((2, 48, 32, 3))),
-         r"conditions has shape .* wants \[2, 32, 48, 3\], 8 pixels .* 4 x 6 latents\.$"),
+        (
+            lambda f, p: f.velocity(p, jnp.zeros((2, 4, 6, 4)), 5, None, jnp.zeros((2, 48, 32, 3))),
+            r"conditions has shape .* wants \[2, 32, 48, 3\], 8 pixels .* 4 x 6 latents\.$",
+        ),
     ],
-)  # fmt: skip
+)
 def test_sizes_that_do_not_fit_are_named(call, message, make_config, make_params):
     config = make_config(reference_pose=True)
     with pytest.raises(ValueError, match=message):

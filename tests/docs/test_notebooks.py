@@ -37,9 +37,13 @@ def run(name, folder):
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
     }
     done = subprocess.run(
-        [sys.executable, script], cwd=folder, env=os.environ | cache | {"PYTHONPATH": path},
-        capture_output=True, text=True, timeout=1200,
-    )  # fmt: skip
+        [sys.executable, script],
+        cwd=folder,
+        env=os.environ | cache | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert sorted(p.name for p in folder.iterdir()) == [script.name]  # nothing is left behind
     return done.stdout

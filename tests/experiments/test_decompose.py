@@ -23,9 +23,14 @@ def test_four_cells_from_one_command_line(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluation, "evaluate", measured)
     monkeypatch.setattr(sheets, "turned", lambda seed, folders: [np.zeros((4, 8, 3), np.uint8)])
     given = [
-        "--people=3,4", "--frames=truth,model", "--fit=true,estimated", f"--out={tmp_path}",
-        "--flagfile=quickstart.flags", "--frames=4", "--steps=9",
-    ]  # fmt: skip
+        "--people=3,4",
+        "--frames=truth,model",
+        "--fit=true,estimated",
+        f"--out={tmp_path}",
+        "--flagfile=quickstart.flags",
+        "--frames=4",
+        "--steps=9",
+    ]
     decompose.main(flags.parse(decompose.Options, decompose.untangled(given)))
     assert len(made) == 8 and {c.curriculum.frames for c in made} == {4} and made[0].update.steps == 9
     cells = {(c.input.image, c.refresh.teacher, c.input.fit) for c in made}
