@@ -192,7 +192,7 @@ def test_chunks_follow_the_frames_own_size(make_config, make_params, monkeypatch
         (lambda f, p: f.reference(p, jnp.zeros((30, 32, 3)), None), "rgb has 30 x 32 pixels"),
         (
             lambda f, p: f.reference(p, jnp.zeros((40, 32, 3)), jnp.zeros((32, 40, 3))),
-            r"condition has shape \(32, 40, 3\); this model wants \[40, 32, 3\], 8 pixels .* 5 x 4 latents\.$",
+            r"condition has shape \(32, 40, 3\); this model wants \[40, 32, 3\], 8 .* 5 x 4 latents\.$",
         ),
         (lambda f, p: f.decode(p, jnp.zeros((2, 4, 6, 3))), r"latents has shape .* wants \[T, h, w, 4\]\.$"),
         (
