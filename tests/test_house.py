@@ -171,6 +171,14 @@ def test_third_party_holds_no_data():
     assert [p for p in kept if p.suffix not in allowed] == []
 
 
+def test_every_package_is_installed():
+    """An installed copy holds each package of the library, the commands and the manifests."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["packages"]
+    found = [path.parent.relative_to(ROOT) for path in (ROOT / "zero1a_jax").rglob("__init__.py")]
+    extra = ["zero1a_jax.experiments", "zero1a_jax.manifests"]
+    assert sorted(listed) == sorted([*(".".join(path.parts) for path in found), *extra])
+
+
 def test_makefile_has_the_two_commands():
     text = (ROOT / "Makefile").read_text("utf-8")
     assert re.search(r"^quickstart:", text, re.M) and re.search(r"^test:", text, re.M)
