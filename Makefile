@@ -14,7 +14,7 @@ quickstart: $(READY)
 
 ## lint, types, layering and the whole fast suite
 test: $(READY) lint
-	$(PY) -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not slow"
+	$(PY) -m pytest -n 2 --dist loadscope -m "not slow"
 
 lint: $(READY)
 	$(VENV)/bin/ruff check zero1a_jax experiments tests
