@@ -56,6 +56,8 @@ def main(options: Options) -> None:
         if given:
             raise Refused(f"{name}={given[0]}: {known}")
     record.refuse(options.out, OUTPUTS, overwrite=options.overwrite)
+    import numpy as np
+
     from zero1a_jax.outputs import report
     from zero1a_jax.showing import evaluation, sheets, tables
 
@@ -78,7 +80,7 @@ def main(options: Options) -> None:
         table = {cell: tables.summary(measured) for cell, measured in cells.items()}
         with record.writing(options.out, OUTPUTS, overwrite=options.overwrite) as unfinished:
             files.write_json(unfinished / "table.json", table)
-            report.save_png(unfinished / "sheet.png", sheets.stacked(rows))
+            report.save_png(unfinished / "sheet.png", np.concatenate(rows))
     for cell, measured in cells.items():
         print(f"{cell}\n{tables.table_text(measured)}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -41,11 +41,6 @@ def turned(seed: int, folders: Mapping[str, Path]) -> list[np.ndarray]:
         rendered = playback.render(loaded.avatar, loaded.model, own.flame, own.cameras, background=np.ones(3))
         rows.append(np.concatenate([as_uint8(rgb) for rgb, _ in rendered], 1))
     return rows
-
-
-def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """One picture of rows of equal width."""
-    return np.concatenate(list(rows), 0)
 
 
 def _views(model: FlameModel, target: Array) -> poses.Shots:
