@@ -19,6 +19,8 @@ class Miniature:
     identities: int = option(3000, "People to render and to train on.", low=1)
     clips: int = option(300, "People in moving clips, for the motion modules.", low=1)
     steps: int = option(6000, "Training steps of this mode, those of earlier runs included.", low=1)
+    rate: float = option(0.0, "Peak learning rate; 0 = the stage's own.", low=0.0)
+    start: str = option("", "Weights (.safetensors) to go on from instead of random ones.")
     minutes: float = option(
         0.0, "Sets the steps from the speed, to end after this time instead; 0 = by steps.", low=0
     )

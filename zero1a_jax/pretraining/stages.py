@@ -68,6 +68,8 @@ def train(config: DiffusionConfig, folder: pathlib.Path, options: Miniature) -> 
     """One stage, from the parts that earlier stages left in the folder."""
     params = assemble(config, folder, options)
     how: dict[str, Any] = dict(steps=options.steps, seed=options.seed, minutes=options.minutes or None)
+    if options.rate:
+        how["peak"] = options.rate
     if options.mode == "vae":
         cache = _cache(config, folder, "train", options.identities)
         autoencoder.train(config, params["vae"], cache, folder, identities=options.identities, **how)
@@ -92,10 +94,14 @@ def train(config: DiffusionConfig, folder: pathlib.Path, options: Miniature) -> 
 
 
 def assemble(config: DiffusionConfig, folder: pathlib.Path, options: Miniature) -> dict:
-    """The seed's initial parameters, the cache's linear encoder, and the averages of all checkpoints."""
-    params = model.init(config, jax.random.key(options.seed))
-    if config.vae_linear:
-        params["vae"] |= linear(config, folder, options)
+    """The seed's initial parameters and the cache's linear encoder, or the weights that --start names; over
+    them the averages of all checkpoints."""
+    if options.start:
+        params = load_miniature(options.start)[1]
+    else:
+        params = model.init(config, jax.random.key(options.seed))
+        if config.vae_linear:
+            params["vae"] |= linear(config, folder, options)
     parts = (
         ("vae", {"vae": {"network": params["vae"]["network"]}}),
         ("spatial", denoiser.trainable(params, motion=False)),

@@ -21,6 +21,7 @@ def hair_field(wear: Wardrobe, look: Look, points: Array, azimuth: Array) -> Arr
     knots = jnp.radians(jnp.array(HAIRLINE_DEGREES, jnp.float32))
     line = jnp.interp(jnp.abs(azimuth), knots, look.hairline)
     line = line + look.hairline_sweep * jnp.sin(jnp.clip(azimuth, -1.2, 1.2) * 2.2)
+    line = line + 0.0035 * noise(_points(azimuth * 1.6, azimuth * 0.7, look.skin_seed[2]))
     return jnp.where(look.hair_amount > 0, points[..., 1] - wear.eyes[0, 1] - line, -1.0)
 
 
@@ -92,11 +93,17 @@ def _curtain(wear: Wardrobe, look: Look, scale: Array) -> tuple[Array, Array]:
     """Rest vertices [2 * CURTAIN_U * CURTAIN_V, 3] of the hanging hair, on the template and scaled by [3]."""
     length, front, thickness, wave = look.curtain
     u = jnp.linspace(-1, 1, CURTAIN_U)[:, None]
-    azimuth = jnp.pi + u * (jnp.pi - front)
     v = jnp.linspace(0, 1, CURTAIN_V)[None]
+    # the front edge is no plumb line: it swings, and falls back towards the tips
+    start = front + 0.10 * noise(_points(v * 2.1, u * 0.3, look.skin_seed[2])) + 0.22 * v * v
+    azimuth = jnp.pi + u * (jnp.pi - start)
     top = wear.ear[1] + 0.055
     y = top + (wear.ear[1] - length - top) * v
-    y = y + 0.003 * noise(_points(azimuth * 6, azimuth * 3, look.skin_seed[0])) * v
+    y = (
+        y
+        + 0.030 * v * jnp.abs(u) ** 3 * (length > 0)
+        + 0.005 * noise(_points(azimuth * 6, azimuth * 3, look.skin_seed[0])) * v
+    )
     table = wear.hang
     column = (azimuth / (2 * jnp.pi) + 0.5) * table.shape[0] - 0.5
     row = jnp.clip((y - wear.hang_low) / (wear.hang_high - wear.hang_low), 0, 1) * (table.shape[1] - 1.001)
@@ -119,7 +126,7 @@ def _curtain(wear: Wardrobe, look: Look, scale: Array) -> tuple[Array, Array]:
     inner = radius - jnp.maximum(thickness * edge, 0.0005)
     radius = jnp.concatenate([radius, inner[:, ::-1]], 1)
     y = jnp.concatenate([y, y[:, ::-1]], 1)
-    azimuth = jnp.broadcast_to(azimuth, y.shape)
+    azimuth = jnp.concatenate([azimuth, azimuth[:, ::-1]], 1)
     flat = _points(radius * jnp.sin(azimuth), y - wear.axis[1], radius * jnp.cos(azimuth)).reshape(-1, 3)
     flat = jnp.where(length > 0, flat, 0.0)
     return flat + wear.axis, flat * scale + wear.axis

@@ -40,6 +40,7 @@ class Look:
     hairline_sweep: Array  # [] metres, lowers one side of the forehead and raises the other
     hair_volume: Array  # [4] thickness in metres: top, sides, back, fringe
     hair_curl: Array  # [] 0 straight .. 1 curly
+    hair_comb: Array  # [] radians a metre by which strands turn about the crown on their way down
     hair_part: Array  # [2] x of the parting (m), depth of it 0..1
     hair_amount: Array  # [] 0 = bald, 1 = full cover
     curtain: Array  # [4] length below the ears (m), front azimuth (rad), thickness (m), wave (m)
@@ -50,6 +51,8 @@ class Look:
     glasses: Array  # [6] worn (0 or 1), half width, half height, tube radius (m), exponent, drop (m)
     frame: Array  # [3]
     cloth: Array  # [3]
+    cloth_trim: Array  # [3] the second colour of stripes and of the collar's rib
+    cloth_style: Array  # [4] stripes 0..1, their direction 0 across .. 1 down, stripes a metre, rib 0..1
     collar: Array  # [3] height up the neck 0..1 (<= 0: none), thickness, dip of the neckline in front (m)
     key_direction: Array  # [3] unit vector to the key light
     key_light: Array  # [3]
@@ -178,7 +181,8 @@ def _hair(dice: _Dice, masculine: Array, dark: Array) -> dict[str, Array]:
         ]
     )
     volume = _mix(low[style], high[style], dice.uniform(0, 1, 4))
-    base = jnp.array([0.066, 0.064, 0.052, 0.036, 0.010, 0.004, 0.034, 0.000, -0.055, -0.070])
+    # high over the middle and the temples' corners, then steeply down to the sideburns
+    base = jnp.array([0.064, 0.066, 0.062, 0.044, 0.014, 0.002, 0.030, 0.000, -0.055, -0.070])
     recession = dice.uniform(-0.006, 0.012) * (0.4 + 0.8 * masculine)
     hairline = base + recession * jnp.array([0.6, 1.0, 1.3, 1.0, 0.4, 0.2, 0.2, 0, 0, 0])
     widow = dice.chance(0.25) * dice.uniform(0.002, 0.007) * jnp.array([-1.0, 0.6, 0.5, 0, 0, 0, 0, 0, 0, 0])
@@ -255,23 +259,23 @@ def _face(dice: _Dice, masculine: Array, dark: Array, hair: Array) -> dict[str, 
     pale = jnp.array([0.12, 0.18, 0.16, 0.16, 0.24, 0.14])
     deep = jnp.array([0.72, 0.22, 0.03, 0.01, 0.01, 0.01])
     iris = irises[dice.choose(_mix(pale, deep, dark))]
-    brow = jnp.clip(hair * dice.uniform(0.35, 0.9), 0.005, 0.3)
+    brow = jnp.clip(hair * dice.uniform(0.18, 0.5), 0.004, 0.2)
     shape = jnp.stack(
         [
-            dice.uniform(0.0022, 0.0036) + 0.0012 * masculine,
+            dice.uniform(0.0028, 0.0042) + 0.0012 * masculine,
             dice.uniform(-0.0065, -0.0025),
             dice.uniform(-0.002, 0.0035) - 0.0015 * masculine,
-            dice.uniform(0.55, 0.95),
+            dice.uniform(0.75, 0.97),
         ]
     )
     return dict(
         skin=skin,
         skin_seed=dice.uniform(-1, 1, 3),
-        blotches=dice.uniform(0.02, 0.07),
+        blotches=dice.uniform(0.01, 0.045),
         freckles=dice.chance(0.3) * dice.uniform(0.2, 1.0),
         redness=dice.uniform(0.0, 0.30),
         lips=jnp.clip(lips, 0.01, 0.8),
-        gloss=dice.uniform(0.35, 1.1),
+        gloss=dice.uniform(0.25, 0.75),
         iris=iris * jnp.exp(dice.normal(0.2, 3)),
         iris_angle=dice.uniform(0.47, 0.52),
         pupil_angle=dice.uniform(0.15, 0.23),
@@ -314,6 +318,16 @@ def _extras(dice: _Dice, masculine: Array, hair: Array) -> dict[str, Array]:
     )
 
 
+def _styling(dice: _Dice, cloth: Array) -> dict[str, Array]:
+    """How the hair is combed, and what a shirt is besides its colour."""
+    trim = jnp.where(dice.chance(0.5) > 0, cloth * dice.uniform(0.35, 0.8), dice.uniform(0.02, 0.8, 3))
+    return dict(
+        hair_comb=dice.normal(5.0),
+        cloth_trim=jnp.clip(trim, 0.01, 0.8),
+        cloth_style=jnp.stack([dice.chance(0.4), dice.chance(0.25), dice.uniform(22, 60), dice.chance(0.6)]),
+    )
+
+
 def identity(key: Array) -> tuple[Array, Look]:
     """A plausible person: shape coefficients [S] of the embedded head, and the look. `key` is a typed key."""
     dice = _Dice(key, 200, 100)
@@ -330,7 +344,8 @@ def identity(key: Array) -> tuple[Array, Look]:
         pattern_sharpness=jnp.float32(1),
     )
     face, extras = _face(dice, masculine, dark, hair["hair"]), _extras(dice, masculine, hair["hair"])
-    return shape, Look(**face, **hair, **extras, **_light(dice), **pattern)
+    lights, styling = _light(dice), _styling(dice, extras["cloth"])
+    return shape, Look(**face, **hair, **extras, **lights, **styling, **pattern)
 
 
 def textured(key: Array) -> tuple[Array, Look]:
@@ -367,6 +382,7 @@ def textured(key: Array) -> tuple[Array, Look]:
         frame=colour(0.5, look.frame),
         glasses=look.glasses.at[0].set(dice.chance(0.25)),
         cloth=colour(0.8, look.cloth),
+        cloth_trim=colour(0.5, look.cloth_trim),
         collar=look.collar.at[0].multiply(1.2),
         pattern=dice.chance(0.8) * dice.uniform(0.3, 1.0),
         pattern_kind=jax.nn.one_hot(kind, 4),

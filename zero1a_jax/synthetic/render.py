@@ -30,14 +30,9 @@ def _one(
     faces = jnp.where(buried[:, None], faces[:, :1], faces)
     face_id, weights, z = zbuffer(pixels, depth, faces, fine.height, fine.width)
 
-    template = jnp.asarray(model.template)
-    count = len(vertices)
-    hair = hair_field(wear, look, template, wear.azimuth)
-    beard = beard_field(wear, look, template, wear.azimuth)
-    body = jnp.stack([wear.occlusion, wear.lips, hair, beard], -1)
-    loose = jnp.broadcast_to(jnp.array([1.0, -1.0, 1.0, -1.0]), (count - len(template) - len(wear.shell), 4))
-    fields = jnp.concatenate([body, body[wear.shell], loose])
-    table = jnp.concatenate([canonical, normals, thickness[:, None], fields], -1)  # [P, 11]
+    table = jnp.concatenate(
+        [canonical, normals, thickness[:, None], fields(wear, model, look, len(vertices))], -1
+    )  # [P, 12]
     face_id, weights = face_id.reshape(-1), weights.reshape(-1, 3)
     corners = faces[jnp.maximum(face_id, 0)]
     shares = [table[corners[:, k]] * weights[:, k, None] for k in range(3)]
@@ -59,6 +54,7 @@ def _one(
         lips=mixed[:, 8],
         hair=mixed[:, 9],
         beard=mixed[:, 10],
+        rim=mixed[:, 11],
         material=jnp.asarray(wear.material)[jnp.maximum(face_id, 0)],
     )
     cover = (face_id >= 0).astype(jnp.float32)
@@ -67,6 +63,17 @@ def _one(
     alpha = cover.reshape(shape).mean((1, 3))
     rgb = colour.reshape(*shape, 3).mean((1, 3)) / jnp.maximum(alpha, 1e-6)[..., None]
     return srgb(jnp.clip(rgb, 0, 1)), alpha
+
+
+def fields(wear: Wardrobe, model: FlameModel, look: Look, count: int) -> Array:
+    """What the shader needs to know at the figure's vertices, [count, 5]; see Surface from `occlusion` on."""
+    template = jnp.asarray(model.template)
+    hair = hair_field(wear, look, template, wear.azimuth)
+    beard = beard_field(wear, look, template, wear.azimuth)
+    body = jnp.stack([wear.occlusion, wear.lips, hair, beard, wear.rim], -1)
+    loose = jnp.array([1.0, -1.0, 1.0, -1.0, 1.0])
+    loose = jnp.broadcast_to(loose, (count - len(template) - len(wear.shell), 5))
+    return jnp.concatenate([body, body[wear.shell], loose])
 
 
 def tone(linear: Array) -> Array:

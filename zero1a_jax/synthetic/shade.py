@@ -27,6 +27,7 @@ class Surface:
     thickness: Array  # [P] metres, of the shell
     hair: Array  # [P] metres above the hairline
     beard: Array  # [P] metres into the beard
+    rim: Array  # [P] metres from the eyelids' edge
     material: Array  # [P] int32
 
 
@@ -83,8 +84,12 @@ class Marks:
     flush: Array  # 0..1
     spots: Array  # 0..1, freckles
     lids: Array  # 0..1
+    lashes: Array  # 0..1
+    fold: Array  # 0..1, above the upper lid
+    ear: Array  # 0..1, the hollows of the ears
     lip: Array  # 0..1
     crease: Array  # 0..1
+    seam: Array  # 0..1, where the lips meet
     stubble: Array  # 0..1
     brow: Array  # 0..1
     roots: Array  # 0..1, hair that leaves the skin
@@ -100,14 +105,20 @@ def _marks(wear: Wardrobe, look: Look, s: Surface) -> Marks:
     spots = smooth((noise(shifted * 130) * noise(shifted[..., ::-1] * 95) - 0.22) * 6)
     lip = smooth(s.lips / 0.0012 + 0.5 + 0.15 * fine)
     stubble = smooth(s.beard / 0.008 + 0.3) * (0.55 + 0.45 * noise(p * 420)) * (1 - lip)
-    roots = smooth((s.hair + 0.0015 * noise(p * 260)) / 0.006 + 0.35)
+    ragged = 0.0020 * noise(p * jnp.array([330.0, 60, 330])) + 0.0012 * fine
+    roots = smooth((s.hair + ragged) / 0.009 + 0.55)
+    upper = smooth((p[..., 1] - eye[1]) / 0.004)
     return Marks(
         slow=noise(shifted * 22),
         fine=fine,
         flush=jnp.minimum(flush + 0.6 * _bump(p, wear.ear, 0.02), 1) * look.redness,
         spots=spots * look.freckles * _bump(p, cheek * jnp.array([0.8, 1, 1]), 0.034),
         lids=_bump(p, eye + jnp.array([0, 0, 0.010]), 0.0135),
+        lashes=smooth(1.25 - s.rim / 0.0013) * (0.35 + 0.6 * upper),
+        fold=smooth(1 - jnp.abs(s.rim - 0.0048) / 0.0016) * upper * (s.rim < 0.02),
+        ear=_ear_hollows(wear, p),
         lip=lip,
+        seam=smooth((s.lips - 0.002) / 0.006),
         crease=smooth(0.5 + noise(p * jnp.array([420.0, 60, 60]))),
         stubble=jnp.clip(0.62 * look.stubble * stubble, 0, 0.8),
         brow=_brow(wear, look, p),
@@ -126,12 +137,28 @@ def _skin(look: Look, marks: Marks, pattern: tuple[Array, Array]) -> tuple[Array
     painted = _mix(_mix(first, second, pattern[0]), third, pattern[1])
     albedo = albedo + (painted - albedo) * look.pattern
     albedo = albedo * (1 - 0.22 * marks.lids[..., None] * jnp.array([0.6, 1.0, 0.9]))
-    albedo = _mix(albedo, look.lips * (1 - 0.12 * marks.crease)[..., None], 0.92 * marks.lip)
+    albedo = albedo * (1 - 0.20 * marks.fold[..., None] * jnp.array([0.7, 1.0, 1.0]))
+    albedo = albedo * (1 - 0.55 * marks.ear[..., None] * jnp.array([0.7, 1.0, 1.0]))
+    inner = 1 - 0.12 * marks.crease - 0.25 * marks.seam
+    albedo = _mix(albedo, look.lips * inner[..., None], 0.92 * marks.lip)
     albedo = _mix(albedo, look.beard, marks.stubble)
     albedo = _mix(albedo, look.brow, marks.brow)
+    albedo = _mix(albedo, 0.35 * look.brow, 0.85 * marks.lashes)
     albedo = _mix(albedo, look.hair, marks.roots)
     hairy = jnp.maximum(marks.roots, marks.brow)
     return albedo, look.gloss * (1 + 1.2 * marks.lip) * (1 - 0.8 * hairy) * (1 + 0.1 * marks.fine)
+
+
+def _ear_hollows(wear: Wardrobe, point: Array) -> Array:
+    """0..1 in the groove inside the outer rim and in the bowl before the canal, seen from the side."""
+    back = -(point[..., 2] - wear.ear[2]) / 0.0145
+    up = (point[..., 1] - wear.ear[1]) / 0.0265
+    side = smooth((jnp.abs(point[..., 0]) - wear.ear[0] + 0.012) / 0.004)
+    away = jnp.sqrt(back * back + up * up + 1e-6)
+    groove = smooth(1 - jnp.abs(away - 0.72 + 0.10 * up) / 0.13) * smooth((back + 0.5) * 2) * smooth(up + 0.9)
+    bowl = smooth(1.5 - jnp.sqrt((back + 0.30) ** 2 + (1.25 * (up + 0.22)) ** 2 + 1e-6) / 0.28)
+    fork = smooth(1 - jnp.abs(away - 0.42) / 0.08) * smooth(2 * up) * smooth((back + 0.4) * 2)
+    return side * jnp.clip(0.8 * groove + bowl + 0.45 * fork, 0, 1)
 
 
 def _brow(wear: Wardrobe, look: Look, point: Array) -> Array:
@@ -176,22 +203,43 @@ def _hair(wear: Wardrobe, look: Look, s: Surface) -> tuple[Array, Array, Array]:
     away = s.point - wear.axis - jnp.stack([look.hair_part[0] * 0.6, 0.0, 0.0])
     along = _dot(away, axis)
     flat = away - along[..., None] * axis
-    round_ = flat / jnp.sqrt(jnp.maximum(_dot(flat, flat), 1e-8))[..., None]
-    bend = 0.25 * noise(s.point * 28 + look.skin_seed) * (1 + 2 * look.hair_curl)
-    coordinate = round_ * 15 + (along * (7 + 34 * look.hair_curl) + bend)[..., None] + look.skin_seed
-    clumps = noise(coordinate * 0.45)
-    strands = noise(coordinate * 1.45)
+    radial = flat / jnp.sqrt(jnp.maximum(_dot(flat, flat), 1e-8))[..., None]
+    turn = look.hair_comb * (along - 0.06)
+    radial = jnp.cos(turn)[..., None] * radial + jnp.sin(turn)[..., None] * jnp.cross(axis, radial)
+    bend = 0.12 * noise(s.point * 28 + look.skin_seed) * (1 + 4 * look.hair_curl)
+    coordinate = radial * 15 + (along * (7 + 34 * look.hair_curl) + bend)[..., None] + look.skin_seed
+    locks = noise(coordinate * 0.28)
+    clumps = noise(coordinate * 0.8)
+    strands = noise(coordinate * 2.6)
     curls = noise(s.point * 95 + look.skin_seed)
     strands = strands + (curls - strands) * 0.6 * look.hair_curl
-    tone = 0.26 * clumps + 0.30 * strands
+    tone = 0.14 * locks + 0.13 * clumps + (0.12 + 0.12 * look.hair_curl) * strands
     deep = jnp.clip(1 + tone, 0.25, 1.7)
-    tips = smooth(0.15 + 0.45 * clumps + 4 * jnp.maximum(-along - 0.03, 0))
+    tips = smooth(0.2 + 0.4 * locks + 0.25 * clumps + 4 * jnp.maximum(-along - 0.03, 0))
     albedo = _mix(look.hair, look.hair_tips, tips) * deep[..., None]
     low = smooth((wear.ear[1] - 0.005 - s.point[..., 1]) / 0.01) * smooth((s.beard + 0.004) / 0.004)
-    chin = look.beard * (1 + 0.5 * noise(s.point * 330))[..., None]
+    chin = look.beard * (1 + 0.3 * noise(s.point * jnp.array([310.0, 90, 310])))[..., None]
     albedo = _mix(albedo, chin, low * (s.beard > -0.003))
+    inward = smooth(-3 * _dot(s.normal, radial)) * (s.thickness > 0.5)  # the inner side of hanging hair
+    albedo = albedo * (1 - 0.65 * inward)[..., None]
     strand = _unit(axis - _dot(axis, s.normal)[..., None] * s.normal)
     return albedo, strand, strands
+
+
+def _cloth(wear: Wardrobe, look: Look, s: Surface) -> tuple[Array, Array]:
+    """Albedo [P, 3] and occlusion [P] of a shirt: plain or striped, with folds and a ribbed collar."""
+    p, (striped, down, often, rib) = s.point, look.cloth_style
+    across = p[..., 1] + (p[..., 0] - p[..., 1]) * down
+    stripes = striped * smooth(0.5 + 4 * (sine(across * often) - 0.3))
+    inside = collar_field(wear, look, p)
+    collar = rib * smooth((0.013 - inside) / 0.002)
+    albedo = _mix(look.cloth, look.cloth_trim, jnp.maximum(stripes, collar))
+    albedo = (
+        albedo * (1 + 0.06 * noise(p * 210) - 0.10 * collar * (0.5 + 0.5 * sine(p[..., 0] * 260)))[..., None]
+    )
+    folds = noise(p * jnp.array([14.0, 26, 14]) + look.skin_seed) + 0.5 * noise(p * 38 + look.skin_seed)
+    under = smooth(inside / 0.004)  # the collar's edge casts a line of shade
+    return albedo, jnp.clip((0.82 + 0.06 * folds) * (0.65 + 0.35 * under), 0.2, 1)
 
 
 def light(look: Look, s: Surface, albedo: Array, gloss: Array, occlusion: Array, soft: Array) -> Array:
@@ -232,7 +280,7 @@ def shade(wear: Wardrobe, look: Look, s: Surface) -> Array:
 
     p = s.point
     hang = s.thickness > 0.5  # parts without skin under them
-    edge = 0.0018 * noise(jnp.stack([p[..., 0] * 390, p[..., 1] * 80, p[..., 2] * 390], -1))
+    edge = 0.0032 * noise(p * jnp.array([330.0, 60, 330])) + 0.0015 * noise(p * 90)
     grown = hang | (s.hair + edge > 0) | ((s.beard + 0.5 * edge > 0) & (look.beard_thickness > 0))
     is_hair = (s.material == HAIR) & grown
     hair, strand, tilt = _when(is_hair.any(), lambda s: _hair(wear, look, s), s)
@@ -252,9 +300,9 @@ def shade(wear: Wardrobe, look: Look, s: Surface) -> Array:
     albedo = jnp.where((s.material == TONGUE)[..., None], 1.5 * flesh, albedo)
     occlusion = jnp.where(inside, 0.45 * (1 - 0.6 * deep), occlusion)
     is_cloth = (s.material == CLOTH) & (collar_field(wear, look, p) > 0)
-    cloth = look.cloth * (1 + 0.10 * sine(s.point[..., 0] * 330) * sine(s.point[..., 1] * 330))[..., None]
+    cloth, folds = _when(is_cloth.any(), lambda s: _cloth(wear, look, s), s)
     albedo = jnp.where(is_cloth[..., None], cloth, albedo)
-    occlusion = jnp.where(is_cloth, 0.8, occlusion)
+    occlusion = jnp.where(is_cloth, folds, occlusion)
     albedo = jnp.where((s.material == FRAME)[..., None], look.frame, albedo)
     occlusion = jnp.where(s.material == FRAME, 0.9, occlusion)
     matte = is_hair | is_cloth | is_eye

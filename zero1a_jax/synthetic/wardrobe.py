@@ -38,6 +38,7 @@ class Wardrobe:
     shell_gate: Array  # [N] 0..1, 0 where no hair can stand (near ears, lids and lips)
     occlusion: Array  # [V] 0..1, share of the sky that a vertex sees
     lips: Array  # [V] metres into the lips, negative outside
+    rim: Array  # [V] metres from the eyelids' inner edge
     azimuth: Array  # [V] radians
     scalp: Array  # [V] bool: counts for the skull's extent
     hang: Array  # [_AZIMUTHS, _HEIGHTS] metres: radius at which hair hangs clear of the head
@@ -102,6 +103,14 @@ def _occlusion(vertices: np.ndarray, normals: np.ndarray, faces: np.ndarray) -> 
     return np.asarray(seen.sum(0) / np.maximum(weight.sum(0), 1e-6), np.float32)
 
 
+def _rim(template: np.ndarray, faces: np.ndarray, lids: np.ndarray, sockets: np.ndarray) -> np.ndarray:
+    """Metres to the edge at which the lids turn inward, over the eyeballs."""
+    behind = (sockets & ~lids)[faces]
+    edge = np.unique(faces[behind.any(-1)][lids[faces[behind.any(-1)]]])
+    distance, _ = cKDTree(template[edge]).query(template)
+    return distance.astype(np.float32)
+
+
 def _hang(points: np.ndarray, axis: np.ndarray, low: float, high: float) -> np.ndarray:
     """Radius table: the head's silhouette around the axis, never narrowing fast on the way down."""
     offset = points - axis
@@ -156,6 +165,7 @@ def _build(model: FlameModel) -> Wardrobe:
     material = _face_materials(model, faces)
     skin = np.zeros(len(template), bool)
     skin[faces[material == SKIN]] = True
+    rim = _rim(template, faces, _mask(model, "eyelids"), _mask(model, "left_eye_region", "right_eye_region"))
     to_lips, to_ears = _signed_distance(template, lips), -2 * _signed_distance(template, ears)
     ear = template[ears & (template[:, 0] > 0)].mean(0)
     axis = np.array([0, ear[1], ear[2]])
@@ -201,6 +211,7 @@ def _build(model: FlameModel) -> Wardrobe:
         shell_gate=gate[shell].astype(np.float32),
         occlusion=_occlusion(template, normals, faces),
         lips=to_lips,
+        rim=rim,
         azimuth=azimuth,
         scalp=skin & ~ears & (template[:, 1] > eyes[0, 1] + 0.02),
         hang=_hang(samples, axis, low, high),
