@@ -123,9 +123,9 @@ def test_forbidden_text():
 
 def test_tree_is_small():
     sizes = {path: path.stat().st_size for path in _tracked()}
-    assert sum(sizes.values()) < 40e6, "the tracked tree must stay under 40 MB"
+    assert sum(sizes.values()) < 60e6, "the tracked tree must stay under 60 MB"
     assets = sum(size for path, size in sizes.items() if (ROOT / "zero1a_jax" / "assets") in path.parents)
-    assert assets <= 12e6, "shipped weights must stay within 12 MB"
+    assert assets <= 24e6, "shipped weights must stay within 24 MB"
     fixtures = sum(size for path, size in sizes.items() if (ROOT / "tests" / "fixtures") in path.parents)
     assert fixtures <= 10e6, "copied fixtures must stay within 10 MB"
 

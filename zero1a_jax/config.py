@@ -189,6 +189,11 @@ class Update:
     scale_lr: float = option(1.7e-2, "Learning rate of scales. [C]", low=0)
     rotation_lr: float = option(1e-3, "Learning rate of rotations. [C]", low=0)
     random_background: bool = option(True, "Compare over random colours, so that alpha is learned too. [D]")
+    texture_prior: bool = option(
+        False,
+        "True: what the portrait hides starts as a network trained on synthetic people guesses it, with the "
+        "hair off the mesh; for the embedded head. [D]",
+    )
     sh_degree: int = option(0, "Degree of the colours' spherical harmonics. [D]", low=0, high=3)
     capacity: float = option(1.3, "Slots for Gaussians, as a multiple of the head's triangles. [D]", low=1)
     rasterizer: str = option("auto", "Rasterizer implementation.", choices=("auto", "xla", "pallas"))

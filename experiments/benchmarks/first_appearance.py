@@ -26,6 +26,7 @@ class Options:
 
     seeds: int = option(8, "People synthetic:1 to synthetic:SEEDS.", low=1, high=64)
     size: int = option(128, "Side of the frames in pixels.", low=32, high=512)
+    texture_prior: bool = option(False, "Let the texture prior say what the portrait hides.")
     sheet: str = option("", "A picture to write: the truth above the first render, person by person.")
 
 
@@ -36,7 +37,7 @@ def main(options: Options) -> None:
 
     rows, sheet = [], []
     for seed in range(1, options.seeds + 1):
-        row, pictures = measure(seed, options.size)
+        row, pictures = measure(seed, options.size, options.texture_prior)
         rows.append(row)
         sheet.append(pictures)
         print(f"synthetic:{seed}  " + "  ".join(f"{own:.2f} ({base:.2f})" for own, base in row), flush=True)
@@ -50,13 +51,13 @@ def main(options: Options) -> None:
         Image.fromarray(np.concatenate(padded, 1)).save(options.sheet)
 
 
-def measure(seed: int, size: int) -> tuple[list[tuple[float, float]], Any]:
+def measure(seed: int, size: int, prior: bool) -> tuple[list[tuple[float, float]], Any]:
     """(PSNR, the baseline's) in dB at each of YAWS, and truth above render at YAWS and SHOWN, uint8."""
     import jax.numpy as jnp
     import numpy as np
 
     from zero1a_jax.avatar import pose
-    from zero1a_jax.config import Config
+    from zero1a_jax.config import Config, Update
     from zero1a_jax.flame import frame_target, procedural_head, zero_params
     from zero1a_jax.geometry import portrait_camera
     from zero1a_jax.image import ops
@@ -74,7 +75,7 @@ def measure(seed: int, size: int) -> tuple[list[tuple[float, float]], Any]:
     true = [(ops.composite(rgb, alpha, jnp.ones(3)), alpha) for rgb, alpha in true]
     points = jnp.zeros((105, 2))  # not looked at
     portrait = Portrait(*true[0], points, cameras[0], params)
-    avatar = first_avatar(Config(), model, portrait)
+    avatar = first_avatar(Config(update=Update(texture_prior=prior)), model, portrait)
     mask = (true[0][1] > 0.9)[..., None]
     mean = jnp.sum(true[0][0] * mask, (0, 1)) / jnp.sum(mask)
     gaussians = avatar.gaussians

@@ -45,7 +45,7 @@ def _smoothstep(value: Array, low: float, high: float) -> Array:
     return part * part * (3.0 - 2.0 * part)
 
 
-def _bilinear(image: Array, pixels: Array) -> Array:
+def bilinear(image: Array, pixels: Array) -> Array:
     """Values [P, C] of an image [H, W, C] at pixels [P, 2], centres at +0.5, clamped at the border."""
     coordinates = [pixels[:, 1] - 0.5, pixels[:, 0] - 0.5]
     channels = [
@@ -87,7 +87,7 @@ def sample_visible(
     )
     seen = inside & (depth <= front + slack)
 
-    values = _bilinear(jnp.concatenate([portrait.rgb, portrait.alpha[..., None]], -1), pixels)
+    values = bilinear(jnp.concatenate([portrait.rgb, portrait.alpha[..., None]], -1), pixels)
     trust = _smoothstep(cosine, *_FACING) * _smoothstep(values[:, 3], *_COVERED) * seen
     return values[:, :3], trust
 
@@ -238,19 +238,37 @@ def _fill(
     return filled
 
 
-def colours_from_portrait(avatar: Avatar, model: FlameModel, portrait: Portrait) -> Avatar:
+def colours_from_portrait(
+    avatar: Avatar, model: FlameModel, portrait: Portrait, *, hidden: Array | None = None
+) -> Avatar:
     """The avatar with first colours (SH degree 0; higher bands zero) from the fitted portrait.
 
     Each Gaussian takes, as far as it can be trusted: the portrait's colour at its own place; else that
     at the mirrored triangle; else colours flowing in over the mesh from there; else its part's plain
     colour or the mean skin. Eyes, teeth and mouth take no colours from the skin around them. Meant to
     run once, under jit or not; colours are as in the portrait (sRGB), which the renderer blends as is.
+    `hidden` [F, 3] are better colours for what the portrait does not show, if somebody knows them.
     """
     faces = jnp.asarray(model.faces)
     vertices, _ = forward(model, portrait.flame.replace(shape=avatar.shape))
+    nearest = nearest_depth(portrait.camera, vertices, faces)
+    face_colours = _face_colours(model, portrait, vertices, nearest) if hidden is None else hidden
+
+    posed = pose(avatar, model, portrait.flame)
+    exact, exact_trust = sample_visible(
+        portrait, vertices, faces, posed.means, avatar.face_ids, nearest=nearest
+    )
+    exact_trust = exact_trust[:, None]
+    colours = exact_trust * exact + (1.0 - exact_trust) * face_colours[avatar.face_ids]
+    harmonics = jnp.zeros_like(avatar.gaussians.sh).at[:, 0].set(to_sh(colours))
+    return avatar.replace(gaussians=avatar.gaussians.replace(sh=harmonics))
+
+
+def _face_colours(model: FlameModel, portrait: Portrait, vertices: Array, nearest: Array) -> Array:
+    """Colours [F, 3] of all triangles: seen, mirrored, flowing in, or plain."""
+    faces = jnp.asarray(model.faces)
     count = faces.shape[0]
     centroids = jnp.mean(vertices[faces], 1)
-    nearest = nearest_depth(portrait.camera, vertices, faces)
     own, trust = sample_visible(portrait, vertices, faces, centroids, jnp.arange(count), nearest=nearest)
 
     partner = mirror_faces(model)
@@ -266,13 +284,4 @@ def colours_from_portrait(avatar: Avatar, model: FlameModel, portrait: Portrait)
     # Both eyes look the same way, so that an iris is no mirror image: eyes borrow nothing.
     believed = jnp.where(is_eye, trust, known)[:, None]
     chosen = jnp.where(is_eye[:, None], own, mixed)
-    face_colours = believed * chosen + (1.0 - believed) * filled
-
-    posed = pose(avatar, model, portrait.flame)
-    exact, exact_trust = sample_visible(
-        portrait, vertices, faces, posed.means, avatar.face_ids, nearest=nearest
-    )
-    exact_trust = exact_trust[:, None]
-    colours = exact_trust * exact + (1.0 - exact_trust) * face_colours[avatar.face_ids]
-    harmonics = jnp.zeros_like(avatar.gaussians.sh).at[:, 0].set(to_sh(colours))
-    return avatar.replace(gaussians=avatar.gaussians.replace(sh=harmonics))
+    return believed * chosen + (1.0 - believed) * filled

@@ -21,15 +21,19 @@ _OPACITY_LOGIT = 2.2  # 0.9: hair is not seen through
 _SIZE = 0.6  # standard deviation in pixel spacings
 
 
-def cover_outside(avatar: Avatar, model: FlameModel, portrait: Portrait) -> Avatar:
+def cover_outside(
+    avatar: Avatar, model: FlameModel, portrait: Portrait, *, offset: Array | None = None
+) -> Avatar:
     """The avatar with free slots turned into Gaussians at portrait pixels that the mesh leaves empty.
 
     Each hangs on the triangle nearest to it in the picture, at that triangle's depth, with the pixel's
     colour. With more such pixels than slots an even subset is taken. The surface's Gaussians stay.
+    `offset` [F, 3], metres in the triangles' frames, says how far the surface's Gaussians already stand off.
     """
     vertices, _ = forward(model, portrait.flame.replace(shape=avatar.shape))
     faces, camera = jnp.asarray(model.faces), portrait.camera
-    face_id, _, _ = zbuffer(*project(camera, vertices), faces, camera.height, camera.width)
+    covering = vertices if offset is None else moved(vertices, faces, offset)
+    face_id, _, _ = zbuffer(*project(camera, covering), faces, camera.height, camera.width)
     outside = ((face_id < 0) & (portrait.alpha > _OPAQUE)).ravel()
 
     count = max(1, int(_SHARE * (len(avatar.alive) - len(faces))))
@@ -61,6 +65,16 @@ def cover_outside(avatar: Avatar, model: FlameModel, portrait: Portrait) -> Avat
         face_ids=avatar.face_ids.at[place].set(near, mode="drop"),
         alive=avatar.alive.at[place].set(True, mode="drop"),
     )
+
+
+def moved(vertices: Array, faces: Array, offset: Array) -> Array:
+    """Vertices [V, 3] moved by the mean of their triangles' offsets [F, 3], metres in triangle frames."""
+    _, rotation, _ = triangle_frames(vertices, faces)
+    world = jnp.einsum("fij,fj->fi", rotation, offset, precision="highest")
+    total = jnp.zeros((len(vertices), 4))
+    for k in range(3):
+        total = total.at[faces[:, k]].add(jnp.concatenate([world, jnp.ones((len(world), 1))], -1))
+    return vertices + total[:, :3] / jnp.maximum(total[:, 3:], 1.0)
 
 
 def _even_subset(chosen: Array, count: int) -> tuple[Array, Array, Array]:

@@ -3,5 +3,6 @@
 from zero1a_jax.synthetic import motions
 from zero1a_jax.synthetic.identities import Look, identity, textured
 from zero1a_jax.synthetic.render import render
+from zero1a_jax.synthetic.true_texture import true_texture
 
-__all__ = ["Look", "identity", "motions", "render", "textured"]
+__all__ = ["Look", "identity", "motions", "render", "textured", "true_texture"]

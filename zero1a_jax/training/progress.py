@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from zero1a_jax import keys, symgen
-from zero1a_jax.avatar import bind, colours_from_portrait, cover_outside, pose
+from zero1a_jax.avatar import bind, colours_from_portrait, cover_outside, pose, texture_prior
 from zero1a_jax.config import Config
 from zero1a_jax.devices import Device, first, replicate
 from zero1a_jax.training.setup import Setup
@@ -45,20 +45,25 @@ class Progress:
 
 
 def first_avatar(config: Config, model: FlameModel, portrait: Portrait) -> Avatar:
-    """Gaussians on the portrait's identity, coloured by the portrait."""
+    """Gaussians on the portrait's identity, coloured by the portrait, and by the texture prior if on."""
     capacity = int(np.ceil(config.update.capacity * len(model.faces)))
     key = keys.key(config.runner.seed, "bind")
-    return _first_avatar(key, model, portrait, capacity=capacity, degree=config.update.sh_degree)
+    prior = texture_prior.load_prior() if config.update.texture_prior else None
+    return _first_avatar(key, model, portrait, prior, capacity=capacity, degree=config.update.sh_degree)
 
 
 @functools.partial(jax.jit, static_argnames=("capacity", "degree"))
 def _first_avatar(
-    key: jax.Array, model: FlameModel, portrait: Portrait, *, capacity: int, degree: int
+    key: jax.Array, model: FlameModel, portrait: Portrait, prior: Any, *, capacity: int, degree: int
 ) -> Avatar:
     shape = jnp.asarray(portrait.flame.shape)
     avatar = bind(key, model, shape, capacity=capacity, degree=degree, opacity=OPACITY)
-    avatar = colours_from_portrait(avatar, model, portrait)
-    return cover_outside(avatar, model, portrait)
+    if prior is None:
+        return cover_outside(colours_from_portrait(avatar, model, portrait), model, portrait)
+    guess = texture_prior.guess(prior, model, portrait)
+    avatar = texture_prior.stand_off(avatar, model, guess.offset)
+    avatar = colours_from_portrait(avatar, model, portrait, hidden=guess.rgb)
+    return cover_outside(avatar, model, portrait, offset=guess.offset)
 
 
 def start(setup: Setup) -> Progress:

@@ -1,0 +1,192 @@
+"""What the portrait does not show of a head, guessed by a small network in texture space. [D]
+
+The portrait's colours are laid onto the head's texture, with how far each is to be trusted, beside their
+mirror image; a U-Net that was trained on synthetic people (`pretraining.texture`) fills the rest, and tells
+how far hair, collar and hanging hair stand off the mesh. It belongs to the embedded head: others have other
+textures.
+"""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+from safetensors.numpy import load_file, save_file
+
+from zero1a_jax.avatar.colours import bilinear, nearest_depth, sample_visible
+from zero1a_jax.flame.model import forward, shaped_template
+from zero1a_jax.flame.procedural import procedural_head
+from zero1a_jax.geometry.cameras import project
+from zero1a_jax.geometry.meshes import face_normals, triangle_frames, vertex_normals
+from zero1a_jax.geometry.zbuffer import zbuffer
+from zero1a_jax.types import Array, Avatar, FlameModel, Portrait
+
+WEIGHTS = pathlib.Path(__file__).parents[1] / "assets" / "texture_prior.safetensors"
+SIZE = 128  # texels, a side
+REACH = 0.04  # metres; offsets are given in this unit
+BESIDE = (0.010, 0.028)  # metres off the mesh at which the portrait is looked at too
+CHANNELS = 4 + 5 * len(BESIDE)
+THUMBNAIL = 32  # pixels a side of the whole portrait, as the network sees it
+_RADIUS = 0.08  # metres, of a head: what stands off by as much is twice as wide
+_WIDTHS = (48, 64, 96, 128)
+
+
+class Texels(NamedTuple):
+    """Where each texel lies on a mesh with texture coordinates."""
+
+    face_ids: np.ndarray  # [SIZE, SIZE] int32, -1 where there is no mesh
+    weights: np.ndarray  # [SIZE, SIZE, 3] barycentric
+    places: np.ndarray  # [F, 2] texel coordinates (x, y) of the triangles' centroids
+
+
+class Guess(NamedTuple):
+    """What the network says of each triangle."""
+
+    rgb: Array  # [F, 3] in 0..1
+    offset: Array  # [F, 3] metres off the mesh, in the triangles' frames
+
+
+@functools.cache
+def texels() -> Texels:
+    """Those of the embedded head."""
+    with jax.ensure_compile_time_eval():
+        model = procedural_head()
+        uv = np.asarray(model.uv)
+        pixels = np.stack([uv[:, 0], 1.0 - uv[:, 1]], -1).astype(np.float32) * SIZE
+        face_ids, weights, _ = jax.jit(zbuffer, static_argnums=(3, 4))(
+            pixels, np.ones(len(uv), np.float32), np.asarray(model.uv_faces), SIZE, SIZE
+        )
+        return Texels(np.asarray(face_ids), np.asarray(weights), pixels[np.asarray(model.uv_faces)].mean(1))
+
+
+def is_embedded(model: FlameModel) -> bool:
+    """Whether a head has the embedded one's triangles."""
+    embedded = procedural_head()
+    return model.faces.shape == embedded.faces.shape and model.template.shape == embedded.template.shape
+
+
+def unwrap(portrait: Portrait, vertices: Array, faces: Array) -> Array:
+    """The portrait on the texture, [SIZE, SIZE, CHANNELS] in 0..1.
+
+    Colours times trust, and trust; and for each distance of BESIDE, where that far off the surface the
+    portrait shows something beside the mesh: its colours times alpha, alpha, and 1.
+    """
+    at = texels()
+    ids = jnp.maximum(at.face_ids.reshape(-1), 0)
+    member = (at.face_ids.reshape(-1) >= 0).astype(jnp.float32)
+    weights = at.weights.reshape(-1, 3, 1)
+    points = jnp.sum(vertices[faces[ids]] * weights, 1)
+    nearest = nearest_depth(portrait.camera, vertices, faces)
+    rgb, trust = sample_visible(portrait, vertices, faces, points, ids, nearest=nearest)
+    trust = trust * member
+    layers = [rgb * trust[:, None], trust[:, None]]
+    normals = face_normals(vertices, faces)[ids]
+    image = jnp.concatenate([portrait.rgb * portrait.alpha[..., None], portrait.alpha[..., None]], -1)
+    for distance in BESIDE:
+        pixels, _ = project(portrait.camera, points + distance * normals)
+        size = jnp.array([portrait.camera.width, portrait.camera.height])
+        inside = jnp.all((pixels >= 0) & (pixels < size), -1)
+        column, row = jnp.clip(pixels.astype(jnp.int32), 0, size - 1).T
+        beside = (inside & jnp.isinf(nearest[row, column])).astype(jnp.float32) * member
+        layers += [bilinear(image, pixels) * beside[:, None], beside[:, None]]
+    return jnp.concatenate(layers, -1).reshape(SIZE, SIZE, CHANNELS)
+
+
+def thumbnail(portrait: Portrait) -> Array:
+    """The portrait [THUMBNAIL, THUMBNAIL, 4]: colours times alpha, and alpha."""
+    image = jnp.concatenate([portrait.rgb * portrait.alpha[..., None], portrait.alpha[..., None]], -1)
+    return jax.image.resize(image, (THUMBNAIL, THUMBNAIL, 4), "linear")
+
+
+@functools.cache
+def _places() -> np.ndarray:
+    """Position and normal of every texel on the template, [SIZE, SIZE, 6], about -1..1."""
+    with jax.ensure_compile_time_eval():
+        model, at = procedural_head(), texels()
+        faces, vertices = np.asarray(model.faces), np.asarray(model.template)
+        normals = np.asarray(jax.jit(vertex_normals)(vertices, faces))
+        corners = faces[np.maximum(at.face_ids, 0)]
+        both = np.concatenate([8.0 * vertices, normals], -1)[corners]
+        return (both * at.weights[..., None]).sum(2) * (at.face_ids >= 0)[..., None]
+
+
+class TexturePrior(nn.Module):
+    """Textures [B, SIZE, SIZE, CHANNELS] and thumbnails -> [B, SIZE, SIZE, 6]: colours and offsets."""
+
+    @nn.compact
+    def __call__(self, textures: Array, thumbnails: Array) -> Array:
+        batch = len(textures)
+        places = jnp.broadcast_to(_places(), (batch, SIZE, SIZE, 6))
+        mirrored = textures[:, :, ::-1]
+        x = jnp.concatenate([2 * textures - 1, 2 * mirrored - 1, places], -1)
+        x = nn.Conv(_WIDTHS[0], (2, 2), (2, 2), name="fold")(x)
+        seen = nn.gelu(nn.Conv(32, (4, 4), (4, 4), name="look_1")(2 * thumbnails - 1))
+        seen = nn.gelu(nn.Dense(_WIDTHS[-1], name="look_2")(seen.reshape(batch, -1)))
+        skips = []
+        for level, width in enumerate(_WIDTHS):
+            if level:
+                x = nn.Conv(width, (2, 2), (2, 2), name=f"down_{level}")(x)
+            x = _block(x, f"in_{level}")
+            skips.append(x)
+        x = x + nn.Dense(_WIDTHS[-1], name="look_3")(seen)[:, None, None]
+        x = _block(x, "middle")
+        for level in reversed(range(len(_WIDTHS) - 1)):
+            width = _WIDTHS[level]
+            x = nn.Dense(width, name=f"up_{level}")(x)
+            x = jnp.repeat(jnp.repeat(x, 2, 1), 2, 2)
+            tint = nn.Dense(width, name=f"tint_{level}")(seen)[:, None, None]
+            x = _block(x + skips[level] + tint, f"out_{level}")
+        x = nn.ConvTranspose(6, (4, 4), (2, 2), name="unfold")(nn.gelu(x))
+        return jnp.concatenate([nn.sigmoid(x[..., :3]), 0.5 * x[..., 3:]], -1)
+
+
+def _block(x: Array, name: str) -> Array:
+    """A residual block of two convolutions."""
+    width = x.shape[-1]
+    y = nn.GroupNorm(8, name=f"{name}_norm")(x)
+    y = nn.Conv(width, (3, 3), name=f"{name}_a")(nn.gelu(y))
+    return x + nn.Conv(width, (3, 3), name=f"{name}_b")(nn.gelu(y))
+
+
+def guess(params: Any, model: FlameModel, portrait: Portrait) -> Guess:
+    """What the head looks like where the portrait hides it. `model` has the embedded head's triangles."""
+    faces = jnp.asarray(model.faces)
+    vertices, _ = forward(model, portrait.flame)
+    texture = unwrap(portrait, vertices, faces)
+    made = TexturePrior().apply({"params": params}, texture[None], thumbnail(portrait)[None])[0]
+    values = bilinear(made, jnp.asarray(texels().places))
+    _, rotation, _ = triangle_frames(shaped_template(model, portrait.flame.shape), faces)
+    offset = jnp.einsum("fji,fj->fi", rotation, REACH * values[:, 3:], precision="highest")
+    return Guess(values[:, :3], offset)
+
+
+def stand_off(avatar: Avatar, model: FlameModel, offset: Array) -> Avatar:
+    """The avatar with its surface moved by `offset` [F, 3], and grown with it so that it stays closed."""
+    _, _, scale = triangle_frames(shaped_template(model, avatar.shape), jnp.asarray(model.faces))
+    ids, gaussians = avatar.face_ids, avatar.gaussians
+    grown = jnp.log1p(jnp.linalg.norm(offset, axis=-1) / _RADIUS)
+    return avatar.replace(
+        gaussians=gaussians.replace(
+            means=gaussians.means + (offset / scale[:, None])[ids],
+            log_scales=gaussians.log_scales + grown[ids, None],
+        )
+    )
+
+
+@functools.cache
+def load_prior() -> dict:
+    """The shipped weights, float32."""
+    flat = {tuple(name.split("/")): tensor.astype(np.float32) for name, tensor in load_file(WEIGHTS).items()}
+    return traverse_util.unflatten_dict(flat)
+
+
+def save_prior(params: Any, file: pathlib.Path) -> None:
+    """Writes weights as float16 safetensors."""
+    flat = traverse_util.flatten_dict(params, sep="/")
+    save_file({name: np.ascontiguousarray(leaf, np.float16) for name, leaf in flat.items()}, file)
