@@ -188,7 +188,12 @@ def test_a_disk_that_fills_up_under_a_run(disk, avatar):
     mine = users(folder)
     filler = folder / "filler"
     line = arguments("run", folder, avatar)
-    for wanted in ("config.json", "checkpoints/0/manifest.json", "checkpoints/30/manifest.json", "videos/*"):
+    for wanted in (
+        "config.json",
+        "checkpoints/00000000/manifest.json",
+        "checkpoints/00000030/manifest.json",
+        "videos/*",
+    ):
         process = start("run", *line)
         while process.poll() is None and not list((folder / "run").glob(wanted)):
             time.sleep(0.05)
