@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from zero1a_jax import lock, record
+from zero1a_jax import files, lock, record
 from zero1a_jax.errors import Refused
 
 
@@ -126,6 +126,31 @@ def test_one_process_at_a_time_and_a_crash_leaves_no_lock(tmp_path):
     with lock.held(folder):
         (folder / "result").write_text("x")
     assert [path.name for path in folder.iterdir()] == ["result"]
+
+
+def test_one_process_at_a_time_writes_a_file(tmp_path):
+    with record.writing(tmp_path, ["a.txt", "b.txt"]) as unfinished:
+        (unfinished / "a.txt").write_text("ours")
+        (unfinished / "b.txt").write_text("ours")
+        with pytest.raises(Refused, match="another process writes to .*a.txt"):
+            put(tmp_path, ["a.txt", "b.txt"])
+        put(tmp_path, ["c.txt"])
+    assert sorted(json.loads((tmp_path / record.NAME).read_text())) == ["a.txt", "b.txt", "c.txt"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_for_what_belongs_together(tmp_path, number):
+    done, before = [], signal.signal(number, lambda *_: done.append("signal"))
+    try:
+        with files.unbroken():
+            signal.raise_signal(number)
+            signal.raise_signal(number)
+            done.append("block")
+        assert done == ["block", "signal"]
+        signal.raise_signal(number)
+        assert done == ["block", "signal", "signal"]
+    finally:
+        signal.signal(number, before)
 
 
 def test_a_lock_leaves_no_folder_behind(tmp_path):

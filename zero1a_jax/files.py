@@ -6,7 +6,9 @@ import contextlib
 import hashlib
 import json
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,29 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with unbroken():
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def unbroken() -> Iterator[None]:
+    """Ctrl-C and SIGTERM that come while the block runs act at its end: for steps that belong together."""
+    if threading.current_thread() is not threading.main_thread():  # they come to the main thread alone
+        yield
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            handler = before[signal.Signals(came[0])]
+            handler(came[0], None) if callable(handler) else signal.raise_signal(came[0])
 
 
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:

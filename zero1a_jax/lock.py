@@ -17,8 +17,8 @@ _NONE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
-def held(folder: str | os.PathLike) -> Iterator[None]:
-    """Holds the lock of `folder`, which is made where it is missing, while the block runs.
+def held(folder: str | os.PathLike, file: str = "") -> Iterator[None]:
+    """Holds the lock of `folder`, or of one file in it, while the block runs; makes the folder if missing.
 
     A folder that was made here and is still empty at the end goes again.
 
@@ -28,7 +28,7 @@ def held(folder: str | os.PathLike) -> Iterator[None]:
     folder = Path(folder).expanduser()
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / NAME
+    path = folder / (f"{NAME}_{file}" if file else NAME)
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -36,7 +36,7 @@ def held(folder: str | os.PathLike) -> Iterator[None]:
         except BlockingIOError as error:
             os.close(handle)
             raise Refused(
-                f"another process writes to {folder}: wait for it, or give another folder"
+                f"another process writes to {folder / file}: wait for it, or give another place"
             ) from error
         except OSError as error:
             if error.errno not in _NONE:

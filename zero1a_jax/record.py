@@ -7,13 +7,15 @@ folder in its own folder, and moved to its place when all of it is whole.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from zero1a_jax import files
+from zero1a_jax import files, lock
 from zero1a_jax.errors import Refused
 
 NAME = ".zero1a_written.json"  # name -> the last SHA-256s that we wrote under it
@@ -32,21 +34,25 @@ def writing(
       overwrite: replace also what is not ours.
 
     Raises:
-      Refused: a file is there that we did not write, or that was changed since.
+      Refused: a file is there that we did not write, or that was changed since; or another process writes
+        files of these names. Of a whole folder the caller holds the lock, while it does what is slow.
     """
     folder = Path(folder).expanduser()
     refuse(folder, names, overwrite=overwrite)
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with tempfile.TemporaryDirectory(prefix=".zero1a_unfinished_", dir=folder) as unfinished:
-            yield Path(unfinished)
-            _move(Path(unfinished), folder)
-    except BaseException:
-        with contextlib.suppress(OSError):  # somebody else put something there
-            for path in made:
-                path.rmdir()
-        raise
+    with lock.held(folder, names[0]) if names else contextlib.nullcontext():
+        refuse(folder, names, overwrite=overwrite)  # what another process wrote before we held the lock
+        made = [path for path in (folder, *folder.parents) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=".zero1a_unfinished_", dir=folder))
+        try:
+            yield unfinished
+            with files.unbroken():
+                _move(unfinished, folder)
+        finally:
+            with files.unbroken(), contextlib.suppress(OSError):  # somebody else put something there
+                shutil.rmtree(unfinished)
+                for path in made:
+                    path.rmdir()
 
 
 def refuse(folder: str | os.PathLike, names: Sequence[str] | None = None, *, overwrite: bool) -> None:
@@ -90,11 +96,26 @@ def _known(folder: Path) -> dict[str, list[str]]:
 
 def _move(unfinished: Path, folder: Path) -> None:
     """Moves the files of one folder into another, of which the record is told first."""
-    known, paths = _known(folder), sorted(unfinished.iterdir())
-    for path in paths:
-        known[path.name] = [*known.get(path.name, []), files.sha256(path)][-_KEPT:]
-    files.write_json(folder / NAME, known)
+    paths = sorted(unfinished.iterdir())
     for path in paths:
         with open(path, "rb") as file:
             os.fsync(file.fileno())
-        os.replace(path, folder / path.name)
+    with _alone(folder):
+        known = _known(folder)
+        for path in paths:
+            known[path.name] = [*known.get(path.name, []), files.sha256(path)][-_KEPT:]
+        files.write_json(folder / NAME, known)
+        for path in paths:
+            os.replace(path, folder / path.name)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Waits for other processes that move files of other names into `folder`, so that no record is lost."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # file systems without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

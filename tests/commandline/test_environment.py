@@ -1,5 +1,6 @@
 """What decides bits is set before jax is imported, or not at all."""
 
+import os
 import subprocess
 import sys
 
@@ -28,3 +29,21 @@ def test_environment_refuses_a_late_call():
 
     with pytest.raises(RuntimeError, match="before jax"):
         environment.fix(cpu_threads=8, host_devices=0, deterministic=True)
+
+
+def test_every_command_is_of_float32():
+    """Also where JAX_ENABLE_X64 is set for other programs."""
+    code = (
+        "import dataclasses, sys\n"
+        "from zero1a_jax.commandline import command\n"
+        "@dataclasses.dataclass(frozen=True)\n"
+        "class Options:\n"
+        "    pass\n"
+        "def main(options):\n"
+        "    import jax.numpy as jnp\n"
+        "    print(jnp.ones(1).dtype, jnp.arange(2).dtype, (jnp.arange(3) / 2).dtype)\n"
+        "command.run(Options, main, '')\n"
+    )
+    environment = os.environ | {"JAX_ENABLE_X64": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["float32", "int32", "float32"], done.stderr

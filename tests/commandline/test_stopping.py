@@ -19,6 +19,10 @@ class Options:
     how: str = option("wait", "what happens")
     out: str = option("", "a folder")
 
+class Destroyed:
+    def __del__(self):
+        time.sleep(1)
+
 def main(options):
     if options.how == "full":
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
@@ -31,7 +35,11 @@ def main(options):
                 raise ZeroDivisionError("on purpose")
             if options.how == "busy":  # in one long call of C, as a compilation is
                 hashlib.pbkdf2_hmac("sha256", b"a", b"b", 10**9)
-            if options.how == "wait":
+            if options.how == "swallow":
+                Destroyed()
+            if options.how == "import":
+                import imported_slowly
+            if options.how in ("wait", "swallow", "import"):
                 time.sleep(60)
             file.write(b"0" * 900)
             file.flush()
@@ -55,6 +63,22 @@ def test_a_signal_is_a_sentence(tmp_path, number):
     assert process.returncode == 128 + number
     assert text.decode() == f"error: stopped by {number.name} before it was done: the same command does it\n"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("how, says", [("swallow", b""), ("import", b"imported\n")])
+def test_a_signal_is_not_lost(tmp_path, how, says):
+    """In a destructor, out of which nothing can be raised; and in an import, which goes on to its end."""
+    (tmp_path / "imported_slowly.py").write_text(
+        "import time\ntry:\n    time.sleep(1)\nfinally:\n    print('imported', flush=True)\n"
+    )
+    process = start(tmp_path, how, PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path]))
+    process.stdout.readline()
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    out, text = process.communicate(timeout=60)
+    assert process.returncode == 130 and out == says
+    assert text.decode() == "error: stopped by SIGINT before it was done: the same command does it\n"
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_second_signal_ends_it_at_once(tmp_path):

@@ -58,7 +58,10 @@ def run(
         except (Refused, OSError) as error:  # anything else is a fault of ours and keeps its traceback
             fail(error, 1)
         except stopping.Stopped as stopped:
-            fail(stopped, stopped.code)
+            print(f"error: {stopped}", file=sys.stderr)
+            stopping.leave(stopped.code)
+        finally:
+            stopping.finish()
 
     stopping.listen()
     os.environ["JAX_ENABLE_X64"] = "false"  # before jax is imported: the programs are float32's

@@ -52,18 +52,16 @@ def save(folder: str | os.PathLike, step: int, tree: Any, *, keep: int = 2) -> P
             "make room and start the same command again"
         )
     unfinished = folder / f"{_SAVING}{step}"
-    _write(unfinished / _ARRAYS, arrays)
-    manifest = {name: _digest(path) for name, path in _files(unfinished / _ARRAYS)}
-    with open(unfinished / _MANIFEST, "w", encoding="utf-8") as file:
-        json.dump({"step": step, "files": manifest}, file, indent=1, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    for _, path in _files(unfinished / _ARRAYS):
-        _sync(path)
-    final = folder / f"{step:08d}"
-    if final.exists():
-        _remove(final)
-    os.replace(unfinished, final)
+    try:
+        _write(unfinished / _ARRAYS, arrays)
+        _describe(unfinished, step)
+        final = folder / f"{step:08d}"
+        if final.exists():
+            _remove(final)
+        os.replace(unfinished, final)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
     _sync(folder)
     for old in steps(folder)[:-keep]:
         _remove(folder / f"{old:08d}")
@@ -135,10 +133,20 @@ def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
         reason = re.search(r"([^:]*) \[os_error_code='\d+'\]", str(error))
         if reason is None:
             raise
-        shutil.rmtree(path.parent)
         raise OSError(f"{path.parent.parent} cannot be written to:{reason[1]}") from error
     finally:
         log.disabled = disabled
+
+
+def _describe(folder: Path, step: int) -> None:
+    """Writes the manifest; with it everything is on the disk."""
+    manifest = {name: _digest(path) for name, path in _files(folder / _ARRAYS)}
+    with open(folder / _MANIFEST, "w", encoding="utf-8") as file:
+        json.dump({"step": step, "files": manifest}, file, indent=1, sort_keys=True)
+        file.flush()
+        os.fsync(file.fileno())
+    for _, path in _files(folder / _ARRAYS):
+        _sync(path)
 
 
 def _named(tree: Any) -> dict[str, np.ndarray]:
