@@ -214,7 +214,7 @@ class Density:
 
 @dataclass(frozen=True)
 class Runner:
-    """Where and how the run goes on. Of these fields only the seed and cpu_threads change its result."""
+    """Where and how the run goes on. Of these fields only seed, cpu_threads and label change its result."""
 
     workdir: str = option("", "Folder of the run; an existing one is resumed.", free=True)
     seed: int = option(0, "Every random draw of the run comes from it.", low=0, high=2**31 - 1)
@@ -228,6 +228,7 @@ class Runner:
         free=True,
     )
     deterministic: bool = option(True, "On GPU: deterministic kernels without autotuning; somewhat slower.")
+    label: bool = option(False, 'Writes "synthetic" in a corner of the results\' videos and pictures.')
     checkpoint_every: int = option(500, "Steps between two checkpoints.", low=1, free=True)
     keep: int = option(2, "Checkpoints kept.", low=1, free=True)
     log_every: int = option(20, "Steps between two progress lines.", low=1, free=True)
