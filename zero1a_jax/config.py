@@ -57,6 +57,11 @@ class Input:
         "The portrait: a picture file, a folder that experiments.prepare wrote, or synthetic:SEED for a "
         "rendered one.",
     )
+    caption: str = option(
+        "",
+        'What the portrait shows, such as "a woman with red hair": kept with the avatar for scores that '
+        "compare pictures with words; of synthetic:SEED by default from the person's looks.",
+    )
     mask: str = option("", "A picture of the same size as --image, white where the person is.")
     face_index: int = option(0, "Which face of several, 0 = the largest.", low=0)
     accept_unsure: bool = option(
@@ -324,6 +329,8 @@ def problems(config: Config) -> list[str]:
     found = out_of_range(config)
     if not config.input.image:
         found.append("--image is missing: give a picture file, a prepared folder, or synthetic:SEED.")
+    if not config.input.caption.isprintable():
+        found.append("--caption must be one line of text.")
     if not config.runner.workdir:
         found.append("--workdir is missing: give the folder that the run may write to.")
     try:

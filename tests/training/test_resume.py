@@ -93,7 +93,8 @@ def test_everything_that_shows_the_person_says_that_it_is_synthetic(uninterrupte
     assert len(shown) >= 10
     for path in shown:
         assert b"synthetic: made by zero1a_jax" in path.read_bytes(), path
-    assert json.loads((uninterrupted / "export" / "avatar.json").read_text())["provenance"]["seed"] == 0
+    meta = json.loads((uninterrupted / "export" / "avatar.json").read_text())
+    assert meta["provenance"]["seed"] == 0 and meta["caption"].startswith("a person with ")
 
 
 @pytest.mark.slow

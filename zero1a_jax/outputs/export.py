@@ -44,7 +44,8 @@ def save_avatar(
       posed: what `avatar.pose` returned for the same avatar, N Gaussians in world space.
       meta: what JSON can hold. `flame_version` (the model's `version`) and `faces` (how many triangles the
         model has) are required, since face ids mean nothing on another mesh; `size` (pixels) and
-        `background` (rgb) are what it was trained with; `seed` is its run's.
+        `background` (rgb) are what it was trained with; `seed` is its run's, `caption` says what the
+        portrait shows.
       provenance: what both .ply and the .json say about where they come from.
 
     Returns:

@@ -140,6 +140,7 @@ def finish(
             "size": parts.portrait.rgb.shape[0],
             "background": setup.background,
             "seed": config.runner.seed,
+            "caption": portraits.caption(config.input),
         },
         provenance=provenance,
     )
