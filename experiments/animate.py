@@ -52,6 +52,7 @@ class Options:
     sway: float = option(0.0, "Degrees that the camera swings to each side, once in 4 s.", low=0, high=90)
     background: str = option("white", "white, black or #rrggbb.")
     frames: int = option(0, "At most so many frames; 0 = all.", low=0)
+    label: bool = option(False, 'Write "synthetic" in a corner of every frame.')
     overwrite: bool = option(False, "Replace also a video at --out that others wrote or edited.")
 
 
@@ -80,6 +81,7 @@ def main(options: Options) -> None:
         sway=options.sway,
         background=background,
         frames=options.frames,
+        label=options.label,
         overwrite=options.overwrite,
     )
     print(f"{options.out}: {count} frames at {options.fps:g} a second")

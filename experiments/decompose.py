@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from zero1a_jax import config as values
-from zero1a_jax import files, record
+from zero1a_jax import files, provenance, record
 from zero1a_jax.commandline import command, subrun
 from zero1a_jax.config import Config, option
 from zero1a_jax.errors import Refused
@@ -56,6 +56,7 @@ def main(options: Options) -> None:
         if given:
             raise Refused(f"{name}={given[0]}: {known}")
     record.refuse(options.out, OUTPUTS, overwrite=options.overwrite)
+    about = provenance.of_seed(options.run.runner.seed, label=options.run.runner.label)
     import numpy as np
 
     from zero1a_jax.outputs import report
@@ -80,7 +81,7 @@ def main(options: Options) -> None:
         table = {cell: tables.summary(measured) for cell, measured in cells.items()}
         with record.writing(options.out, OUTPUTS, overwrite=options.overwrite) as unfinished:
             files.write_json(unfinished / "table.json", table)
-            report.save_png(unfinished / "sheet.png", np.concatenate(rows))
+            report.save_png(unfinished / "sheet.png", np.concatenate(rows), provenance=about)
     for cell, measured in cells.items():
         print(f"{cell}\n{tables.table_text(measured)}")
 

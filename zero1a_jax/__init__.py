@@ -21,10 +21,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from zero1a_jax.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from zero1a_jax.api import animate, export, first_avatar, load, prepare, procedural_head, render, run
 
-__version__ = "0.1.0"
 __all__ = ["animate", "export", "first_avatar", "load", "prepare", "procedural_head", "render", "run"]
 
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from zero1a_jax import config, outputs, preprocess, record
+from zero1a_jax import config, outputs, preprocess, provenance, record
 from zero1a_jax.avatar import pose as pose_avatar
 from zero1a_jax.commandline import flagfiles
 from zero1a_jax.errors import Refused
@@ -219,7 +219,8 @@ def animate(
         .npy, or a Motion.
       out: .mp4, .mov or .mkv.
       size: pixels a side. fps: frames a second of the video. background: "white", "black" or "#rrggbb".
-      options: motion_fps, smooth, expression, root, sway, frames, overwrite; see `showing.animation.write`.
+      options: motion_fps, smooth, expression, root, sway, frames, label, overwrite; see
+        `showing.animation.write`.
 
     Raises:
       FileNotFoundError: no motion there. zero1a_jax.errors.Refused: the motion cannot drive this head, or
@@ -256,7 +257,7 @@ def export(
     if not isinstance(pose, FlameParams):
         pose = poses.from_arkit(avatar.model, dict(pose or {}), avatar.arkit)
     posed = jax.jit(pose_avatar)(avatar.avatar, avatar.model, pose)
-    folder = Path(folder).expanduser()
+    folder, about = Path(folder).expanduser(), provenance.of_avatar(avatar.meta)
     with record.writing(folder, outputs.AVATAR_FILES, overwrite=overwrite) as unfinished:
-        paths = outputs.save_avatar(unfinished, avatar.avatar, posed, avatar.meta)
+        paths = outputs.save_avatar(unfinished, avatar.avatar, posed, avatar.meta, provenance=about)
     return {name: folder / path.name for name, path in paths.items()}

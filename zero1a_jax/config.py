@@ -57,6 +57,11 @@ class Input:
         "The portrait: a picture file, a folder that experiments.prepare wrote, or synthetic:SEED for a "
         "rendered one.",
     )
+    caption: str = option(
+        "",
+        'What the portrait shows, such as "a woman with red hair": kept with the avatar for scores that '
+        "compare pictures with words; of synthetic:SEED by default from the person's looks.",
+    )
     mask: str = option("", "A picture of the same size as --image, white where the person is.")
     face_index: int = option(0, "Which face of several, 0 = the largest.", low=0)
     accept_unsure: bool = option(
@@ -219,7 +224,7 @@ class Density:
 
 @dataclass(frozen=True)
 class Runner:
-    """Where and how the run goes on. Of these fields only the seed and cpu_threads change its result."""
+    """Where and how the run goes on. Of these fields only seed, cpu_threads and label change its result."""
 
     workdir: str = option("", "Folder of the run; an existing one is resumed.", free=True)
     seed: int = option(0, "Every random draw of the run comes from it.", low=0, high=2**31 - 1)
@@ -233,6 +238,7 @@ class Runner:
         free=True,
     )
     deterministic: bool = option(True, "On GPU: deterministic kernels without autotuning; somewhat slower.")
+    label: bool = option(False, 'Writes "synthetic" in a corner of the results\' videos and pictures.')
     checkpoint_every: int = option(500, "Steps between two checkpoints.", low=1, free=True)
     keep: int = option(2, "Checkpoints kept.", low=1, free=True)
     log_every: int = option(20, "Steps between two progress lines.", low=1, free=True)
@@ -328,6 +334,8 @@ def problems(config: Config) -> list[str]:
     found = out_of_range(config)
     if not config.input.image:
         found.append("--image is missing: give a picture file, a prepared folder, or synthetic:SEED.")
+    if not config.input.caption.isprintable():
+        found.append("--caption must be one line of text.")
     if not config.runner.workdir:
         found.append("--workdir is missing: give the folder that the run may write to.")
     try:

@@ -3,9 +3,10 @@
 import json
 
 import numpy as np
+import plyfile
 import pytest
 
-from zero1a_jax import outputs
+from zero1a_jax import outputs, provenance
 from zero1a_jax.outputs import ply
 from zero1a_jax.types import Avatar, Gaussians
 
@@ -39,6 +40,16 @@ def test_round_trip_keeps_the_living(tmp_path):
     posed, ids = ply.load(paths["world"])
     np.testing.assert_array_equal(posed.means, world.means[avatar.alive])
     assert ids is None
+
+
+def test_both_plys_and_the_json_say_that_they_are_synthetic(tmp_path):
+    about = provenance.Provenance("2026-07-31", seed=3)
+    paths = outputs.save_avatar(tmp_path, *make(), META, provenance=about)
+    for name in ("triangle", "world"):
+        assert plyfile.PlyData.read(paths[name]).comments == [about.sentence]
+    _, meta = outputs.load_avatar(tmp_path)
+    assert meta["provenance"] == about.facts and meta["provenance"]["synthetic"] is True
+    assert meta["provenance"]["seed"] == 3 and meta["provenance"]["date"] == "2026-07-31"
 
 
 def test_loads_by_file_name_too(tmp_path):

@@ -4,12 +4,14 @@ import base64
 import io
 import re
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from zero1a_jax.outputs import report, video
+from zero1a_jax.outputs import label, png, report, video
+from zero1a_jax.provenance import SOURCE_TYPE, Provenance
 
 
 def image(value=0.5, height=10, width=12):
@@ -140,3 +142,61 @@ def test_contact_sheet():
 def test_floats_out_of_range_are_clipped(tmp_path):
     report.save_png(tmp_path / "a.png", np.array([[[-1.0, 2.0, np.nan]]]))
     assert np.asarray(Image.open(tmp_path / "a.png")).tolist() == [[[0, 255, 0]]]
+
+
+ABOUT = Provenance("2026-07-31", seed=3, version="9.8")
+
+
+def chunks(data):
+    """The text chunks of a .png."""
+    with Image.open(io.BytesIO(data)) as picture:
+        picture.load()
+        return picture.text
+
+
+def test_a_png_says_that_it_is_synthetic(tmp_path):
+    report.save_png(tmp_path / "plain.png", image())
+    report.save_png(tmp_path / "a.png", image(), provenance=ABOUT)
+    with Image.open(tmp_path / "a.png") as one, Image.open(tmp_path / "plain.png") as other:
+        np.testing.assert_array_equal(one, other)
+    texts = chunks((tmp_path / "a.png").read_bytes())
+    assert texts["Software"] == "zero1a_jax 9.8" and texts["Creation Time"] == "2026-07-31"
+    assert texts["Description"] == f"synthetic: made by zero1a_jax 9.8, seed 3, 2026-07-31; {SOURCE_TYPE}"
+    (about,) = ElementTree.fromstring(texts["XML:com.adobe.xmp"].lstrip("\ufeff")).iter(
+        "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}Description"
+    )
+    assert about.get("{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType") == SOURCE_TYPE
+    assert chunks((tmp_path / "plain.png").read_bytes()) == {}
+
+
+def test_a_page_and_what_is_encoded_for_it_say_so_but_a_photograph_does_not(tmp_path):
+    blocks = [
+        report.Picture(image(), "made"),
+        report.Picture(image(), "photograph", made=False),
+        report.Movie(np.zeros((3, 16, 16, 3), np.uint8)),
+    ]
+    report.write(tmp_path / "r.html", title="t", sections=[report.Section("s", blocks)], provenance=ABOUT)
+    parser = Balanced()
+    parser.feed((tmp_path / "r.html").read_text("utf-8"))
+    metas = {
+        attributes.get("name"): attributes.get("content") for tag, attributes in parser.seen if tag == "meta"
+    }
+    assert metas["description"] == ABOUT.sentence and metas["digital-source-type"] == SOURCE_TYPE
+    assert metas["generator"] == "zero1a_jax 9.8" and metas["date"] == "2026-07-31"
+    made, photograph = (base64.b64decode(a["src"].split(",")[1]) for tag, a in parser.seen if tag == "img")
+    assert chunks(made)["Description"] == ABOUT.sentence and chunks(photograph) == {}
+    (film,) = (base64.b64decode(a["src"].split(",")[1]) for tag, a in parser.seen if tag == "video")
+    assert ABOUT.sentence.encode() in film
+
+
+@pytest.mark.parametrize("side", [16, 32, 256, 700])
+def test_a_label_stands_in_the_corner_and_reads_on_any_background(side):
+    for value in (0, 128, 255):
+        plain = np.full((side, 2 * side, 3), value, np.uint8)
+        changed = np.argwhere((label.draw(plain) != plain).any(-1))
+        low, high = changed.min(0), changed.max(0)
+        assert low[0] >= 0.4 * side and high[0] < side and high[1] < 2 * side
+        assert high[1] - low[1] > min(45, 1.2 * side) and (plain == value).all()
+    report_labelled = Provenance("2026-07-31", label=True)
+    with Image.open(io.BytesIO(png.encode(plain, report_labelled))) as picture:
+        np.testing.assert_array_equal(picture, label.draw(plain))

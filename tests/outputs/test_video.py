@@ -1,9 +1,11 @@
 """Videos come back as they were sent, within what compression may change."""
 
+import av
 import numpy as np
 import pytest
 
-from zero1a_jax.outputs import video
+from zero1a_jax.outputs import label, video
+from zero1a_jax.provenance import Provenance
 
 
 def clip(frames=6, height=48, width=64):
@@ -58,6 +60,32 @@ def test_frames_may_come_one_by_one_and_bits_do_not_change(tmp_path):
     a, fps = video.read(tmp_path / "a.mp4")
     np.testing.assert_array_equal(a, video.read(tmp_path / "b.mp4")[0])
     assert abs(fps - 29.97) < 1e-3
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_the_container_says_that_it_is_synthetic_and_no_frame_changes(suffix, tmp_path):
+    about, later = (Provenance(date, seed=3) for date in ("2026-07-31", "2027-01-01"))
+    files = [tmp_path / f"{name}{suffix}" for name in ("plain", "a", "later")]
+    for file, provenance in zip(files, (None, about, later), strict=True):
+        video.write(file, clip(), 24, provenance=provenance)
+    with av.open(files[1]) as container:
+        told = {name.lower(): value for name, value in container.metadata.items()}
+    assert told["comment"] == about.sentence and told["date"] == "2026-07-31"
+    assert suffix == ".mov" or told["description"] == about.sentence
+    plain, *others = (video.read(file)[0] for file in files)
+    for frames in others:
+        np.testing.assert_array_equal(frames, plain)
+
+
+def test_a_label_is_seen_in_every_frame(tmp_path):
+    frames = clip(3, 64, 96)
+    video.write(tmp_path / "a.mp4", frames, 24, provenance=Provenance("2026-07-31", label=True), crf=4)
+    for frame, back in zip(frames, video.read(tmp_path / "a.mp4")[0], strict=True):
+        shown = label.draw(frame)
+        lettered = (shown != frame).any(-1)
+        assert 100 < lettered.sum() < 0.2 * lettered.size
+        assert np.abs(back.astype(int) - shown)[lettered].mean() < 25
+        assert np.abs(back.astype(int) - frame)[lettered].mean() > 60
 
 
 def test_equal_frames_give_an_equal_file_whatever_memory_holds(tmp_path):

@@ -74,6 +74,7 @@ def test_animates_a_file(folder, tmp_path):
             avatar=str(folder), motion=str(tmp_path / "m.npz"), out=str(tmp_path / "a.mp4"), size=SIZE
         )
     )
+    assert b"synthetic: made by zero1a_jax" in (tmp_path / "a.mp4").read_bytes()
     frames, fps = outputs.video.read(tmp_path / "a.mp4")
     assert frames.shape == (6, SIZE, SIZE, 3) and fps == 25
     assert np.abs(frames[0].astype(int) - frames[-1]).max() > 10  # the mouth opened
@@ -90,7 +91,11 @@ def test_a_video_replaces_ours_and_nothing_else(folder, tmp_path):
         animate.main(animate.Options(**given))
     assert out.read_bytes() == b"precious"
     animate.main(animate.Options(**given, overwrite=True))
-    assert len(outputs.video.read(out)[0]) == 1
+    (plain,), _ = outputs.video.read(out)
+    animate.main(animate.Options(**given, label=True))
+    (labelled,), _ = outputs.video.read(out)
+    changed = np.abs(labelled.astype(int) - plain).max(-1) > 40
+    assert changed[SIZE // 2 :].sum() > 20 and not changed[: SIZE // 2].any()
 
 
 def test_an_export_replaces_ours_and_nothing_else(folder, tmp_path):
@@ -98,6 +103,8 @@ def test_an_export_replaces_ours_and_nothing_else(folder, tmp_path):
     (tmp_path / "mine.txt").write_text("x")
     paths = api.export(avatar, tmp_path)
     assert all(path.is_file() for path in paths.values()) and api.export(avatar, tmp_path) == paths
+    for name in ("triangle", "world", "meta"):
+        assert b"synthetic" in paths[name].read_bytes()[:2000]
     paths["world"].write_bytes(b"edited")
     with pytest.raises(Refused, match="avatar_world.ply"):
         api.export(avatar, tmp_path)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zero1a_jax.config import from_values
+from zero1a_jax.commandline.flags import parse
+from zero1a_jax.config import Config, from_values
 from zero1a_jax.training import checks, workdir
 
 
@@ -96,6 +97,19 @@ def test_changed_flags_stop_and_show_the_difference(started, pictures):
 def test_flags_that_decide_nothing_may_change(started, pictures):
     again = config_in(started.runner.workdir, pictures / "good.png", log_every=3, keep=5)
     assert checks.problems(again) == []
+
+
+def test_a_caption_is_a_flag_as_others(pictures, tmp_path):
+    config = config_in(tmp_path / "work", pictures / "good.png", caption="a woman with red hair, 50% grey")
+    workdir.create(config, workdir.describe(config, ["cpu"], {}), portrait=b"p")
+    again = parse(Config, [f"--flagfile={tmp_path / 'work' / 'flags.flagfile'}"])
+    assert again == config and checks.problems(again) == []
+    (found,) = checks.problems(config_in(tmp_path / "work", pictures / "good.png", caption="a man"))
+    assert "--caption: was a woman with red hair, 50% grey, now a man" in found
+    spaces = config_in(tmp_path / "work", pictures / "good.png", caption=config.input.caption + " ")
+    assert checks.problems(spaces) == []
+    lines = config_in(tmp_path / "new", pictures / "good.png", caption="a man\n--steps=3")
+    assert checks.problems(lines) == ["--caption must be one line of text."]
 
 
 def test_changed_picture_stops(started, pictures, tmp_path):

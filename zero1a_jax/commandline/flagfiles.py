@@ -108,8 +108,8 @@ def value_text(value: Any) -> str:
 
 
 def _meant(name: str, value: Any) -> Any:
-    """A value without what makes no difference: the spelling of a path."""
+    """A value without what makes no difference: the spelling of a path, spaces that a flag file loses."""
     if name not in PATHS or not value:
-        return value
+        return value.strip() if isinstance(value, str) else value
     paths = value if isinstance(value, tuple) else (value,)
     return tuple(os.path.realpath(os.path.expanduser(path)) for path in paths)

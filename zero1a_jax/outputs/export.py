@@ -3,7 +3,7 @@
 avatar.ply        the Gaussians in triangle frames with binding_0 (GaussianAvatars' layout)
 avatar_world.ply  the same head posed at rest, in world space, for any splat viewer
 avatar.npz        shape [S]: the identity coefficients that `avatar.ply` needs to be posed
-avatar.json       format, counts, the head model's version, and what the caller adds
+avatar.json       format, counts, the head model's version, provenance, and what the caller adds
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from zero1a_jax import files
 from zero1a_jax.errors import Refused
 from zero1a_jax.outputs import ply
+from zero1a_jax.provenance import Provenance
 from zero1a_jax.types import Avatar, FlameModel, Gaussians
 
 _FORMAT = 1
@@ -28,7 +29,12 @@ AVATAR_FILES = tuple(_FILES.values())
 
 
 def save_avatar(
-    folder: str | os.PathLike, avatar: Avatar, posed: Gaussians, meta: Mapping[str, Any]
+    folder: str | os.PathLike,
+    avatar: Avatar,
+    posed: Gaussians,
+    meta: Mapping[str, Any],
+    *,
+    provenance: Provenance | None = None,
 ) -> dict[str, Path]:
     """Writes the living Gaussians of `avatar` to `folder`, each file atomically.
 
@@ -38,7 +44,9 @@ def save_avatar(
       posed: what `avatar.pose` returned for the same avatar, N Gaussians in world space.
       meta: what JSON can hold. `flame_version` (the model's `version`) and `faces` (how many triangles the
         model has) are required, since face ids mean nothing on another mesh; `size` (pixels) and
-        `background` (rgb) are what `experiments.animate` renders with by default.
+        `background` (rgb) are what it was trained with; `seed` is its run's, `caption` says what the
+        portrait shows.
+      provenance: what both .ply and the .json say about where they come from.
 
     Returns:
       {"triangle": .ply, "world": .ply, "shape": .npz, "meta": .json}, the paths written.
@@ -59,11 +67,12 @@ def save_avatar(
         raise Refused(f"face id {face_ids.max()} on a mesh of {meta['faces']} faces; give its own model")
     folder = Path(folder)
     paths = {name: folder / file for name, file in _FILES.items()}
-    ply.save(paths["triangle"], _take(avatar.gaussians, alive), face_ids)
-    ply.save(paths["world"], _take(posed, alive))
+    ply.save(paths["triangle"], _take(avatar.gaussians, alive), face_ids, provenance=provenance)
+    ply.save(paths["world"], _take(posed, alive), provenance=provenance)
     with files.replacing(paths["shape"]) as temporary:
         np.savez(temporary, shape=np.asarray(avatar.shape, np.float32))
     about = {"format": _FORMAT, "gaussians": int(alive.sum()), **meta}
+    about |= {} if provenance is None else {"provenance": provenance.facts}
     files.write_text(paths["meta"], json.dumps(about, indent=1, default=_plain) + "\n")
     return paths
 

@@ -16,19 +16,27 @@ import plyfile
 
 from zero1a_jax import files
 from zero1a_jax.errors import Refused
+from zero1a_jax.provenance import Provenance
 from zero1a_jax.types import Gaussians
 
 _HEADER_LIMIT = 65536
 _LARGEST_FACE = 2**24  # the last integer that float32 counts to without gaps
 
 
-def save(path: str | os.PathLike, gaussians: Gaussians, face_ids: np.ndarray | None = None) -> None:
+def save(
+    path: str | os.PathLike,
+    gaussians: Gaussians,
+    face_ids: np.ndarray | None = None,
+    *,
+    provenance: Provenance | None = None,
+) -> None:
     """Writes N Gaussians to `path`, atomically.
 
     Args:
       path: the file; its folder is made where it is missing.
       gaussians: N Gaussians. In world space (metres) any splat viewer shows them.
       face_ids: [N] integers in 0 .. 2^24 - 1, for Gaussians in triangle frames: adds binding_0.
+      provenance: what a comment of the header says.
 
     Raises:
       Refused: where shapes disagree, a value is not finite, or a face id does not fit.
@@ -38,7 +46,8 @@ def save(path: str | os.PathLike, gaussians: Gaussians, face_ids: np.ndarray | N
     table = np.concatenate(list(arrays.values()), axis=1).astype("<f4")
     if table.shape[1] != len(names):
         raise Refused(f"{table.shape[1]} columns for {len(names)} properties; check the Gaussians' shapes")
-    lines = ["ply", "format binary_little_endian 1.0", f"element vertex {len(table)}"]
+    comments = [] if provenance is None else [f"comment {provenance.sentence}"]
+    lines = ["ply", "format binary_little_endian 1.0", *comments, f"element vertex {len(table)}"]
     lines += [f"property float {name}" for name in names] + ["end_header", ""]
     files.write_bytes(path, "\n".join(lines).encode("ascii") + table.tobytes())
 

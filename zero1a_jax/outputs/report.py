@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import html
-import io
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,8 @@ from PIL import Image
 from zero1a_jax import files
 from zero1a_jax.errors import Refused
 from zero1a_jax.image.colour import as_uint8
-from zero1a_jax.outputs import curves, video
+from zero1a_jax.outputs import curves, png, video
+from zero1a_jax.provenance import SOURCE_TYPE, Provenance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Picture:
     image: np.ndarray
     caption: str = ""
     scale: int = 1
+    made: bool = True  # False of a photograph: the page's provenance is not its own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +68,17 @@ class Section:
     blocks: Sequence[str | Picture | Movie | Table | Curves]
 
 
-def write(path: str | os.PathLike, *, title: str, sections: Sequence[Section], subtitle: str = "") -> None:
+def write(
+    path: str | os.PathLike,
+    *,
+    title: str,
+    sections: Sequence[Section],
+    subtitle: str = "",
+    provenance: Provenance | None = None,
+) -> None:
     """Writes the report to `path`, atomically, as one file that needs no other.
+
+    `provenance` is what the page's <meta> say, and the pictures and films that are encoded for it.
 
     Raises:
       Refused: an image that is neither uint8 nor floats [H, W, 3], or a table row of the wrong length.
@@ -81,9 +91,10 @@ def write(path: str | os.PathLike, *, title: str, sections: Sequence[Section], s
         body.append(f"<nav>{''.join(links)}</nav>")
     for index, section in enumerate(sections):
         body.append(f'<section id="s{index}"><h2>{html.escape(section.title)}</h2>')
-        body += _rows(section.blocks)
+        body += _rows(section.blocks, provenance)
         body.append("</section>")
-    page = _PAGE.format(title=html.escape(title), style=_STYLE, body="\n".join(filter(None, body)))
+    head, text = "".join(_metas(provenance)), "\n".join(filter(None, body))
+    page = _PAGE.format(metas=head, title=html.escape(title), style=_STYLE, body=text)
     files.write_text(path, page)
 
 
@@ -139,17 +150,33 @@ def _checked(image: np.ndarray) -> np.ndarray:
     return as_uint8(image)
 
 
-def save_png(path: str | os.PathLike, image: np.ndarray) -> None:
-    """Writes an image (uint8, or floats in 0..1, [H, W, 3]) as .png, atomically."""
-    files.write_bytes(path, _png(_checked(image)))
+def save_png(path: str | os.PathLike, image: np.ndarray, *, provenance: Provenance | None = None) -> None:
+    """Writes an image (uint8, or floats in 0..1, [H, W, 3]) as .png, atomically.
+
+    `provenance` is what its text and XMP chunks say, and whether the picture is labelled.
+    """
+    files.write_bytes(path, png.encode(_checked(image), provenance))
 
 
-def _rows(blocks: Sequence) -> list[str]:
+def _metas(provenance: Provenance | None) -> list[str]:
+    if provenance is None:
+        return []
+    facts = {
+        "generator": provenance.program,
+        "description": provenance.sentence,
+        "date": provenance.date,
+        "digital-source-type": SOURCE_TYPE,
+    }
+    return [f'<meta name="{name}" content="{html.escape(fact)}">\n' for name, fact in facts.items()]
+
+
+def _rows(blocks: Sequence, provenance: Provenance | None) -> list[str]:
     """Blocks as html; pictures and films beside each other flow into one row."""
     out, row = [], []
     for block in [*blocks, None]:
         if isinstance(block, (Picture, Movie)):
-            row.append(_picture(block) if isinstance(block, Picture) else _movie(block))
+            picture = isinstance(block, Picture)
+            row.append(_picture(block, provenance) if picture else _movie(block, provenance))
             continue
         if row:
             out.append(f'<div class="row">{"".join(row)}</div>')
@@ -171,23 +198,23 @@ def _figure(content: str, caption: str) -> str:
     return f"<figure>{content}{text}</figure>"
 
 
-def _picture(block: Picture) -> str:
+def _picture(block: Picture, provenance: Provenance | None) -> str:
     image = _checked(block.image)
     height, width = (block.scale * side for side in image.shape[:2])
     style = ' class="pixels"' if block.scale > 1 else ""
-    data = base64.b64encode(_png(image)).decode()
+    data = base64.b64encode(png.encode(image, provenance if block.made else None)).decode()
     alt = html.escape(block.caption, quote=True)
     size = f'width="{width}" height="{height}"'
     return _figure(f'<img{style} {size} alt="{alt}" src="data:image/png;base64,{data}">', block.caption)
 
 
-def _movie(block: Movie) -> str:
+def _movie(block: Movie, provenance: Provenance | None) -> str:
     if isinstance(block.source, (str, os.PathLike)):
         data = Path(block.source).read_bytes()
     else:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "movie.mp4"
-            video.write(path, block.source, block.fps, scale=block.scale)
+            video.write(path, block.source, block.fps, scale=block.scale, provenance=provenance)
             data = path.read_bytes()
     source = f"data:video/mp4;base64,{base64.b64encode(data).decode()}"
     return _figure(f'<video controls loop muted autoplay playsinline src="{source}"></video>', block.caption)
@@ -219,12 +246,6 @@ def _label(text: str, width: int, height: int) -> np.ndarray:
     return np.asarray(strip)
 
 
-def _png(image: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
-
-
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1d2430;--soft:#5d6778;--line:#dde2ea;
 --paper:#fff;--ground:#f5f6f9;--mark:#2f6fde}
@@ -252,7 +273,7 @@ svg text{fill:var(--soft);font:12px system-ui,sans-serif}svg .grid{stroke:var(--
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width,initial-scale=1">
-<title>{title}</title><style>{style}</style></head>
+{metas}<title>{title}</title><style>{style}</style></head>
 <body>
 {body}
 </body></html>

@@ -19,6 +19,8 @@ from PIL import Image
 
 from zero1a_jax import files
 from zero1a_jax.errors import Refused
+from zero1a_jax.outputs import label
+from zero1a_jax.provenance import Provenance
 
 _CONTAINERS = (".mp4", ".mov", ".mkv")
 _FILTERS = {"nearest": Image.Resampling.NEAREST, "lanczos": Image.Resampling.LANCZOS}
@@ -32,6 +34,7 @@ def write(
     scale: int = 1,
     filter: str = "lanczos",
     crf: int = 16,
+    provenance: Provenance | None = None,
 ) -> None:
     """Writes `frames` to `path` (.mp4, .mov or .mkv), atomically.
 
@@ -43,8 +46,9 @@ def write(
       scale: whole factor by which frames grow, so that small ones can be watched.
       filter: "lanczos" (smooth) or "nearest" (shows the pixels), for scale above 1.
       crf: H.264's quality, 0 (lossless) to 51.
+      provenance: what the container's comment, description and date say, and whether frames are labelled.
 
-    Equal frames give an equal file.
+    Equal frames and provenance give an equal file; the provenance's facts change no frame.
 
     Raises:
       Refused: no frames, frames that are not uint8 or differ in size, a bad fps, scale or filter.
@@ -58,11 +62,14 @@ def write(
     if filter not in _FILTERS:
         raise Refused(f"filter is {filter!r}; choose from {', '.join(_FILTERS)}")
     frames = iter(frames)
-    first = _prepared(next(frames, None), scale, filter)
+    labelled = provenance is not None and provenance.label
+    first = _prepared(next(frames, None), scale, filter, labelled)
     with files.replacing(path) as temporary, av.open(str(temporary), "w") as container:
+        if provenance is not None:
+            container.metadata.update(_tags(provenance))
         stream = _stream(container, first.shape, fps, crf)
         for index, frame in enumerate(itertools.chain([None], frames)):
-            image = first if index == 0 else _prepared(frame, scale, filter)
+            image = first if index == 0 else _prepared(frame, scale, filter, labelled)
             if image.shape != first.shape:
                 raise Refused(f"frame {index} is {image.shape[:2]}, the first was {first.shape[:2]}")
             picture = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
@@ -116,7 +123,13 @@ def _stream(container: OutputContainer, shape: tuple[int, ...], fps: float, crf:
     return stream
 
 
-def _prepared(frame: np.ndarray | None, scale: int, filter: str) -> np.ndarray:
+def _tags(provenance: Provenance) -> dict[str, str]:
+    """Of these .mp4 and .mkv keep all, .mov keeps comment and date."""
+    text = provenance.sentence
+    return {"comment": text, "description": text, "date": provenance.date}
+
+
+def _prepared(frame: np.ndarray | None, scale: int, filter: str, labelled: bool) -> np.ndarray:
     if frame is None:
         raise Refused("there are no frames to write")
     frame = np.asarray(frame)
@@ -125,6 +138,7 @@ def _prepared(frame: np.ndarray | None, scale: int, filter: str) -> np.ndarray:
     if scale > 1:
         size = (frame.shape[1] * scale, frame.shape[0] * scale)
         frame = np.asarray(Image.fromarray(frame).resize(size, _FILTERS[filter]))
+    frame = label.draw(frame) if labelled else frame
     return np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
 
 

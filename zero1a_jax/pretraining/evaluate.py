@@ -13,12 +13,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image
 
 from zero1a_jax import flame
 from zero1a_jax.diffusion import DiffusionConfig, build, schedule
 from zero1a_jax.image.ops import psnr
+from zero1a_jax.outputs.report import save_png
 from zero1a_jax.pretraining import data, degrade
+from zero1a_jax.provenance import Provenance
 
 SEED = 1  # of the held-out people
 REFINEMENTS = (  # strength, steps, guidance of the inversion, guidance of the denoising
@@ -206,10 +207,12 @@ class _Runner:
         return latents
 
 
-def picture(pictures: np.ndarray, file: pathlib.Path, people: int = 12) -> None:
+def picture(
+    pictures: np.ndarray, file: pathlib.Path, people: int = 12, *, provenance: Provenance | None = None
+) -> None:
     """A person a row: portrait, condition, truth, round trip, 1 and 10 steps, then degraded and refined."""
     rows = [np.concatenate(list(row), 1) for row in pictures[:people]]
-    Image.fromarray((np.clip(np.concatenate(rows), 0, 1) * 255).astype(np.uint8)).save(file)
+    save_png(file, np.concatenate(rows), provenance=provenance)
 
 
 def _float(image: np.ndarray) -> jax.Array:

@@ -18,6 +18,7 @@ from zero1a_jax.errors import Refused
 from zero1a_jax.pretraining import data, denoiser, evaluate, loop
 from zero1a_jax.pretraining import vae as autoencoder
 from zero1a_jax.pretraining.options import Miniature
+from zero1a_jax.provenance import of_seed
 
 HELDOUT = 32  # people that nothing is trained on
 CLIP_FRAMES = 8
@@ -32,7 +33,8 @@ def run(options: Miniature) -> None:
         render(config, folder, options)
     elif options.mode == "evaluate":
         report = evaluate.evaluate(*load_miniature(out), _cache(config, folder, "heldout", HELDOUT))
-        evaluate.picture(report.pop("pictures"), folder / "evaluation.png")
+        about = of_seed(options.seed)
+        evaluate.picture(report.pop("pictures"), folder / "evaluation.png", provenance=about)
         files.write_json(folder / "evaluation.json", report)
         print(json.dumps(report, indent=1))
     elif options.mode == "export":

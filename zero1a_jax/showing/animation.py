@@ -9,7 +9,7 @@ from typing import Literal
 import jax
 import numpy as np
 
-from zero1a_jax import drive, outputs, record
+from zero1a_jax import drive, outputs, provenance, record
 from zero1a_jax.flame import frame_target
 from zero1a_jax.geometry import portrait_camera
 from zero1a_jax.image.colour import as_uint8
@@ -35,6 +35,7 @@ def write(
     sway: float = 0.0,
     background: tuple[float, float, float] = (1.0, 1.0, 1.0),
     frames: int = 0,
+    label: bool = False,
     overwrite: bool = False,
 ) -> int:
     """Renders an avatar along a motion and writes the video; returns how many frames it has.
@@ -48,10 +49,12 @@ def write(
       smooth: frames of the moving average, odd. expression, root: see `drive.retarget`.
       sway: degrees that the camera swings to each side, once in 4 s.
       background: r, g, b in 0..1. frames: at most so many; 0 = all.
+      label: write "synthetic" in a corner of every frame; the file's metadata say it in any case.
       overwrite: replace also a file at `out` that we did not write, or that was changed since.
     """
     out = Path(out).expanduser()
     record.refuse(out.parent, [out.name], overwrite=overwrite)
+    about = provenance.of_avatar(loaded.meta, label=label)
     target = frame_target(loaded.model, loaded.avatar.shape)
     if motion == DEMO:
         shown = poses.expressions(loaded.model, target, size, arkit=loaded.arkit)
@@ -66,8 +69,9 @@ def write(
     if frames:
         flame, cameras = jax.tree.map(lambda x: x[:frames], (flame, cameras))
     rendered = playback.render(loaded.avatar, loaded.model, flame, cameras, background=np.array(background))
+    frames_shown = (as_uint8(rgb) for rgb, _ in rendered)
     with record.writing(out.parent, [out.name], overwrite=overwrite) as unfinished:
-        outputs.video.write(unfinished / out.name, (as_uint8(rgb) for rgb, _ in rendered), fps)
+        outputs.video.write(unfinished / out.name, frames_shown, fps, provenance=about)
     return len(np.asarray(flame.jaw))
 
 

@@ -99,6 +99,16 @@ def seed(image: str) -> int:
     return int(image.removeprefix(SYNTHETIC))
 
 
+def caption(given: Input) -> str:
+    """What the portrait shows: the user's words, else those for a rendered person's looks, else nothing."""
+    if given.caption.strip() or not is_synthetic(given.image):
+        return given.caption.strip()
+    from zero1a_jax import synthetic
+    from zero1a_jax.sources import synthetic_portrait
+
+    return synthetic.caption(synthetic_portrait.person(seed(given.image))[1])
+
+
 def load(given: Input, model: FlameModel, detector: Detector) -> tuple[Portrait, tuple[str, ...]]:
     """The fitted portrait, and sentences that the user should read.
 

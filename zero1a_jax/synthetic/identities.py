@@ -15,6 +15,16 @@ from zero1a_jax.types import Array
 
 HAIRLINE_DEGREES = (0, 20, 40, 58, 72, 84, 98, 115, 140, 180)  # azimuths of Look.hairline, 0 = front
 WAVES = 8
+HAIR_COLOURS = {
+    "black": (0.010, 0.008, 0.007),
+    "dark brown": (0.035, 0.020, 0.012),
+    "brown": (0.090, 0.048, 0.025),
+    "light brown": (0.200, 0.115, 0.055),
+    "blond": (0.420, 0.290, 0.150),
+    "red": (0.230, 0.070, 0.025),
+    "grey": (0.330, 0.320, 0.310),
+    "white": (0.620, 0.600, 0.570),
+}
 
 
 @struct.dataclass
@@ -121,18 +131,7 @@ def _shape_size() -> int:
 
 def _hair_colour(dice: _Dice, dark: Array) -> Array:
     """Linear colour [3]; `dark` in 0..1 is the skin's tone, with which light hair gets rare."""
-    palette = jnp.array(
-        [
-            [0.010, 0.008, 0.007],  # black
-            [0.035, 0.020, 0.012],  # dark brown
-            [0.090, 0.048, 0.025],  # brown
-            [0.200, 0.115, 0.055],  # light brown
-            [0.420, 0.290, 0.150],  # blond
-            [0.230, 0.070, 0.025],  # red
-            [0.330, 0.320, 0.310],  # grey
-            [0.620, 0.600, 0.570],  # white
-        ]
-    )
+    palette = jnp.array(list(HAIR_COLOURS.values()))
     light = jnp.array([0.08, 0.18, 0.20, 0.16, 0.18, 0.08, 0.07, 0.05])
     deep = jnp.array([0.58, 0.28, 0.05, 0.01, 0.02, 0.01, 0.03, 0.02])
     index = dice.choose(_mix(light, deep, jnp.clip(1.5 * dark - 0.25, 0, 1)))

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from zero1a_jax import config as flags
-from zero1a_jax import files
+from zero1a_jax import files, provenance
 from zero1a_jax.config import Config
 from zero1a_jax.converters import aniportrait, flame_files
 from zero1a_jax.cost.checkpoint_size import checkpoint_bytes
@@ -54,6 +54,10 @@ def problems(config: Config) -> list[str]:
         found.append(f"The assets folder {assets} {what}: check --assets or ZERO1A_ASSETS.")
     for file in Path(assets).glob("*.task") if assets else ():
         found += [files.stand_in(file)] if files.stand_in(file) else []
+    try:
+        provenance.today()
+    except Refused as error:
+        found.append(str(error))
     if config.runner.workdir:
         found += workdir.conflicts(config)
         found += disk_problems(config)

@@ -9,6 +9,7 @@ import numpy as np
 
 from zero1a_jax.config import to_values
 from zero1a_jax.outputs import report
+from zero1a_jax.sources import portraits
 from zero1a_jax.training import logs
 from zero1a_jax.training.setup import Setup
 
@@ -29,6 +30,10 @@ def write_report(
         for name, caption in (*videos, *data)
         if (folder / "videos" / f"{name}.mp4").is_file()
     }
+    portrait, rendered = (
+        np.asarray(setup.parts.portrait.rgb),
+        portraits.is_synthetic(setup.config.input.image),
+    )
     values = to_values(setup.config)
     rows = [[name, value] for name, value in metrics.items() if not isinstance(value, dict)]
     rows += [[f"seconds, {name}", value] for name, value in metrics["seconds"].items()]
@@ -36,7 +41,7 @@ def write_report(
         report.Section(
             "Portrait and avatar",
             [
-                report.Picture(np.asarray(setup.parts.portrait.rgb), "The prepared portrait", scale=2),
+                report.Picture(portrait, "The prepared portrait", scale=2, made=rendered),
                 report.Picture(image, "The avatar at the portrait's view", scale=2),
             ],
         ),
@@ -53,4 +58,10 @@ def write_report(
         report.Section("Measured", [report.Table(("what", "value"), rows)]),
         report.Section("Flags", [report.Table(("flag", "value"), [[k, str(v)] for k, v in values.items()])]),
     ]
-    report.write(folder / "report.html", title="zero1a_jax", sections=sections, subtitle=str(folder.name))
+    report.write(
+        folder / "report.html",
+        title="zero1a_jax",
+        sections=sections,
+        subtitle=str(folder.name),
+        provenance=setup.provenance,
+    )

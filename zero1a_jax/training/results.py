@@ -20,8 +20,10 @@ from zero1a_jax.image import ops
 from zero1a_jax.image.colour import as_uint8
 from zero1a_jax.image.landmarks import OUTER_EYE_CORNERS
 from zero1a_jax.outputs import report
+from zero1a_jax.provenance import Provenance
 from zero1a_jax.rasterizer import until_fits
 from zero1a_jax.showing import poses
+from zero1a_jax.sources import portraits
 from zero1a_jax.training.dataset_update import rendered
 from zero1a_jax.training.loop import counters
 from zero1a_jax.training.programs import Programs
@@ -33,7 +35,7 @@ from zero1a_jax.types import Avatar, Dataset
 FPS = 25
 
 
-def dataset_video(path: Path, shown: Dataset) -> None:
+def dataset_video(path: Path, shown: Dataset, provenance: Provenance) -> None:
     """All filled samples side by side, frame by frame, back and forth."""
     filled = np.flatnonzero((shown.round > 0) & ~shown.frozen)
     if not len(filled):
@@ -41,7 +43,7 @@ def dataset_video(path: Path, shown: Dataset) -> None:
     columns = int(np.ceil(np.sqrt(len(filled))))
     videos = shown.rgb[filled]
     sheets = np.stack([report.contact_sheet(list(videos[:, t]), columns) for t in range(videos.shape[1])])
-    outputs.video.write(path, [*sheets, *sheets[-2:0:-1]], 8)
+    outputs.video.write(path, [*sheets, *sheets[-2:0:-1]], 8, provenance=provenance)
 
 
 def render_shots(setup: Setup, avatar: Avatar, shots: poses.Shots) -> np.ndarray:
@@ -111,6 +113,7 @@ def finish(
     """Writes everything and returns the metrics. metrics.json comes last: it marks a finished run."""
     config, parts = setup.config, setup.parts
     avatar = jax.tree.map(jnp.asarray, first(progress.state.avatar))
+    provenance = setup.provenance
     size = 2 * parts.portrait.rgb.shape[0]
     target = frame_target(parts.model, avatar.shape)
     neutral = poses.expression(parts.model, 0)
@@ -136,17 +139,21 @@ def finish(
             "faces": len(parts.model.faces),
             "size": parts.portrait.rgb.shape[0],
             "background": setup.background,
+            "seed": config.runner.seed,
+            "caption": portraits.caption(config.input),
         },
+        provenance=provenance,
     )
-    outputs.video.write(folder / "videos" / "turntable.mp4", turning, FPS)
-    outputs.video.write(folder / "videos" / "expressions.mp4", moving, FPS)
-    dataset_video(folder / "videos" / "dataset_after.mp4", progress.dataset)
+    outputs.video.write(folder / "videos" / "turntable.mp4", turning, FPS, provenance=provenance)
+    outputs.video.write(folder / "videos" / "expressions.mp4", moving, FPS, provenance=provenance)
+    dataset_video(folder / "videos" / "dataset_after.mp4", progress.dataset, provenance)
     labels = [f"{name}, {yaw}" for name, _, _ in poses.SHOWN for yaw in poses.SHEET_YAWS]
     sheet = report.contact_sheet(list(tiles), len(poses.SHEET_YAWS), labels=labels)
-    report.save_png(folder / "renders" / "contact_sheet.png", sheet)
+    report.save_png(folder / "renders" / "contact_sheet.png", sheet, provenance=provenance)
     measured, image = portrait_metrics(setup, programs, progress, portrait_view[0])
-    report.save_png(folder / "renders" / "portrait.png", as_uint8(parts.portrait.rgb))
-    report.save_png(folder / "renders" / "portrait_avatar.png", as_uint8(image))
+    own = provenance if portraits.is_synthetic(config.input.image) else None  # a photograph is not synthetic
+    report.save_png(folder / "renders" / "portrait.png", as_uint8(parts.portrait.rgb), provenance=own)
+    report.save_png(folder / "renders" / "portrait_avatar.png", as_uint8(image), provenance=provenance)
     metrics = measured | {
         "steps": config.update.steps,
         "gaussians": int(np.asarray(avatar.alive).sum()),

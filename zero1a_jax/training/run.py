@@ -92,7 +92,8 @@ def train_run(
         else:
             log.say("compiling and running the first fill of the dataset")
             first_fill(made, programs, progress)
-            dataset_video(folder / "videos" / "dataset_before.mp4", progress.dataset)
+            before = folder / "videos" / "dataset_before.mp4"
+            dataset_video(before, progress.dataset, made.provenance)
             save(0)
         seconds["start and first fill"] = time.monotonic() - begin
         begin = time.monotonic()

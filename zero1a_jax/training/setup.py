@@ -14,6 +14,7 @@ import numpy as np
 from zero1a_jax import keys, symgen
 from zero1a_jax.config import Config, colour
 from zero1a_jax.devices import Device, everywhere, replicate, shared_frames
+from zero1a_jax.provenance import Provenance, of_seed
 from zero1a_jax.training.truth_frames import Truth, truth_of
 from zero1a_jax.types import ArkitMap, FlameModel, FlameParams, Portrait
 
@@ -47,6 +48,7 @@ class Setup:
     diffusion_params: Any  # replicated; with --split_frames on the devices as one array
     reference: Any  # the same
     truth: Truth | None  # with --teacher=truth
+    provenance: Provenance  # what the results say about themselves
 
 
 def build(config: Config, parts: Parts, devices: Sequence[Device]) -> Setup:
@@ -84,6 +86,7 @@ def build(config: Config, parts: Parts, devices: Sequence[Device]) -> Setup:
         diffusion_params=spread(parts.diffusion_params, shared),
         reference=spread(reference, shared),
         truth=truth,
+        provenance=of_seed(config.runner.seed, label=config.runner.label),
     )
 
 
