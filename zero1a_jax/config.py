@@ -161,6 +161,13 @@ class Refresh:
         "True: where the portrait saw the surface, its colours, carried over by the mesh, win over those of "
         "the generated frame. [D]",
     )
+    prior_share: float = option(
+        0.0,
+        "With --texture_prior: share of the avatar that it started as in a generated frame; the rest is the "
+        "diffusion's. [D]",
+        low=0,
+        high=1,
+    )
     teacher: str = option(
         "diffusion",
         "Who makes the dataset's frames; truth: the renderer of the synthetic person that --image names, to "
@@ -351,6 +358,8 @@ def problems(config: Config) -> list[str]:
         and refresh.guidance == refresh.inversion_guidance
     ):
         found.append("--guidance equals --inversion_guidance: a refresh would only repeat its input.")
+    if refresh.prior_share and not config.update.texture_prior:
+        found.append("--prior_share needs --texture_prior.")
     if config.runner.profile_steps and profile_range(config.runner.profile_steps) is None:
         found.append("--profile_steps must be two step numbers a:b with a < b.")
     return found

@@ -97,6 +97,7 @@ def _hanging(wear: Wardrobe, table: Array, points: Array) -> tuple[Array, Array]
     grid = np.arange(count).reshape(CURTAIN_U, 2 * CURTAIN_V)[:, :CURTAIN_V]
     a, b, c, d = grid[:-1, :-1], grid[1:, :-1], grid[:-1, 1:], grid[1:, 1:]
     faces = np.concatenate([np.stack([a, b, c], -1).reshape(-1, 3), np.stack([b, d, c], -1).reshape(-1, 3)])
+    faces = np.concatenate([faces, faces[:, ::-1]])  # unrolled, either side may turn to the front
     rows = table[start : start + count]
     pixels, radius = _unroll(wear, rows[:, :3])
     ids, weights, _ = zbuffer(pixels, 1.0 - radius, faces.astype(np.int32), _UNROLLED, _UNROLLED)

@@ -17,7 +17,7 @@ from zero1a_jax.symgen import dataset
 from zero1a_jax.training.programs import Programs
 from zero1a_jax.training.progress import Progress
 from zero1a_jax.training.setup import Setup
-from zero1a_jax.types import Array, Camera, Dataset, FlameParams
+from zero1a_jax.types import Array, Avatar, Camera, Dataset, FlameParams
 
 
 def first_fill(setup: Setup, programs: Programs, progress: Progress) -> None:
@@ -98,7 +98,7 @@ def generated(
     from_noise: bool,
 ) -> tuple[Any, Any, np.ndarray]:
     """What the diffusion makes of `slots` [D], one a device: rgb [D, T, H, W, 3], alpha, reject reasons."""
-    rgb, alpha = rendered(setup, programs, progress, flame, camera, step)
+    rgb, alpha = rendered(setup, programs, progress, progress.state.avatar, flame, camera, step)
     points, lost = programs.points(setup.model, flame, camera), np.zeros(len(slots), bool)
     if setup.config.refresh.landmarks == "detector" and not from_noise:
         points, lost = detected(setup, rgb, np.array(points))
@@ -106,18 +106,27 @@ def generated(
     noise = keys.many(setup.config.runner.seed, "noise", step, slots)
     program = programs.fill if from_noise else programs.refresh
     rgb, alpha, reasons = program(setup.diffusion_params, setup.reference, rgb, alpha, conditions, noise)
+    if programs.first is not None:
+        known, _ = rendered(setup, programs, progress, programs.first, flame, camera, step)
+        rgb = programs.blend(rgb, known)
     if programs.outrank is not None:
         rgb = programs.outrank(setup.model, flame, camera, rgb)
     return rgb, alpha, np.where(lost, dataset.LANDMARKS_LOST, np.asarray(reasons))
 
 
 def rendered(
-    setup: Setup, programs: Programs, progress: Progress, flame: FlameParams, camera: Camera, step: int
+    setup: Setup,
+    programs: Programs,
+    progress: Progress,
+    avatar: Avatar,
+    flame: FlameParams,
+    camera: Camera,
+    step: int,
 ) -> tuple[Any, Any]:
-    """The avatar's frames [D, T, H, W, 3] and alpha; grows the raster until they fit."""
+    """An avatar's frames [D, T, H, W, 3] and alpha; grows the raster until they fit."""
 
     def attempt(capacity: int) -> tuple[tuple[Any, Any], Any]:
-        rgb, alpha, overflow = programs.render(capacity)(progress.state.avatar, setup.model, flame, camera)
+        rgb, alpha, overflow = programs.render(capacity)(avatar, setup.model, flame, camera)
         return (rgb, alpha), overflow
 
     grown = announce(lambda text: print(text, flush=True), step)

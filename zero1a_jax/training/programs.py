@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from zero1a_jax import keys, symgen
 from zero1a_jax.avatar import density_control, reset_moments
 from zero1a_jax.config import Density
-from zero1a_jax.devices import AXIS, mapped, over_frames, shared_frames
+from zero1a_jax.devices import AXIS, mapped, over_frames, replicate, shared_frames
+from zero1a_jax.training.progress import first_avatar
 from zero1a_jax.training.setup import Setup
 from zero1a_jax.types import FlameModel, State
 
@@ -43,6 +44,13 @@ class Programs:
 
         self.conditions = mapped(images, setup.devices)  # to [T, S, S, 3]
         self.outrank = self._outrank() if config.refresh.portrait_outranks else None
+        share = config.refresh.prior_share
+        self.first = (
+            replicate(first_avatar(config, parts.model, parts.portrait), setup.devices) if share else None
+        )
+        self.blend = mapped(
+            lambda frames, known: frames + share * (known - frames), setup.devices, donate=(0,)
+        )
         self._density = jax.jit(functools.partial(_control_density, config=config.density))
         self._compiled_density: Callable | None = None
 
