@@ -98,7 +98,7 @@ def generated(
     from_noise: bool,
 ) -> tuple[Any, Any, np.ndarray]:
     """What the diffusion makes of `slots` [D], one a device: rgb [D, T, H, W, 3], alpha, reject reasons."""
-    rgb, alpha = rendered(setup, programs, progress, progress.state.avatar, flame, camera, step)
+    rgb, alpha = rendered(setup, programs, progress, flame, camera, step, avatar=progress.state.avatar)
     points, lost = programs.points(setup.model, flame, camera), np.zeros(len(slots), bool)
     if setup.config.refresh.landmarks == "detector" and not from_noise:
         points, lost = detected(setup, rgb, np.array(points))
@@ -107,7 +107,7 @@ def generated(
     program = programs.fill if from_noise else programs.refresh
     rgb, alpha, reasons = program(setup.diffusion_params, setup.reference, rgb, alpha, conditions, noise)
     if programs.first is not None:
-        known, _ = rendered(setup, programs, progress, programs.first, flame, camera, step)
+        known, _ = rendered(setup, programs, progress, flame, camera, step, avatar=programs.first)
         rgb = programs.blend(rgb, known)
     if programs.outrank is not None:
         rgb = programs.outrank(setup.model, flame, camera, rgb)
@@ -118,10 +118,11 @@ def rendered(
     setup: Setup,
     programs: Programs,
     progress: Progress,
-    avatar: Avatar,
     flame: FlameParams,
     camera: Camera,
     step: int,
+    *,
+    avatar: Avatar,
 ) -> tuple[Any, Any]:
     """An avatar's frames [D, T, H, W, 3] and alpha; grows the raster until they fit."""
 

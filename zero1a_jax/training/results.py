@@ -73,7 +73,7 @@ def portrait_metrics(
     camera, flame = symgen.sequence(setup.samples, 0, views)
     camera, flame = jax.tree.map(lambda x: np.stack([x] * devices), (camera, flame))
     step = int(first(progress.state.step))
-    rgb, alpha = rendered(setup, programs, progress, progress.state.avatar, flame, camera, step)
+    rgb, alpha = rendered(setup, programs, progress, flame, camera, step, avatar=progress.state.avatar)
     image, matte = np.asarray(rgb)[0, 0], np.asarray(alpha)[0, 0]
     truth, mask = np.asarray(portrait.rgb), np.asarray(portrait.alpha) > 0.5
     values = {
