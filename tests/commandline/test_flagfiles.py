@@ -72,6 +72,17 @@ def test_where_compiled_programs_are_kept(home, xdg, kept, monkeypatch):
     assert found == (kept and f"{kept}/zero1a_jax/xla")
 
 
+def test_an_empty_home_is_none(monkeypatch):
+    """It would put the compiled programs into .cache at the root."""
+    monkeypatch.setenv("HOME", "")
+    assert os.path.expanduser("~/.cache") == os.path.join(os.sep, ".cache")
+    environment.forget_empty_home()
+    assert "HOME" not in os.environ and os.path.expanduser("~/.cache") != os.path.join(os.sep, ".cache")
+    monkeypatch.setenv("HOME", os.path.join(os.sep, "people", "me"))
+    environment.forget_empty_home()
+    assert os.path.expanduser("~") == os.environ["HOME"]
+
+
 def test_make_takes_spaces():
     given = ["make", "-n", "quickstart", "IMAGE=my photo.png", "WORKDIR=my runs", "READY="]
     done = subprocess.run(given, cwd=flagfiles.commands().parent, capture_output=True, text=True, check=True)

@@ -159,3 +159,67 @@ def test_wrong_sequences(change, words, tmp_path):
         with pytest.raises(Refused, match=words) as caught:
             flame_npz.load(path)
         assert "a.npz" in str(caught.value)
+
+
+def codes(folder, mark, frames=None):
+    """EMOCA's files of one image, or of a sequence; told apart by the jaw."""
+    folder.mkdir(parents=True)
+    lead = () if frames is None else (frames,)
+    pose = np.zeros((*lead, 6), np.float32)
+    pose[..., 3] = mark / 100 if frames is None else np.arange(frames) / 100
+    for name, values in {
+        "shape": np.ones((*lead, 100), np.float32),
+        "exp": np.full((*lead, 50), mark, np.float32),
+        "tex": np.zeros((*lead, 50), np.float32),
+        "pose": pose,
+        "detail": np.zeros((*lead, 128), np.float32),
+    }.items():
+        np.save(folder / f"{name}.npy", values)
+    (folder / "inputs.png").write_bytes(b"")
+
+
+def test_emocas_folder_an_image(tmp_path):
+    for i in range(12):
+        codes(tmp_path / f"frame{i}_00", i)
+    motion = flame_npz.load(tmp_path)
+    assert marks(motion) == list(range(12)) and motion.flame.expression.shape == (12, 50)
+    assert motion.notes == ("neck and translation and eyes are not in the file: they stay 0.",)
+    np.testing.assert_array_equal(motion.flame.expression[:, 0], range(12))
+    (tmp_path / "frame12_00").mkdir()  # no face was found
+    (tmp_path / ".hidden").mkdir()
+    motion = flame_npz.load(tmp_path)
+    assert len(motion.flame.jaw) == 12
+    assert motion.notes[0] == "1 of 13 folders hold no codes: they are left out."
+
+
+def test_a_folder_with_the_codes_of_all_frames(tmp_path):
+    codes(tmp_path / "take", 0, frames=5)
+    for name, long in (("shape", "shapecode"), ("exp", "expcode"), ("pose", "posecode")):
+        (tmp_path / "take" / f"{name}.npy").rename(tmp_path / "take" / f"{long}.npy")
+    motion = flame_npz.load(tmp_path / "take")
+    assert marks(motion) == list(range(5)) and motion.flame.shape.shape == (5, 100)
+
+
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-8]), "exp.npy is not a plain .npy"),
+        (lambda path: path.write_bytes(b"text"), "exp.npy is not a plain .npy"),
+        (lambda path: np.save(path, np.array([{}])), "exp.npy is not a plain .npy"),
+        (lambda path: np.save(path, np.full(50, np.nan)), "exp holds values that are not finite"),
+        (lambda path: np.save(path, np.zeros(49)), "have different sizes"),
+        (lambda path: path.with_name("pose.npy").unlink(), "lacks a jaw"),
+    ],
+)
+def test_damaged_codes_are_refused(damage, words, tmp_path):
+    for i in range(2):
+        codes(tmp_path / str(i), i)
+    damage(tmp_path / "1" / "exp.npy")
+    with pytest.raises(Refused, match=words):
+        flame_npz.load(tmp_path)
+
+
+def test_folders_without_any_codes(tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(FileNotFoundError, match="no .npz files and no folders of .npy codes"):
+        flame_npz.load(tmp_path)

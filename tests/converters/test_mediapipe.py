@@ -185,3 +185,73 @@ def test_wrong_json(text, words, tmp_path):
     assert "a.json" in str(caught.value) and len(str(caught.value)) < 400
     with pytest.raises(FileNotFoundError):
         mediapipe.load(tmp_path / "none.json")
+
+
+def long_table(path, header, rows):
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+@pytest.mark.parametrize("melted", [False, True])
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("frame", "timestamp_ms", "index", "category_name", "score"),
+        ("id", "time", "category", "value"),
+        ("Time (s)", "blendshape", "Score", "display_name"),
+        ("categoryName", "score"),
+        ("row", "frame", "name", "weight"),
+    ],
+    ids=str,
+)
+def test_a_row_a_category(header, melted, tmp_path):
+    """As a program writes them, frame by frame, or as a melted table; other columns say nothing."""
+    pairs = [(i, k) for i in range(ROWS) for k in range(len(NAMES))]
+    pairs = sorted(pairs, key=lambda pair: pair[1]) if melted else pairs
+    cells = {
+        "frame": lambda n, i, k: i,
+        "timestamp_ms": lambda n, i, k: 40 * i,
+        "time": lambda n, i, k: i / 25,
+        "Time (s)": lambda n, i, k: i / 25,
+        "index": lambda n, i, k: k,
+        "id": lambda n, i, k: n,
+        "row": lambda n, i, k: n,
+        "display_name": lambda n, i, k: "",
+    }
+    cells |= dict.fromkeys(
+        ("category_name", "category", "blendshape", "categoryName", "name"), lambda n, i, k: NAMES[k]
+    )
+    cells |= dict.fromkeys(("score", "value", "Score", "weight"), lambda n, i, k: VALUES[i, k])
+    rows = [[cells[name](n, i, k) for name in header] for n, (i, k) in enumerate(pairs)]
+    found = mediapipe.load(long_table(tmp_path / "a.csv", header, rows))
+    assert found.names == NAMES and found.fps == (25 if any("time" in n.lower() for n in header) else 30)
+    np.testing.assert_array_equal(found.weights, VALUES)
+    np.testing.assert_array_equal(found.frame, np.arange(ROWS))
+
+
+def test_a_row_a_category_with_lost_faces_second_faces_and_what_is_left_out(tmp_path):
+    rows = [[i, "jawOpen", i / 10] for i in range(6)] + [[i, "mouthPucker", 0.5] for i in range(3)]
+    rows += [[2, "jawOpen", 0.9], [6, "", ""], [7, "jawOpen", 0.7], [3, "unheard", 0.2]]
+    found = mediapipe.load(long_table(tmp_path / "a.csv", ["frame", "category", "score"], rows))
+    np.testing.assert_allclose(found.weights[:, 0], np.arange(8) / 10)
+    np.testing.assert_allclose(found.weights[:6, 1], [0.5, 0.5, 0.5, 0, 0, 0])
+    assert "1 of 8 rows without a face were bridged." in found.notes
+    one = long_table(
+        tmp_path / "b.csv", ["index", "category", "score"], [[0, "jawOpen", 0.3], [1, "cheekPuff", 0.1]]
+    )
+    np.testing.assert_allclose(mediapipe.load(one).weights, [[0.3, 0.1]])
+
+
+@pytest.mark.parametrize(
+    "header, rows, words",
+    [
+        (["frame", "category", "score"], [[0, "jawOpen", "wide"]], "'wide' under jawOpen is no number"),
+        (["frame", "category", "score"], [[1, "jawOpen", 0.1], [0, "jawOpen", 0.2]], "frame runs backward"),
+        (["frame", "category", "age"], [[0, "jawOpen", 0.1]], "none of its columns"),
+        (["frame", "category", "score"], [[0, "person", 0.1], [0, "dog", 0.1]], "none of its columns"),
+    ],
+)
+def test_wrong_rows_a_category(header, rows, words, tmp_path):
+    with pytest.raises(Refused, match=words):
+        mediapipe.load(long_table(tmp_path / "a.csv", header, rows))

@@ -29,7 +29,7 @@ def test_the_rate_of_takes_with_dropped_frames(rate, lost, seed):
     frames = first + np.flatnonzero(rng.random(6 * rate) >= lost)
     fractions = rng.integers(0, 1000, len(frames))
     times = read([label(f, rate, thousandths=t) for f, t in zip(frames, fractions, strict=True)])
-    assert times.fps == rate and times.notes == ()
+    assert times.fps == rate and (times.notes == () or rate == timecode.FILM)
     exact = frames + fractions / 1000
     np.testing.assert_allclose(times.seconds, (exact - exact[0]) / rate, atol=1e-9)
     np.testing.assert_array_equal(times.frame, frames - frames[0])
@@ -38,7 +38,8 @@ def test_the_rate_of_takes_with_dropped_frames(rate, lost, seed):
 @pytest.mark.parametrize("rate", [24, 25, 30, 50, 60])
 def test_a_short_take_over_the_end_of_a_second_tells(rate):
     times = read([label(rate - 5 + i, rate) for i in range(10)])
-    assert times.fps == rate and times.notes == () and times.seconds[-1] == pytest.approx(9 / rate)
+    assert times.fps == rate and (times.notes == () or rate == timecode.FILM)
+    assert times.seconds[-1] == pytest.approx(9 / rate)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +71,37 @@ def test_rows_may_be_more_than_frames():
     times = read([label(f, 24, thousandths=t) for f, t in zip(whole, parts, strict=True)])
     assert times.fps == 60
     np.testing.assert_allclose(times.seconds, np.arange(300) / 60, atol=1e-3)
+
+
+def last_lost(rate, seconds=6):
+    return [f for f in range(rate * seconds) if f % rate != rate - 1]
+
+
+@pytest.mark.parametrize("rate", [25, 30, 50, 60])
+def test_a_take_that_loses_the_last_frame_of_every_second(rate):
+    """Of 25 a second the labels are those of 24, and a note says it; one frame that is kept tells."""
+    lost = [label(f, rate) for f in last_lost(rate)]
+    times = read(lost)
+    if rate == 25:
+        assert times.fps == 24 and "of a take at 25 that lost the last frame" in times.notes[0]
+        assert lost == [label(f, 24) for f in range(24 * 6)]
+        lost.insert(24, label(24, rate))
+        times = read(lost)
+    assert times.fps == rate and times.notes == ()
+    assert times.seconds[-1] == pytest.approx((6 * rate - 2) / rate)
+    assert read(lost, fps=float(rate)).frame[-1] == 6 * rate - 2
+
+
+@pytest.mark.parametrize("rate", [24, 25])
+def test_rows_of_a_faster_camera_tell_25_from_24(rate):
+    """At 60 rows a second; what belongs to frame 24 is lost."""
+    exact = np.arange(300) * rate / 60
+    exact = exact[exact.astype(int) % rate < 24]
+    whole = exact.astype(int)
+    parts = np.round((exact - whole) * 1000).astype(int)
+    times = read([label(f, rate, thousandths=t) for f, t in zip(whole, parts, strict=True)])
+    assert times.fps == 60 and times.notes == ()
+    np.testing.assert_allclose(times.seconds, exact / rate, atol=1e-3)
 
 
 def test_slow_rates_need_several_seconds():

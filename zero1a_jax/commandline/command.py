@@ -12,7 +12,7 @@ import absl.flags
 from absl import app, logging
 
 from zero1a_jax import config
-from zero1a_jax.commandline import flags, memory, stopping
+from zero1a_jax.commandline import environment, flags, memory, stopping
 from zero1a_jax.errors import Refused
 
 Options = TypeVar("Options")
@@ -64,6 +64,7 @@ def run(
             stopping.finish()
 
     stopping.listen()
+    environment.forget_empty_home()  # before flags with ~ are read
     os.environ["JAX_ENABLE_X64"] = "false"  # before jax is imported: the programs are float32's
     for stream in (sys.stdout, sys.stderr):  # a terminal may lack the letters of a path
         if isinstance(stream, io.TextIOWrapper):

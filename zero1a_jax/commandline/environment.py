@@ -7,6 +7,12 @@ import sys
 from pathlib import Path
 
 
+def forget_empty_home() -> None:
+    """An empty HOME is taken as none: with it ~ would be the root of the file system."""
+    if not os.environ.get("HOME"):
+        os.environ.pop("HOME", None)
+
+
 def fix(*, cpu_threads: int, host_devices: int, deterministic: bool) -> None:
     """Fixes what decides the bits of a run. Raises RuntimeError where jax is already imported.
 
@@ -15,6 +21,7 @@ def fix(*, cpu_threads: int, host_devices: int, deterministic: bool) -> None:
     """
     if "jax" in sys.modules:
         raise RuntimeError("environment.fix must run before jax is imported")
+    forget_empty_home()
     os.environ["NPROC"] = str(cpu_threads)
     os.environ["JAX_THREEFRY_PARTITIONABLE"] = "true"
     os.environ["JAX_ENABLE_X64"] = "false"

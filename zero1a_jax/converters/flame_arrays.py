@@ -19,6 +19,7 @@ Pixel3DMM; smplx for the order of 15.
 
 from __future__ import annotations
 
+import io
 import lzma
 import struct
 import tokenize
@@ -44,6 +45,7 @@ NAMES = {
 PACKED = ("pose", "pose_params", "posecode")
 ABOUT = ("fps", "flame_version")
 _WANTED = {name for several in NAMES.values() for name in several} | {*PACKED, *ABOUT}
+_CODES = _WANTED - set(ABOUT)
 _JOINTS = {"jaw": 1, "eyes": 2, "neck": 1, "rotation": 1}
 _PACKED_JOINTS = {3: ("rotation",), 6: ("rotation", "jaw"), 15: ("rotation", "neck", "jaw", "eyes")}
 # What np.load raises for archives that are cut, damaged, encrypted or claim too much.
@@ -67,8 +69,11 @@ _UNREADABLE = (
 def read(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an .npz whose names are in the table, and its fps and flame_version.
 
-    Raises FileNotFoundError, or Refused where it is no such file.
+    Also of a folder with an .npy an array, as EMOCA writes it. Raises FileNotFoundError, or Refused where it
+    is no such file.
     """
+    if path.is_dir():
+        return {file.stem: _array(file) for file in sorted(path.glob("*.npy")) if file.stem in _CODES}
     if not path.is_file():
         raise FileNotFoundError(f"there are no parameters at {path}")
     try:
@@ -80,6 +85,20 @@ def read(path: Path) -> dict[str, np.ndarray]:
     except _UNREADABLE as error:
         reason = " ".join(str(error).split())[:100]  # some quote what they read
         raise Refused(f"{path} is not a plain .npz of numbers: {reason}") from error
+
+
+def has_codes(folder: Path) -> bool:
+    """Whether a folder holds one array a file, at least the expression."""
+    return any((folder / f"{name}.npy").is_file() for name in NAMES["expression"])
+
+
+def _array(file: Path) -> np.ndarray:
+    try:
+        return np.lib.format.read_array(io.BytesIO(file.read_bytes()), allow_pickle=False)
+    except _UNREADABLE as error:
+        raise Refused(
+            f"{file} is not a plain .npy of numbers: {' '.join(str(error).split())[:100]}"
+        ) from error
 
 
 def parts(data: Mapping[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:

@@ -2,9 +2,10 @@
 
 GaussianAvatars' flame_param.npz and VHAP's tracked_flame_params.npz hold all frames, as do sequences of
 DECA, EMOCA and SMIRK. VHAP's and GaussianAvatars' exports are folders: flame_param/ with a file a frame, and
-canonical_flame_param.npz beside it, which is a pose of reference and no frame. static_offset and
+canonical_flame_param.npz beside it, which is a pose of reference and no frame. EMOCA's are folders with a
+folder an image, in which shape.npy, exp.npy and pose.npy hold a code each. static_offset and
 dynamic_offset (metres per vertex) belong to the tracked mesh, not to the motion, and are left out.
-Sources: GaussianAvatars 30cc4bde, VHAP 4b64ab7d.
+Sources: GaussianAvatars 30cc4bde, VHAP 4b64ab7d, EMOCA 581f518d (save_codes).
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def load(path: str | os.PathLike, *, fps: float = FPS, flame_version: str = "unk
     Args:
       path: the file or folder. Nothing in it is unpickled. Of a folder the files count in the natural order
         of their numbers (frame_2 before frame_10), without hidden ones; if it has a folder flame_param, those
-        in there. Of VHAP's tracked_flame_params_*.npz, which are states of one fit, the last counts.
+        in there. Without any, its folders of EMOCA's .npy count, or such files in it themselves. Of VHAP's
+        tracked_flame_params_*.npz, which are states of one fit, the last counts.
       fps: frames a second, since most of these files do not say; a file that does wins.
       flame_version: the model whose coefficients these are, e.g. "flame2020", likewise.
 
@@ -50,14 +52,14 @@ def load(path: str | os.PathLike, *, fps: float = FPS, flame_version: str = "unk
     else:
         files, canonical = _sequence(path, notes)
         if not files:
-            raise FileNotFoundError(f"{path} holds no .npz files{_hint(path)}")
+            raise FileNotFoundError(f"{path} holds no .npz files and no folders of .npy codes{_hint(path)}")
         frames, told, shape = [], (None, None), _shape(canonical)
         for file in files:
             data = flame_arrays.read(file)
             told = flame_arrays.told(data, file)
             frames.append(_params(flame_arrays.parts(data, file), file, shape, notes))
         if len({tuple(np.shape(v)[1:] for v in vars(p).values()) for p in frames}) > 1:
-            raise Refused(f"the .npz files in {path} have different sizes; they are not one sequence")
+            raise Refused(f"the files in {path} have different sizes; they are not one sequence")
     joined = {name: np.concatenate([getattr(p, name) for p in frames]) for name in vars(frames[0])}
     rate, version = told
     return Motion(
@@ -105,7 +107,18 @@ def _sequence(folder: Path, notes: list[str]) -> tuple[list[Path], Path | None]:
         return tracked[-1:], canonical
     if not files and canonical is not None:
         raise Refused(f"{folder} holds a canonical frame alone, no motion; give the folder with the frames")
-    return files, canonical
+    return files or _code_folders(folder, notes), canonical
+
+
+def _code_folders(folder: Path, notes: list[str]) -> list[Path]:
+    """The folders of one image each, or `folder` where the codes of all frames lie in it."""
+    if flame_arrays.has_codes(folder):
+        return [folder]
+    images = [file for file in folder.iterdir() if file.is_dir() and not file.name.startswith(".")]
+    found = sorted(filter(flame_arrays.has_codes, images), key=_natural)
+    if found and len(found) < len(images):
+        notes.append(f"{len(images) - len(found)} of {len(images)} folders hold no codes: they are left out.")
+    return found
 
 
 def _visible(folder: Path) -> list[Path]:

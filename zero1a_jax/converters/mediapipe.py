@@ -1,6 +1,7 @@
 """Blendshape scores of MediaPipe's face landmarker over time, as people store them: .csv, .json, .jsonl.
 
-A table has a column a category (_neutral, browDownLeft, ...) and perhaps one of times or frame numbers. JSON
+A table has a column a category (_neutral, browDownLeft, ...) or a row a category (see `long_tables`), and
+perhaps columns of times or frame numbers. JSON
 is a list of frames, or a dictionary with the list under `frames` and perhaps `fps`, or one frame a line. A
 frame is a list of categories {categoryName, score}, a dictionary name to score, or the landmarker's result
 with such a list within; beside them may stand its time. Frames without a face are empty. Source: the results
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from zero1a_jax.converters import arkit_rows, text_tables, timecode
+from zero1a_jax.converters import arkit_rows, long_tables, text_tables, timecode
 from zero1a_jax.errors import Refused
 from zero1a_jax.types import Recording
 
@@ -59,6 +60,7 @@ def load(path: str | os.PathLike, *, fps: float | None = None) -> Recording:
 
 def from_table(table: text_tables.TextTable, *, fps: float | None = None) -> Recording:
     """As `load`, from its table."""
+    table = long_tables.wide(table, [c for c, name in enumerate(table.header) if _kind(name) is not None])
     shapes = arkit_rows.columns(table)
     weights = table.numbers(list(shapes.values()))
     stamps: dict[str, np.ndarray] = {}

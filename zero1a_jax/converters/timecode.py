@@ -20,6 +20,8 @@ from zero1a_jax.errors import Refused
 FPS = 60.0  # the Live Link Face app's default, where a take is too short to tell
 RATES = (10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 72, 90, 100, 120, 240)
 FILM = 24  # slower rates are rare: several seconds have to agree on one
+PAL = 25  # where every second lost its last frame its labels are those of FILM
+DENSE = 0.75  # frames from row to row: with less the rows came from a faster camera
 _LABEL = re.compile(r"(\d{1,2})[:;](\d{1,2})[:;](\d{1,2})([:;])(\d{1,3}(?:[.,]\d+)?)")
 _CLOCK = re.compile(r"(\d{1,2}):(\d{1,2}):(\d{1,2}[.,]\d{3,9})")
 _DAY, _DROP_UNIT = 24 * 3600, 30
@@ -60,6 +62,8 @@ def read(path: Path, texts: Sequence[str], lines: Sequence[int], *, fps: float |
     counted = None if fps is None else int(np.ceil(fps - 1e-6))
     if counted is None:
         counted = _counted(60 * minutes + second, np.floor(frame).astype(int))
+    if counted == FILM and fps is None:
+        counted, notes = _film_or_pal(second, frame)
     if counted is None:
         counted = int(FPS)
         if len(texts) > 1:
@@ -142,6 +146,24 @@ def _counted(second: np.ndarray, frame: np.ndarray) -> int | None:
     off = [abs(rate + over - np.median(inside)) for rate in rates]
     best = int(np.argmin(off)) if off else 0
     return rates[best] if off and off[best] <= rates[best] / 5 else None
+
+
+def _film_or_pal(second: np.ndarray, frame: np.ndarray) -> tuple[int, tuple[str, ...]]:
+    """24 or 25 frames a second, for labels that look like 24, and a note where they cannot tell.
+
+    A take of 25 that lost the last frame of every second has the labels of one of 24. Rows of a faster camera
+    tell, since at one of the two they come at a common rate. Rows a frame apart fit both.
+    """
+    steps = np.diff(frame)[(np.diff(second) == 0) & (np.diff(frame) > 0)]
+    step = float(np.median(steps))
+    off = [min(abs(rate * step / counted - 1) for rate in RATES) for counted in (FILM, PAL)]
+    if step < DENSE and min(off) < 0.01 and max(off) > 0.03:
+        return (FILM if off[0] < off[1] else PAL), ()
+    note = (
+        f"the timecode counts to {FILM - 1}: {FILM} frames a second are assumed; of a take at {PAL} that "
+        f"lost the last frame of every second say --motion_fps={PAL} (fps={PAL})."
+    )
+    return FILM, (note,)
 
 
 def _forward(

@@ -13,7 +13,7 @@ from zero1a_jax.types import ArkitMap, Array, FlameModel, Motion, Recording
 
 KINDS = (
     ".csv of Live Link Face or MediaPipe's blendshapes, .json of the latter, .npz of FLAME's trackers or a "
-    "folder of them, .pkl of SHOW, .npy of TalkSHOW"
+    "folder of them or of EMOCA's .npy, .pkl of SHOW, .npy of TalkSHOW"
 )
 TABLES, JSON = (".csv", ".tsv", ".txt"), (".json", ".jsonl")
 
