@@ -83,6 +83,7 @@ def test_the_papers_flag_file_changes_no_default_of_the_method():
         ({"background": "pink"}, "--background=pink is no colour"),
         ({"guidance": 1.0}, "--guidance equals --inversion_guidance"),
         ({"real_start": 10}, "--real_start must not come before --synthetic_start."),
+        ({"prior_share": 0.5}, "--prior_share needs --texture_prior."),
         ({"profile_steps": "9:3"}, "--profile_steps must be two step numbers"),
     ],
     ids=lambda value: str(value)[:30],

@@ -204,7 +204,7 @@ class Update:
     texture_prior: bool = option(
         False,
         "True: what the portrait hides starts as a network trained on synthetic people guesses it, with the "
-        "hair off the mesh; for the embedded head. [D]",
+        "hair off the mesh. It knows the embedded head alone; other heads start without it. [D]",
     )
     sh_degree: int = option(0, "Degree of the colours' spherical harmonics. [D]", low=0, high=3)
     capacity: float = option(1.3, "Slots for Gaussians, as a multiple of the head's triangles. [D]", low=1)

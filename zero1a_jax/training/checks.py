@@ -41,8 +41,6 @@ def problems(config: Config) -> list[str]:
                 "--fit=true and --teacher=truth need --image=synthetic:SEED on the embedded head: "
                 "nobody knows the truth of a picture."
             )
-    if config.update.texture_prior and config.input.flame:
-        found.append("--texture_prior was trained on the embedded head: leave it out with --flame.")
     for path in config.input.motions:
         if not Path(path).exists():
             found.append(f"There is no motion at {path}: check --motions.")

@@ -12,7 +12,7 @@ from zero1a_jax import keys, symgen
 from zero1a_jax.avatar import density_control, reset_moments
 from zero1a_jax.config import Density
 from zero1a_jax.devices import AXIS, mapped, over_frames, replicate, shared_frames
-from zero1a_jax.training.progress import first_avatar
+from zero1a_jax.training.progress import first_avatar, has_prior
 from zero1a_jax.training.setup import Setup
 from zero1a_jax.types import FlameModel, State
 
@@ -44,7 +44,7 @@ class Programs:
 
         self.conditions = mapped(images, setup.devices)  # to [T, S, S, 3]
         self.outrank = self._outrank() if config.refresh.portrait_outranks else None
-        share = config.refresh.prior_share
+        share = config.refresh.prior_share if has_prior(config, parts.model) else 0.0
         self.first = (
             replicate(first_avatar(config, parts.model, parts.portrait), setup.devices) if share else None
         )

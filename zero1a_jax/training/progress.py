@@ -48,8 +48,13 @@ def first_avatar(config: Config, model: FlameModel, portrait: Portrait) -> Avata
     """Gaussians on the portrait's identity, coloured by the portrait, and by the texture prior if on."""
     capacity = int(np.ceil(config.update.capacity * len(model.faces)))
     key = keys.key(config.runner.seed, "bind")
-    prior = texture_prior.load_prior() if config.update.texture_prior else None
+    prior = texture_prior.load_prior() if has_prior(config, model) else None
     return _first_avatar(key, model, portrait, prior, capacity=capacity, degree=config.update.sh_degree)
+
+
+def has_prior(config: Config, model: FlameModel) -> bool:
+    """Whether the texture prior speaks in this run: it knows the embedded head alone."""
+    return config.update.texture_prior and texture_prior.is_embedded(model)
 
 
 @functools.partial(jax.jit, static_argnames=("capacity", "degree"))

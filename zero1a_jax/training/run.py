@@ -28,7 +28,7 @@ from zero1a_jax.sources import arkit_table, diffusions, heads, motions, portrait
 from zero1a_jax.training import checkpoint, logs, loop, setup, signals, workdir
 from zero1a_jax.training.dataset_update import first_fill
 from zero1a_jax.training.programs import Programs
-from zero1a_jax.training.progress import Progress, start
+from zero1a_jax.training.progress import Progress, has_prior, start
 from zero1a_jax.training.results import dataset_video, finish
 from zero1a_jax.training.setup import Parts
 from zero1a_jax.types import ArkitMap, FlameModel, FlameParams, Portrait
@@ -90,6 +90,8 @@ def train_run(
             progress = Progress.from_arrays(arrays, devices)
             log.say(f"resuming at step {step}")
         else:
+            if config.update.texture_prior and not has_prior(config, parts.model):
+                log.say("the texture prior knows the embedded head alone: this head starts without it")
             log.say("compiling and running the first fill of the dataset")
             first_fill(made, programs, progress)
             before = folder / "videos" / "dataset_before.mp4"
