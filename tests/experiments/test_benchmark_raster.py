@@ -122,6 +122,7 @@ def test_floor_of_the_roofline():
     assert speed == Speed(0.0, 0.0)  # no time passed
 
 
+@pytest.mark.slow
 def test_measures_an_implementation_and_a_peer(monkeypatch):
     """Real programs at a tiny size under a clock that counts its calls, so that every time is 1 s."""
     monkeypatch.setattr(rasterizer, "suggest_capacity", lambda *_: 256)

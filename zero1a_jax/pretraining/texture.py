@@ -109,7 +109,7 @@ def loss(params: Any, batch: dict, key: jax.Array) -> tuple[Array, dict]:
     texture, thumbnail, truth, valid = (
         batch[name].astype(jnp.float32) / 255 for name in ("texture", "thumbnail", "truth", "valid")
     )
-    made = texture_prior.TexturePrior().apply({"params": params}, texture, thumbnail)
+    made: Any = texture_prior.TexturePrior().apply({"params": params}, texture, thumbnail)
     weight = valid * (1.15 - texture[..., 3])
     colour = jnp.abs(made[..., :3] - truth[..., :3]).mean(-1)
     offset = jnp.abs(made[..., 3:] - (2 * truth[..., 3:] - 1.0)).mean(-1)
@@ -136,7 +136,7 @@ def evaluate(params: Any, heldout: Pictures, people: int) -> dict[str, float]:
     made = jax.jit(texture_prior.TexturePrior().apply)
     sums = np.zeros(5)
     for i in range(people):
-        texture, thumbnail, truth, valid = (np.float32(array[i : i + 1]) / 255 for array in heldout)
+        texture, thumbnail, truth, valid = (array[i : i + 1].astype(np.float32) / 255 for array in heldout)
         guess = np.asarray(made({"params": params}, texture, thumbnail))
         trust, hidden = texture[..., 3], valid * (1 - texture[..., 3])
         mean = texture[..., :3].sum((1, 2)) / np.maximum(trust.sum((1, 2)), 1e-6)[:, None]

@@ -77,7 +77,8 @@ def true_texture(model: FlameModel, look: Look, shape: Array, texels: Any) -> tu
 
 
 def _mixed(table: Array, corners: Array, weights: Array) -> Array:
-    return sum(table[corners[:, k]] * weights[:, k, None] for k in range(3))
+    """The rows of triangles' corners [P, 3] mixed by weights [P, 3]."""
+    return (table[corners] * weights[..., None]).sum(1)
 
 
 def _shell(wear: Wardrobe, model: FlameModel) -> tuple[np.ndarray, np.ndarray]:
