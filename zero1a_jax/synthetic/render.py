@@ -38,31 +38,28 @@ def _one(
     shares = [table[corners[:, k]] * weights[:, k, None] for k in range(3)]
     mixed = shares[0] + shares[1] + shares[2]
 
-    normal = mixed[:, 3:6] / jnp.sqrt(jnp.maximum((mixed[:, 3:6] ** 2).sum(-1, keepdims=True), 1e-12))
     x = jnp.tile(jnp.arange(fine.width) + 0.5, fine.height)
     y = jnp.repeat(jnp.arange(fine.height) + 0.5, fine.width)
     x, y = (x - fine.center[0]) / fine.focal[0], (y - fine.center[1]) / fine.focal[1]
     ray = jnp.stack([x, y, jnp.ones_like(x)], -1)
     view = -(ray @ fine.world_to_camera[:3, :3])
-    view = view / jnp.sqrt((view**2).sum(-1, keepdims=True))
-    surface = Surface(
-        point=mixed[:, :3],
-        normal=normal,
-        view=view,
-        thickness=mixed[:, 6],
-        occlusion=mixed[:, 7],
-        lips=mixed[:, 8],
-        hair=mixed[:, 9],
-        beard=mixed[:, 10],
-        rim=mixed[:, 11],
-        material=jnp.asarray(wear.material)[jnp.maximum(face_id, 0)],
-    )
+    surface = surface_of(mixed, view, jnp.asarray(wear.material)[jnp.maximum(face_id, 0)])
     cover = (face_id >= 0).astype(jnp.float32)
     colour = tone(shade(wear, look, surface)) * cover[:, None]
     shape = (height, supersample, width, supersample)
     alpha = cover.reshape(shape).mean((1, 3))
     rgb = colour.reshape(*shape, 3).mean((1, 3)) / jnp.maximum(alpha, 1e-6)[..., None]
     return srgb(jnp.clip(rgb, 0, 1)), alpha
+
+
+def surface_of(rows: Array, view: Array, material: Array) -> Surface:
+    """What the shader sees at P pixels: rows [P, 12] of template position, normal, thickness and `fields`,
+    view [P, 3] to the camera, of any length, and material [P]."""
+    normal = rows[:, 3:6] / jnp.sqrt(jnp.maximum((rows[:, 3:6] ** 2).sum(-1, keepdims=True), 1e-12))
+    view = view / jnp.sqrt(jnp.maximum((view**2).sum(-1, keepdims=True), 1e-12))
+    names = ("thickness", "occlusion", "lips", "hair", "beard", "rim")
+    columns = dict(zip(names, rows[:, 6:].T, strict=True))
+    return Surface(point=rows[:, :3], normal=normal, view=view, material=material, **columns)
 
 
 def fields(wear: Wardrobe, model: FlameModel, look: Look, count: int) -> Array:

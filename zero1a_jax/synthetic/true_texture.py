@@ -14,9 +14,9 @@ from zero1a_jax.geometry.zbuffer import zbuffer
 from zero1a_jax.image import srgb
 from zero1a_jax.synthetic.figure import dress
 from zero1a_jax.synthetic.identities import Look
-from zero1a_jax.synthetic.render import fields, tone
-from zero1a_jax.synthetic.shade import Surface, shade
-from zero1a_jax.synthetic.wardrobe import CURTAIN_U, CURTAIN_V, HAIR, SKIN, Wardrobe, glasses_grids, wardrobe
+from zero1a_jax.synthetic.render import fields, surface_of, tone
+from zero1a_jax.synthetic.shade import shade
+from zero1a_jax.synthetic.wardrobe import CURTAIN_U, CURTAIN_V, HAIR, SKIN, Wardrobe, wardrobe
 from zero1a_jax.types import Array, FlameModel
 
 _UNROLLED = 160  # pixels a side of the hanging hair, unrolled around the head's axis
@@ -55,20 +55,7 @@ def true_texture(model: FlameModel, look: Look, shape: Array, texels: Any) -> tu
     out = there & skin & (look.curtain[0] > 0)
     surface = jnp.where(out[:, None], hanging, surface)
     material = jnp.where(out, HAIR, material)
-    normal = surface[:, 6:9]
-    normal = normal / jnp.sqrt(jnp.maximum((normal**2).sum(-1, keepdims=True), 1e-12))
-    seen = Surface(
-        point=surface[:, 3:6],
-        normal=normal,
-        view=normal,
-        thickness=surface[:, 9],
-        occlusion=surface[:, 10],
-        lips=surface[:, 11],
-        hair=surface[:, 12],
-        beard=surface[:, 13],
-        rim=surface[:, 14],
-        material=material.astype(jnp.int32),
-    )
+    seen = surface_of(surface[:, 3:], surface[:, 6:9], material.astype(jnp.int32))
     rgb = srgb(jnp.clip(tone(shade(wear, look, seen)), 0, 1))
     size = texels.face_ids.shape
     valid = texels.face_ids >= 0
@@ -93,7 +80,7 @@ def _shell(wear: Wardrobe, model: FlameModel) -> tuple[np.ndarray, np.ndarray]:
 
 def _hanging(wear: Wardrobe, table: Array, points: Array) -> tuple[Array, Array]:
     """The hanging hair's outer side right outside of points [P, 3]: rows of the table, and if any is."""
-    start = len(table) - _loose()
+    start = len(wear.azimuth) + len(wear.shell)  # after the head and the shell, see `dress`
     count = CURTAIN_U * 2 * CURTAIN_V
     grid = np.arange(count).reshape(CURTAIN_U, 2 * CURTAIN_V)[:, :CURTAIN_V]
     a, b, c, d = grid[:-1, :-1], grid[1:, :-1], grid[:-1, 1:], grid[1:, 1:]
@@ -107,11 +94,6 @@ def _hanging(wear: Wardrobe, table: Array, points: Array) -> tuple[Array, Array]
     ids, weights = ids[cell[:, 1], cell[:, 0]], weights[cell[:, 1], cell[:, 0]]
     hit = _mixed(rows, jnp.asarray(faces)[jnp.maximum(ids, 0)], weights)
     return hit, (ids >= 0) & (_unroll(wear, hit[:, :3])[1] > own + 0.001)
-
-
-def _loose() -> int:
-    """Vertices from the first of the hanging hair to the last of the figure."""
-    return CURTAIN_U * 2 * CURTAIN_V + sum(rows * columns for rows, columns, _ in glasses_grids())
 
 
 def _unroll(wear: Wardrobe, points: Array) -> tuple[Array, Array]:
