@@ -76,6 +76,7 @@ def test_quotes_with_spaces_after_commas_and_a_named_delimiter(tmp_path):
         lambda row: [row[0], "61", *[""] * 61],
         lambda row: [row[0], "-", *["-"] * 61],
         lambda row: [row[0], "61", *["nan"] * 61],
+        lambda row: [row[0], "61", *["#NUM!"] * 61],
     ],
 )
 def test_lost_faces_are_bridged_over_time_and_told(lose, tmp_path):
@@ -120,6 +121,8 @@ def test_percent_is_recognised_and_nonsense_refused(tmp_path):
     np.testing.assert_allclose(found.weights, values[:, :52], atol=1e-6)
     np.testing.assert_allclose(found.rotations, values[:, 52:], atol=1e-6)
     assert len(found.notes) == 1 and "divided by 100" in found.notes[0]
+    signs = [[*row[:2], *(f"{v} %" for v in row[2:54]), *row[54:]] for row in percent]
+    np.testing.assert_array_equal(livelink.load(written(tmp_path / "a.csv", signs)).weights, found.weights)
 
     def with_jaw(*cells):
         _, rows = take()

@@ -73,6 +73,13 @@ def test_masks_of_labels_and_colours(tmp_path):
     red = np.zeros((SIDE, SIDE, 3))
     red[person(), 0] = 255
     np.testing.assert_array_equal(load_mask(save(tmp_path / "r.png", red), (SIDE, SIDE)), person())
+    for values in ((1, 2), (100, 200), (127, 255)):
+        two = np.where(person(), values[1], values[0])
+        np.testing.assert_array_equal(load_mask(save(tmp_path / "t.png", two), (SIDE, SIDE)), person())
+    Image.fromarray(person().astype(np.uint16)).save(tmp_path / "w.png")  # 16 bits
+    np.testing.assert_array_equal(load_mask(tmp_path / "w.png", (SIDE, SIDE)), person())
+    parts = np.array([[0, 0, 0], [200, 20, 0], [0, 90, 255], [40, 160, 40]])[person() * (1 + X % 3)]
+    np.testing.assert_array_equal(load_mask(save(tmp_path / "p.png", parts), (SIDE, SIDE)), person())
     soft = np.clip(X * 2, 0, 255)
     np.testing.assert_allclose(load_mask(save(tmp_path / "s.png", soft), (SIDE, SIDE)), soft / 255)
 
@@ -88,6 +95,9 @@ def test_a_mask_inside_out_is_turned_round():
     turned, notes = given.right_way_round(1 - mask, picture, lambda p: face())
     np.testing.assert_array_equal(turned, mask)
     assert "inside out" in notes[0]
+    hair = mask.copy()
+    hair[:13, 30:90] = 1  # reaches the upper edge
+    np.testing.assert_array_equal(given.right_way_round(1 - hair, picture, lambda p: face())[0], hair)
     # Another person's mask: one of the faces is in it.
     two = face((10.0, 10.0), (face(),))
     np.testing.assert_array_equal(given.right_way_round(mask, picture, lambda p: two)[0], mask)

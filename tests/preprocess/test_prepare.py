@@ -222,9 +222,15 @@ def test_a_mask_of_the_users_own(head, scene, tmp_path):
     prepared = prepare_all(picture, **options, mask=tmp_path / "mask.png")
     inside, _ = warp(mask[..., None], prepared.transform, 64)
     assert np.abs(np.asarray(prepared.portrait.alpha) - inside[..., 0] * prepared.inside).mean() < 0.02
-    Image.fromarray(255 - mask).save(tmp_path / "mask.png")
+    Image.fromarray(np.roll(mask, 170, 1)).save(tmp_path / "mask.png")
     with pytest.raises(ValueError, match="hides most of the face"):
         prepare(picture, **options, mask=tmp_path / "mask.png")
+
+    def blind(_):
+        raise NoFace(NO_FACE)
+
+    with pytest.raises(NoFace, match="in what the picture's mask shows"):
+        prepare(picture, model=head, detector=blind, mask=tmp_path / "mask.png")
     Image.fromarray(mask[:-1]).save(tmp_path / "mask.png")
     with pytest.raises(ValueError, match="must agree"):
         prepare(picture, **options, mask=tmp_path / "mask.png")

@@ -56,7 +56,7 @@ def from_table(table: text_tables.TextTable, *, fps: float | None = None) -> Rec
     if count is not None:
         lost = lost | (table.numbers([count])[:, 0] == 0)
     texts = table.cells(clock)
-    timed = np.array([text.lower() not in text_tables.MISSING for text in texts])
+    timed = np.array([not text_tables.is_missing(text) for text in texts])
     rows = np.flatnonzero(timed | ~lost)  # a lost row without a time has no place
     if not len(rows):
         raise Refused(f"{path} has no row with a face; its cells are empty or not finite")

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from zero1a_jax.converters import arkit_rows
-from zero1a_jax.converters.text_tables import MISSING, TextTable
+from zero1a_jax.converters.text_tables import TextTable, is_missing
 
 _SCORE = re.compile(r".*(?:score|value|weight|coefficient)s?")
 
@@ -59,7 +59,7 @@ def _columns(table: TextTable, stamps: Sequence[int]) -> tuple[int, int] | None:
         return None
     scores = [c for c, name in enumerate(table.header) if _SCORE.fullmatch(name.strip().lower())]
     for column in range(len(table.header)):
-        given = [cell for cell in table.cells(column) if cell.lower() not in MISSING]
+        given = [cell for cell in table.cells(column) if not is_missing(cell)]
         known = sum(arkit_rows.shape_name(cell) is not None for cell in given)
         if known and 2 * known > len(given) and column not in (*scores, *stamps):
             return (column, scores[0]) if scores else None

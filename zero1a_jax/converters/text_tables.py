@@ -19,7 +19,7 @@ import numpy as np
 from zero1a_jax.errors import Refused
 
 DELIMITERS = ",;\t|"
-MISSING = frozenset(("", "-", "--", "\u2013", "\u2014", "nan", "null", "none", "n/a", "na", "#n/a"))
+_MISSING = frozenset(("", "-", "--", "\u2013", "\u2014", "nan", "null", "none", "n/a", "na"))
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,11 @@ def decoded(path: Path) -> str:
         raise Refused(f"{path} is not a text table: {error}") from error
 
 
+def is_missing(cell: str) -> bool:
+    """Whether a cell stands for no value: empty, a dash, nan and the like, a spreadsheet's error as #NUM!."""
+    return cell.lower() in _MISSING or cell.startswith("#")
+
+
 def _delimiter(text: str) -> str:
     """The one that the header has most of, outside of quotes; names have none."""
     header = re.sub(r'"[^"]*"', "", text.lstrip().splitlines()[0]) if text.strip() else ""
@@ -143,8 +148,9 @@ def _named_columns(path: Path, header: list[str], rows: list[list[str]]) -> list
 
 def _number(cell: str) -> float:
     """NaN for a missing value, infinity for what is no number."""
-    if cell.lower() in MISSING:
+    if is_missing(cell):
         return math.nan
+    cell = cell.removesuffix("%").rstrip()  # of 0..100 then, which the range of all values tells
     if "," in cell and "." not in cell:
         cell = cell.replace(",", ".")
     try:

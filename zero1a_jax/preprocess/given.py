@@ -55,7 +55,7 @@ def is_frame(alpha: np.ndarray) -> bool:
 def right_way_round(
     mask: np.ndarray, picture: np.ndarray, detector: Detector
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """A mask [H, W] with the person in white: turned inside out where it shows the top row and no face.
+    """A mask [H, W] with the person in white: turned inside out where it shows the upper corners and no face.
 
     Raises Refused where the mask is black all over.
     """
@@ -67,7 +67,7 @@ def right_way_round(
         face = detector(picture)
     except NoFace:  # perhaps there is one once the rest is masked
         return mask, ()
-    if max(_covered(mask, one) for one in (face, *face.others)) > 0.2 or mask[0].mean() < 0.9:
+    if max(_covered(mask, one) for one in (face, *face.others)) > 0.2 or min(mask[0, 0], mask[0, -1]) < 0.5:
         return mask, ()
     return 1.0 - mask, ("The mask is black where the face is: it is taken inside out.",)
 

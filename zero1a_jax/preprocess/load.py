@@ -22,7 +22,8 @@ MAX_PIXELS = 64_000_000  # checked from the header, before anything is decoded
 MAX_BYTES = 512 << 20
 MAX_SIDE = 2048  # larger pictures are reduced: nothing after this needs more
 MIN_SIDE = 32
-LABELS = 64  # a mask whose brightest pixel is below holds numbers, not greys
+LABELS = 64  # a mask whose brightest pixel is below holds numbers, not greys; apart by more, colours
+BLACK = 16  # a mask of colours is black up to here: edges that were smoothed count as the person
 # Raster formats that Pillow decodes itself. EPS and the like would start other programs.
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "TGA", "JPEG2000", "AVIF", "HEIF")
 # Decoders that take seconds for a megapixel or a few: pixels that they may be given.
@@ -81,7 +82,8 @@ def load_image(source: str | os.PathLike | Image.Image | np.ndarray) -> Picture:
 def load_mask(path: str | os.PathLike, shape: tuple[int, int]) -> np.ndarray:
     """A matte [H, W] float32 in 0..1 for a picture [H, W]: white, or opaque where there is transparency.
 
-    Of numbers instead of colours, such as 0 and 1 or the labels of a face parser, all above 0 are white.
+    Of two values the greater is white. Of numbers instead of greys, such as the labels of a face parser, all
+    above 0 are white, and of colours, as a parser's picture has them, all but black.
 
     Raises Refused as `load_image`, and where its size is not the picture's.
     """
@@ -94,9 +96,14 @@ def load_mask(path: str | os.PathLike, shape: tuple[int, int]) -> np.ndarray:
         )
     if alpha is not None:
         return alpha
-    levels = np.unique(rgb.max(-1))
-    if 0 < levels[-1] < LABELS or (len(levels) == 2 and levels[0] == 0):
-        return (rgb.max(-1) > 0).astype(np.float32)
+    brightest = rgb.max(-1)
+    levels = np.unique(brightest)
+    if len(levels) == 2:
+        return (brightest == levels[1]).astype(np.float32)
+    if 0 < levels[-1] < LABELS:
+        return (brightest > 0).astype(np.float32)
+    if (brightest - rgb.min(-1)).max() > LABELS:  # far more than what JPEG makes of grey
+        return (brightest > BLACK).astype(np.float32)
     return rgb.astype(np.float32).mean(-1) / 255.0
 
 
@@ -242,7 +249,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         full = 1.0 if top <= 1.0 else 255.0 if top <= 255.0 else top
     else:
-        full = 255.0 if image.mode == "I" and top <= 255 else 65535.0 if top <= 65535 else top
+        full = 255.0 if top <= 255 else 65535.0 if top <= 65535 else top
     grey = Image.fromarray(np.clip(values / full * 255.0 + 0.5, 0, 255).astype(np.uint8))
     grey.info.update({key: value for key, value in image.info.items() if key != "transparency"})
     orientation = image.getexif().get(0x0112)

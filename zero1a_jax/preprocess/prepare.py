@@ -133,7 +133,16 @@ def prepare_all(
         matte = None if known is None else np.ascontiguousarray(np.rot90(known, turns))
         return _find(model, detector, turned, matte, segmenter, face_index=face_index, rounds=rounds)
 
-    (picture, known, transform, detection, fitted), turned = _upright(attempt)
+    of = "own transparency" if mask is None else "mask"
+    try:
+        (picture, known, transform, detection, fitted), turned = _upright(attempt)
+    except NoFace as error:
+        if known is None:
+            raise
+        raise NoFace(
+            f"No face was found in what the picture's {of} shows: it must be white (opaque) where the "
+            "person is, and the face upright, unhidden and large enough."
+        ) from error
     notes += turned + several_faces(detection, face_index)
     if fitted.confidence < confidence.HOPELESS and not accept_unsure:
         raise Refused(
@@ -152,8 +161,7 @@ def prepare_all(
         covers, _ = warp(as_uint8(known)[..., None], transform, size)
         alpha = covers[..., 0] * inside
         if shown(alpha, silhouette(model, fitted)) < 0.5:
-            what = "own transparency" if mask is None else "mask"
-            raise Refused(f"The picture's {what} hides most of the face: it must be opaque there.")
+            raise Refused(f"The picture's {of} hides most of the face: it must be opaque there.")
 
     rgb, alpha = as_uint8(rgb), as_uint8(alpha)
     landmarks, _ = detection.lookup(np.asarray(model.mediapipe_indices))
