@@ -18,6 +18,7 @@ from zero1a_jax import lock, record
 from zero1a_jax.commandline import command
 from zero1a_jax.config import Input, option
 from zero1a_jax.errors import Refused
+from zero1a_jax.provenance import Provenance
 from zero1a_jax.sources import portraits
 from zero1a_jax.training import checks
 
@@ -50,11 +51,12 @@ def main(options: Options) -> None:
     if found:
         raise Refused(found[0])
     record.refuse(options.out, overwrite=options.overwrite)
+    provenance = portraits.provenance(options.image)
     with lock.held(options.out):
-        _write(options)
+        _write(options, provenance)
 
 
-def _write(options: Options) -> None:
+def _write(options: Options, provenance: Provenance | None) -> None:
     from zero1a_jax import preprocess
     from zero1a_jax.sources import heads, prepared_folder
 
@@ -71,7 +73,7 @@ def _write(options: Options) -> None:
         face_index=options.face_index,
         accept_unsure=options.accept_unsure,
     )
-    prepared_folder.write(options.out, model, result, overwrite=options.overwrite)
+    prepared_folder.write(options.out, model, result, provenance=provenance, overwrite=options.overwrite)
     if (Path(options.out) / portraits.TRACKER).is_file():
         print(f"note: {portraits.TRACKER} of before stays and is used: remove it if it is of another picture")
     for note in (*preprocess.assets_notes(assets), *result.notes):

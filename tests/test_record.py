@@ -60,6 +60,11 @@ def test_files_where_folders_are_wanted_and_the_other_way_round(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(Refused, match="file is a file: give a folder"):
         put(tmp_path / "file")
+    with pytest.raises(Refused, match="file is a file: give a folder"):
+        put(tmp_path / "file" / "folder")
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    with pytest.raises(Refused, match="link is a link to nothing"):
+        put(tmp_path / "link")
     with pytest.raises(Refused, match="folder is a folder: give a file"):
         put(tmp_path, ["folder"], overwrite=True)
 

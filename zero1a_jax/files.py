@@ -79,6 +79,20 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 
+def no_folder(folder: str | os.PathLike) -> str:
+    """Why nothing can be written into a folder, a clause: it or one above it is a file, or a link to nothing.
+
+    Empty where it is a folder, or can be made.
+    """
+    folder = Path(folder).expanduser()
+    for path in (folder, *folder.parents):
+        if path.is_symlink() and not path.exists():
+            return f"{path} is a link to nothing: remove it, or give another folder"
+        if path.exists() and not path.is_dir():
+            return f"{path} is a file: give a folder"
+    return ""
+
+
 def stand_in(path: str | os.PathLike) -> str:
     """What lies in place of a file that was meant, a sentence; empty where it seems to be the file itself.
 

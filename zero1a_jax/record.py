@@ -58,8 +58,8 @@ def writing(
 def refuse(folder: str | os.PathLike, names: Sequence[str] | None = None, *, overwrite: bool) -> None:
     """Raises Refused where `writing` would: to be told before anything slow starts."""
     folder = Path(folder).expanduser()
-    if folder.exists() and not folder.is_dir():
-        raise Refused(f"{folder} is a file: give a folder")
+    if why := files.no_folder(folder):
+        raise Refused(why)
     for name in names or ():
         if (folder / name).is_dir():
             raise Refused(f"{folder / name} is a folder: give a file")

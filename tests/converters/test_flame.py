@@ -150,10 +150,13 @@ def test_vertices_and_landmarks(loaded, reference):
 
 
 @pytest.mark.parity
-def test_the_embedding_with_eyes_serves_alone(folder, reference_path, tmp_path):
-    """GaussianAvatars' file has the 51 points before two more, and the contour's rows as tensors."""
-    for name in ("FLAME_NEUTRAL.pkl", flame_files.WITH_EYES):
-        (tmp_path / name).write_bytes((folder / name).read_bytes())
+@pytest.mark.parametrize("name", [flame_files.WITH_EYES, flame_files.DECAS])
+def test_the_embedding_with_eyes_serves_alone(name, folder, reference_path, tmp_path):
+    """GaussianAvatars' file has the 51 points before two more, and the contour's rows as tensors; DECA's is
+    the same under another name."""
+    (tmp_path / "FLAME_NEUTRAL.pkl").write_bytes((folder / "FLAME_NEUTRAL.pkl").read_bytes())
+    (tmp_path / name).write_bytes((folder / flame_files.WITH_EYES).read_bytes())
+    assert flame_files.unfit(tmp_path) == [flame_files.MEDIAPIPE]
     found = flame.load(tmp_path)
     truth = np.load(reference_path("flame/expected_assets.npz"))
     assert found.landmark_faces.shape == (51,) and found.contour_faces.shape == (79, 17)

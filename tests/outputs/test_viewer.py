@@ -1,13 +1,16 @@
 """The viewer: what it sends, and that it answers on this machine only."""
 
 import dataclasses
+import re
 import socket
+import sys
 import threading
 import urllib.request
 
 import numpy as np
 import pytest
 
+from zero1a_jax.errors import Refused
 from zero1a_jax.outputs import viewer
 from zero1a_jax.types import FlameParams, Gaussians
 
@@ -46,11 +49,12 @@ def test_sliders_add_to_the_start():
     assert start.expression.max() == 0
 
 
-def test_serves_on_this_machine_only():
+def test_serves_on_this_machine_only_and_says_which_port_it_took(capsys):
     pytest.importorskip("viser")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    other = socket.socket()  # another program on the port that was asked for
+    other.bind(("127.0.0.1", 0))
+    other.listen()
+    asked = other.getsockname()[1]
     stop, drawn = threading.Event(), threading.Event()
     bound = []
 
@@ -67,16 +71,25 @@ def test_serves_on_this_machine_only():
     socket.socket.bind = bind
     try:
         thread = threading.Thread(
-            target=viewer.serve, args=(pose, params()), kwargs={"port": port, "stop": stop}
+            target=viewer.serve, args=(pose, params()), kwargs={"port": asked, "stop": stop}
         )
         thread.start()
         assert drawn.wait(30)
+        port = int(re.search(r"open http://127.0.0.1:(\d+) ", capsys.readouterr().out)[1])
+        assert port != asked
         page = urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=10).read()
         assert b"<html" in page.lower()
     finally:
         socket.socket.bind = original
+        other.close()
         stop.set()
         thread.join(30)
     hosts = {address[0] for address in bound if isinstance(address, tuple) and address[1] == port}
     assert hosts == {"127.0.0.1"}
     assert not thread.is_alive()
+
+
+def test_without_viser_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "viser", None)
+    with pytest.raises(Refused, match="pip install viser"):
+        viewer.serve(lambda now: gaussians(), params())

@@ -1,6 +1,7 @@
 """The detectors on a picture of two synthetic people whose larger face is known point by point."""
 
 import os
+import sys
 from pathlib import Path
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from zero1a_jax.errors import Refused
 from zero1a_jax.preprocess import embedded_detector, find_detector, landmark_net, mediapipe_detector
 from zero1a_jax.preprocess.detect import MEDIAPIPE_FILE
 from zero1a_jax.preprocess.landmark_net import POINTS, LandmarkNet, decode, flatten, unflatten
@@ -109,6 +111,13 @@ def test_mediapipe_files_that_are_none(tmp_path):
     (tmp_path / MEDIAPIPE_FILE).write_bytes(b"nothing")
     with pytest.raises(ValueError, match="not a MediaPipe"):
         find_detector(tmp_path)
+
+
+def test_mediapipe_that_cannot_be_imported_is_a_sentence(tmp_path, monkeypatch):
+    (tmp_path / MEDIAPIPE_FILE).write_bytes(b"a model")
+    monkeypatch.setitem(sys.modules, "mediapipe", None)
+    with pytest.raises(Refused, match="cannot be imported .*pip install mediapipe"):
+        mediapipe_detector(tmp_path / MEDIAPIPE_FILE)
 
 
 def test_mediapipe_finds_the_larger_face(scene):

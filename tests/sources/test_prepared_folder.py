@@ -85,10 +85,20 @@ def copy(folder, tmp_path):
     return shutil.copytree(folder, tmp_path / "copy")
 
 
-def prepare_again(scene, out, **options):
+def prepare_again(scene, out, image=None, **options):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(preprocess, "find_detector", lambda assets: scene[3])
-        prepare.main(prepare.Options(image=str(scene[1]), out=str(out), size=SIZE, **options))
+        patch.setattr(portraits, "source", lambda image: scene[1])
+        prepare.main(prepare.Options(image=image or str(scene[1]), out=str(out), size=SIZE, **options))
+
+
+def test_pictures_of_a_rendered_person_say_so_and_photographs_do_not(scene, folder, tmp_path):
+    prepare_again(scene, tmp_path, image="synthetic:31")
+    for name in (portraits.PICTURE, "portrait.png", "landmarks.png", "overlay.png", "sheet.png"):
+        with Image.open(tmp_path / name) as made, Image.open(folder / name) as taken:
+            assert made.text["Description"].startswith("synthetic: made by zero1a_jax") and not taken.text
+            assert "seed 31" in made.text["Description"]
+            np.testing.assert_array_equal(np.asarray(made), np.asarray(taken))
 
 
 def test_our_own_folder_is_written_again(scene, copy):

@@ -135,12 +135,18 @@ def test_a_new_disk_and_a_dangling_link(pictures, tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     (found,) = checks.problems(config_in(tmp_path / "link", pictures / "good.png"))
     assert "is a link to nothing" in found
+    (tmp_path / "file").write_text("")
+    (found,) = checks.problems(config_in(tmp_path / "file" / "w", pictures / "good.png"))
+    assert "file is a file: give a folder" in found
+    changes = {"diffusion": str(tmp_path / "file")}
+    (found,) = checks.problems(config_in(tmp_path / "w", pictures / "good.png", **changes))
+    assert "is a file: --diffusion needs the folder" in found
 
 
 def test_a_comma_in_the_name_of_a_motion(pictures, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a, b.csv").write_text("")
-    config = config_in(tmp_path / "w", pictures / "good.png", motions=("a", " b.csv"))
+    config = config_in(tmp_path / "w", pictures / "good.png", motions=("a", "b.csv"))
     assert "write --motions='\"a, b.csv\"'" in checks.problems(config)[0]
 
 

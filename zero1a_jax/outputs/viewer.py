@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from zero1a_jax.errors import Refused
 from zero1a_jax.image.colour import from_sh
 from zero1a_jax.types import FlameParams, Gaussians
 
@@ -69,12 +70,12 @@ def serve(
       stop: ends the serving when set, for callers that serve from a thread.
 
     Raises:
-      ImportError: viser is not installed; the message says how.
+      Refused: viser is not installed; the message says how.
     """
     try:
         import viser
     except ImportError as error:
-        raise ImportError("the viewer needs viser: pip install viser") from error
+        raise Refused(f"the viewer needs viser ({error}): pip install viser (the extra viewer)") from error
     server = viser.ViserServer(host=_HOST, port=port)
     print(f"open http://{_HOST}:{server.get_port()} (Ctrl-C ends)", flush=True)  # another, where one is taken
     server.scene.set_up_direction("+y")

@@ -7,6 +7,7 @@ import os
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -175,3 +176,15 @@ def has_mediapipe() -> bool:
     from importlib.util import find_spec
 
     return find_spec("mediapipe") is not None
+
+
+def import_mediapipe() -> Any:
+    """MediaPipe. Raises Refused where it is absent, or lacks a library of the system, as libGL on servers."""
+    try:
+        import mediapipe
+    except (ImportError, OSError) as error:
+        raise Refused(
+            f"MediaPipe cannot be imported ({error}): pip install mediapipe and what this "
+            "names, or leave out --assets and ZERO1A_ASSETS for the embedded net."
+        ) from error
+    return mediapipe

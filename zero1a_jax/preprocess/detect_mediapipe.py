@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from zero1a_jax.errors import Refused
-from zero1a_jax.preprocess.detect import MEDIAPIPE_FILE, Detection, Detector, together
+from zero1a_jax.preprocess.detect import MEDIAPIPE_FILE, Detection, Detector, import_mediapipe, together
 
 MAX_FACES = 8
 SMALLEST = 256  # smaller pictures are enlarged: the landmarker's finder sees at most 128 pixels a side
@@ -23,14 +23,11 @@ def mediapipe_detector(path: str | os.PathLike) -> Detector:
 
     The whole picture is tried first, then with a margin (a face that fills it), then in overlapping
     parts (a small face). Of several faces the largest comes first. Raises Refused when the file is
-    missing or not such a model, and on use when no face is found; ImportError where MediaPipe is absent.
+    missing or not such a model, where MediaPipe cannot be imported, and on use when no face is found.
     """
     if not Path(path).is_file():
         raise Refused(f"There is no MediaPipe model at {path}: put {MEDIAPIPE_FILE} there.")
-    try:
-        import mediapipe
-    except ImportError as error:
-        raise ImportError("MediaPipe is not installed: pip install mediapipe") from error
+    mediapipe = import_mediapipe()
     vision = mediapipe.tasks.vision
     options = vision.FaceLandmarkerOptions(
         base_options=mediapipe.tasks.BaseOptions(model_asset_buffer=Path(path).read_bytes()),

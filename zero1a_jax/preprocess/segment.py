@@ -10,7 +10,7 @@ import numpy as np
 
 from zero1a_jax import files
 from zero1a_jax.errors import Refused
-from zero1a_jax.preprocess.detect import SEGMENTER_FILES, assets_folder, has_mediapipe
+from zero1a_jax.preprocess.detect import SEGMENTER_FILES, assets_folder, has_mediapipe, import_mediapipe
 
 Segmenter = Callable[[np.ndarray], np.ndarray]
 """A function of a picture [H, W, 3] uint8 to the probability [H, W] float32 of each pixel to be a person."""
@@ -32,12 +32,11 @@ def find_segmenter(assets: str | os.PathLike | None = None) -> Segmenter | None:
 
 
 def mediapipe_segmenter(path: str | os.PathLike) -> Segmenter:
-    """A segmenter around a model file. Raises Refused where it is none, ImportError without MediaPipe.
+    """A segmenter around a model file. Raises Refused where it is none, or MediaPipe cannot be imported.
 
     A model of one output gives the person, one of several classes the background first.
     """
-    import mediapipe
-
+    mediapipe = import_mediapipe()
     vision = mediapipe.tasks.vision
     try:
         options = vision.ImageSegmenterOptions(

@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from zero1a_jax import heic
 from zero1a_jax.config import Input, colour
+from zero1a_jax.provenance import Provenance, of_seed
 
 if TYPE_CHECKING:
     from zero1a_jax.preprocess import Detector
@@ -97,6 +98,13 @@ def source(image: str) -> Any:
 def seed(image: str) -> int:
     """SEED of synthetic:SEED."""
     return int(image.removeprefix(SYNTHETIC))
+
+
+def provenance(image: str) -> Provenance | None:
+    """What pictures of the portrait say about themselves: a rendered person is synthetic, with the person's
+    seed. None for a photograph: cut out, or with lines and a clay head over it, it still shows somebody real.
+    """
+    return of_seed(seed(image)) if is_synthetic(image) else None
 
 
 def caption(given: Input) -> str:

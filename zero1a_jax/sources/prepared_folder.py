@@ -25,7 +25,9 @@ from zero1a_jax.converters import trackers
 from zero1a_jax.converters.pickles.unpickle import load_npz
 from zero1a_jax.errors import Refused
 from zero1a_jax.flame import zero_params
+from zero1a_jax.outputs import png
 from zero1a_jax.preprocess.load import MIN_SIDE
+from zero1a_jax.provenance import Provenance
 from zero1a_jax.sources import portrait_file
 from zero1a_jax.sources.portraits import MATTE, PARAMETERS, PICTURE, TRACKER
 from zero1a_jax.types import Camera, FlameModel, FlameParams, Portrait
@@ -34,18 +36,26 @@ FAR = 0.15  # mean distance of landmarks, as a fraction of their extent, from wh
 
 
 def write(
-    folder: str | os.PathLike, model: FlameModel, prepared: preprocess.Prepared, *, overwrite: bool = False
+    folder: str | os.PathLike,
+    model: FlameModel,
+    prepared: preprocess.Prepared,
+    *,
+    provenance: Provenance | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Writes what `read` reads, and pictures of it: portrait, landmarks, overlay, and a sheet of all.
+
+    `provenance` is what the pictures of a rendered person say about themselves, see `portraits.provenance`.
 
     Raises Refused where the folder holds what we did not write, or what was edited since; see `record`.
     """
     shown = preprocess.pictures(model, prepared)
     with record.writing(folder, overwrite=overwrite) as unfinished:
         for name in ("portrait", "landmarks", "overlay"):
-            Image.fromarray(shown[name]).save(unfinished / f"{name}.png")
-        Image.fromarray(np.concatenate(list(shown.values()), 1)).save(unfinished / "sheet.png")
-        Image.fromarray(prepared.picture).save(unfinished / PICTURE)
+            (unfinished / f"{name}.png").write_bytes(png.encode(shown[name], provenance))
+        sheet = np.concatenate(list(shown.values()), 1)
+        (unfinished / "sheet.png").write_bytes(png.encode(sheet, provenance))
+        (unfinished / PICTURE).write_bytes(png.encode(prepared.picture, provenance))
         Image.fromarray(prepared.matte).save(unfinished / MATTE)
         np.savez(unfinished / PARAMETERS, **arrays(model, prepared))
 

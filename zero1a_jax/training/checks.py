@@ -32,9 +32,10 @@ def problems(config: Config) -> list[str]:
         found += diffusion_problems(config.input.diffusion, config.input.size)
     if config.input.arkit:
         found += arkit_problems(config)
-    whole = ",".join(config.input.motions)
-    if len(config.input.motions) > 1 and Path(whole).exists():
-        found.append(f"A comma divides names: for a name that holds one write --motions='\"{whole}\"'.")
+    for comma in (",", ", "):  # reading the flag takes the space away
+        whole = comma.join(config.input.motions)
+        if len(config.input.motions) > 1 and Path(whole).exists():
+            found.append(f"A comma divides names: for a name that holds one write --motions='\"{whole}\"'.")
     if config.input.fit == "true" or config.refresh.teacher == "truth":
         if not portraits.is_synthetic(config.input.image) or config.input.flame:
             found.append(
@@ -80,6 +81,8 @@ def flame_problems(folder: Path) -> list[str]:
 
 def diffusion_problems(folder: str, size: int) -> list[str]:
     """Whether `folder` has a whole portrait video diffusion, by names and shapes; no numbers are read yet."""
+    if Path(folder).is_file():
+        return [f"{folder} is a file: --diffusion needs the folder that it lies in."]
     try:
         sizes = aniportrait.sizes(folder)
     except (FileNotFoundError, Refused) as error:

@@ -31,10 +31,8 @@ FREE_BYTES = 200 * 2**20
 def conflicts(config: Config) -> list[str]:
     """Why this command may not start or resume in its --workdir, one sentence each. Reads only."""
     folder = Path(config.runner.workdir)
-    if folder.is_symlink() and not folder.exists():
-        return [f"--workdir={folder} is a link to nothing: remove it, or give another folder."]
-    if folder.exists() and not folder.is_dir():
-        return [f"--workdir={folder} is a file: give a folder."]
+    if why := files.no_folder(folder):
+        return [f"--workdir={folder}: {why}."]
     stored = folder / "config.json"
     if not stored.is_file():
         others = [path.name for path in folder.iterdir()] if folder.is_dir() else []
