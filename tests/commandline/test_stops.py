@@ -1,7 +1,7 @@
 """run, prepare, animate and export, stopped: a sentence, nothing half done, nothing of the user's changed.
 
-Ctrl-C and SIGTERM at several moments, a full disk, and two processes in one folder; with -s it says what each
-did.
+Ctrl-C and SIGTERM at random moments, a full disk, and two processes in one folder; with -s it says what each
+did. "fakes" is the same run on tests/fakes.py, which takes seconds: for more moments.
 """
 
 import hashlib
@@ -28,8 +28,26 @@ CUT = (
     "--density_start=20 --checkpoint_every=30 --frames=4 --samples_per_update=2 --spatial_samples=2 "
     "--synthetic_samples=1 --real_samples=1"
 ).split()
-MOMENTS = (0.03, 0.3, 0.6, 0.9, 0.97)  # of the time that the command takes
-COMMANDS = ("prepare", "animate", "export", "run")
+FAKES = """
+import dataclasses, runpy, sys
+from zero1a_jax import lock
+from zero1a_jax.commandline import command
+from zero1a_jax.config import option
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    workdir: str = option("", "folder of the run")
+
+def main(options):
+    with lock.held(options.workdir):
+        run = runpy.run_path("tests/fakes.py")["main"]
+        return run([options.workdir, "steps=60", "checkpoint_every=30"])
+
+command.run(Options, main, "a run on fakes")
+"""
+# How many random moments of the time that the command takes.
+MOMENTS = {"run": 3, "fakes": 8, "prepare": 5, "animate": 5, "export": 5}
+COMMANDS = tuple(MOMENTS)
 SMALL = 1 << 20  # bytes of the disk that fills up, but for run
 
 
@@ -39,12 +57,14 @@ def arguments(command, folder, avatar):
         "prepare": ["--image=synthetic:3", "--size=96", f"--out={folder / 'prepared'}"],
         "animate": [f"--avatar={avatar}", "--motion=demo", "--size=128", f"--out={folder / 'demo.mp4'}"],
         "export": [f"--avatar={avatar}", "--pose=jawOpen:0.6", f"--out={folder}"],
+        "fakes": [f"--workdir={folder / 'run'}"],
         "run": ["--flagfile=quickstart.flags", *CUT, f"--workdir={folder / 'run'}"],
     }[command]
 
 
 def start(command, *rest):
-    line = [sys.executable, "-m", f"experiments.{command}", *rest]
+    program = ["-c", FAKES] if command == "fakes" else ["-m", f"experiments.{command}"]
+    line = [sys.executable, *program, *rest]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(line, cwd=ROOT, **pipes)
 
@@ -123,18 +143,19 @@ def seconds(tmp_path_factory, avatar):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=str)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_signal_at_any_moment(tmp_path, avatar, seconds, command, number):
-    for moment in MOMENTS[1:4] if command == "run" else MOMENTS:
+    length = seconds(command)
+    for moment in np.random.default_rng().uniform(0, 1, MOMENTS[command]).round(3):
         folder = tmp_path / str(moment)
         mine = users(folder)
         process = start(command, *arguments(command, folder, avatar))
-        time.sleep(max(moment * seconds(command), 1.0))
+        time.sleep(max(moment * length, 1.0))
         process.send_signal(number)
         out, error = process.communicate(timeout=600)
         told(command, moment, number.name, process.returncode, error or out, folder)
         check(folder, mine, error)
         assert process.returncode in (0, 128 + number)
         if process.returncode:
-            said = error if command != "run" or error else out
+            said = error or out  # a run that saved says so in its log
             assert "stopped by" in said and len(error.splitlines()) <= 1, (out, error)
     process = start(command, *arguments(command, folder, avatar))  # and the same command does it
     _, error = process.communicate(timeout=600)
@@ -182,19 +203,20 @@ def test_a_full_disk(disk, avatar, command):
     assert ended[0] == 1
 
 
-def test_a_disk_that_fills_up_under_a_run(disk, avatar):
+@pytest.mark.parametrize("command", ["run", "fakes"])
+def test_a_disk_that_fills_up_under_a_run(disk, avatar, command):
     """At each checkpoint and at the results: one sentence, and the same command goes on with room."""
     folder = disk(600 << 20)
     mine = users(folder)
     filler = folder / "filler"
-    line = arguments("run", folder, avatar)
+    line = arguments(command, folder, avatar)
     for wanted in (
         "config.json",
         "checkpoints/00000000/manifest.json",
         "checkpoints/00000030/manifest.json",
         "videos/*",
     ):
-        process = start("run", *line)
+        process = start(command, *line)
         while process.poll() is None and not list((folder / "run").glob(wanted)):
             time.sleep(0.05)
         filler.write_bytes(b"")
@@ -205,13 +227,13 @@ def test_a_disk_that_fills_up_under_a_run(disk, avatar):
             except OSError:
                 pass
         out, error = process.communicate(timeout=600)
-        told("run", wanted, "full", process.returncode, error, folder)
+        told(command, wanted, "full", process.returncode, error, folder)
         mine["filler"] = digest(filler)
         assert process.returncode in (0, 1) and len(error.splitlines()) == process.returncode, error
         check(folder, mine, error)
         del mine["filler"]
         filler.unlink()
-    process = start("run", *line)
+    process = start(command, *line)
     _, error = process.communicate(timeout=600)
     assert process.returncode == 0, error
     check(folder, mine, error)

@@ -70,14 +70,26 @@ def known_fit(scene):
 
 
 @pytest.fixture(scope="module")
-def folder(scene, tmp_path_factory):
-    """What experiments.prepare writes for it."""
+def made(scene, tmp_path_factory):
+    """The folder that experiments.prepare writes for it, and what it made before."""
     _, path, _, detector = scene
     out = tmp_path_factory.mktemp("prepared") / "photo"
+    kept, prepare_all = [], preprocess.prepare_all
+
+    def keep(*arguments, **options):
+        kept.append(prepare_all(*arguments, **options))
+        return kept[0]
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(preprocess, "find_detector", lambda assets: detector)
+        patch.setattr(preprocess, "prepare_all", keep)
         prepare.main(prepare.Options(image=str(path), out=str(out), size=SIZE))
-    return out
+    return out, kept[0]
+
+
+@pytest.fixture(scope="module")
+def folder(made):
+    return made[0]
 
 
 @pytest.fixture
@@ -85,43 +97,44 @@ def copy(folder, tmp_path):
     return shutil.copytree(folder, tmp_path / "copy")
 
 
-def prepare_again(scene, out, image=None, **options):
+def prepare_again(made, scene, out, image="", **options):
+    """The command on the same picture, without finding and fitting the face anew."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preprocess, "find_detector", lambda assets: scene[3])
+        patch.setattr(preprocess, "prepare_all", lambda *arguments, **options: made[1])
         patch.setattr(portraits, "source", lambda image: scene[1])
         prepare.main(prepare.Options(image=image or str(scene[1]), out=str(out), size=SIZE, **options))
 
 
-def test_pictures_of_a_rendered_person_say_so_and_photographs_do_not(scene, folder, tmp_path):
-    prepare_again(scene, tmp_path, image="synthetic:31")
+def test_pictures_of_a_rendered_person_say_so_and_photographs_do_not(made, scene, tmp_path):
+    prepare_again(made, scene, tmp_path, image="synthetic:31")
     for name in (portraits.PICTURE, "portrait.png", "landmarks.png", "overlay.png", "sheet.png"):
-        with Image.open(tmp_path / name) as made, Image.open(folder / name) as taken:
-            assert made.text["Description"].startswith("synthetic: made by zero1a_jax") and not taken.text
-            assert "seed 31" in made.text["Description"]
-            np.testing.assert_array_equal(np.asarray(made), np.asarray(taken))
+        with Image.open(tmp_path / name) as rendered, Image.open(made[0] / name) as taken:
+            said = rendered.text["Description"]
+            assert said.startswith("synthetic: made by zero1a_jax") and "seed 31" in said and not taken.text
+            np.testing.assert_array_equal(np.asarray(rendered), np.asarray(taken))
 
 
-def test_our_own_folder_is_written_again(scene, copy):
+def test_our_own_folder_is_written_again(made, scene, copy):
     before = (copy / portraits.MATTE).read_bytes()
-    prepare_again(scene, copy)
+    prepare_again(made, scene, copy)
     assert (copy / portraits.MATTE).read_bytes() == before
 
 
 @pytest.mark.parametrize("name", [portraits.MATTE, portraits.TRACKER, "notes.txt"])
-def test_what_others_wrote_or_edited_is_left_alone(scene, copy, name, capsys):
+def test_what_others_wrote_or_edited_is_left_alone(made, scene, copy, name, capsys):
     (copy / name).write_bytes(b"precious")
     before = {path.name: path.read_bytes() for path in copy.iterdir()}
     with pytest.raises(Refused, match=f"{name} is not what this program wrote"):
-        prepare_again(scene, copy)
+        prepare_again(made, scene, copy)
     assert before == {path.name: path.read_bytes() for path in copy.iterdir()}
-    prepare_again(scene, copy, overwrite=True)
+    prepare_again(made, scene, copy, overwrite=True)
     assert ((copy / name).read_bytes() == b"precious") == (name != portraits.MATTE)
     assert ("tracker.npz of before stays" in capsys.readouterr().out) == (name == portraits.TRACKER)
 
 
-def test_a_second_prepare_in_one_folder_waits_for_nobody(scene, tmp_path):
+def test_a_second_prepare_in_one_folder_waits_for_nobody(made, scene, tmp_path):
     with lock.held(tmp_path / "out"), pytest.raises(Refused, match="another process writes to"):
-        prepare_again(scene, tmp_path / "out")
+        prepare_again(made, scene, tmp_path / "out")
 
 
 def portrait_of(scene, tmp_path, image, **changes):
