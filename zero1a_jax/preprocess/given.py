@@ -18,6 +18,9 @@ ndimage: Any = scipy.ndimage  # its own annotations mislead type checkers
 
 # Of its convex hull a frame covers all, a person much less: the neck is narrower than head and shoulders.
 FRAME = 0.97
+# A head without its neck is as convex. But a frame fills more of its box (a head 0.83) or is the same
+# upside down or mirrored, as circles and diamonds are (a head agrees with itself to 0.94).
+FULL, ALIKE = 0.87, 0.97
 
 
 def picture_and_matte(
@@ -39,17 +42,22 @@ def picture_and_matte(
 
 
 def is_frame(alpha: np.ndarray) -> bool:
-    """Whether what is opaque in alpha [H, W] is convex, as within rounded corners or a circle: no person.
+    """Whether what is opaque in alpha [H, W] is convex and regular, as within rounded corners or a circle: no
+    person.
 
     A rectangle of less than half of the picture is somebody's choice.
     """
     opaque = np.argwhere(alpha > 0.5)
     if len(opaque) < 0.1 * alpha.size or np.ptp(opaque, axis=0).min() < 2:
         return False
-    if len(opaque) == (np.ptp(opaque, axis=0) + 1).prod() < 0.5 * alpha.size:
+    (top, left), (bottom, right) = opaque.min(0), opaque.max(0) + 1
+    box = alpha[top:bottom, left:right] > 0.5
+    if box.all() and box.size < 0.5 * alpha.size:
         return False
     corners = np.concatenate([opaque + (y, x) for y in (0, 1) for x in (0, 1)])
-    return len(opaque) > FRAME * scipy.spatial.ConvexHull(corners).volume  # in a plane, the area
+    hull = scipy.spatial.ConvexHull(corners).volume  # in a plane, the area
+    alike = max((box & turned).sum() / (box | turned).sum() for turned in (box[::-1], box[:, ::-1]))
+    return len(opaque) > FRAME * hull and (box.mean() > FULL or alike > ALIKE)
 
 
 def right_way_round(
