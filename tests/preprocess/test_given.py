@@ -9,7 +9,7 @@ from PIL import Image
 from zero1a_jax import heic
 from zero1a_jax.errors import NoFace, Refused
 from zero1a_jax.preprocess import assets_notes, detect, find_detector, given, load_mask, prepare
-from zero1a_jax.preprocess.confidence import HOPELESS
+from zero1a_jax.preprocess.confidence import HOPELESS, USABLE
 from zero1a_jax.preprocess.prepare import _Found, _upright
 from zero1a_jax.sources import portraits
 
@@ -121,7 +121,7 @@ def test_pictures_on_their_side_are_turned():
     def attempt(turns):
         if turns == 0:
             raise NoFace("none")
-        return found(0.5 if turns == 3 else HOPELESS / 2)
+        return found(0.5 if turns == 3 else USABLE - 0.01)
 
     best, notes = _upright(attempt)
     assert best.fitted.confidence == 0.5 and "270 degrees" in notes[0]
@@ -137,8 +137,9 @@ def test_a_hopeless_turn_finds_nobody():
 
     with pytest.raises(NoFace, match="none"):
         _upright(attempt)
-    best, notes = _upright(lambda turns: found(0.05 if turns == 0 else 0.01))
-    assert best.fitted.confidence == 0.05 and notes == ()
+    for own, other in ((0.05, 0.01), (0.11, 0.14)):  # no turn is better enough to be believed
+        best, notes = _upright(lambda turns, own=own, other=other: found(other if turns else own))
+        assert best.fitted.confidence == own and notes == ()
 
 
 def test_a_hopeless_fit_stops_unless_accepted(monkeypatch):

@@ -21,6 +21,7 @@ UNSURE = 0.2  # confidence below which the user is told
 # 0.09, a face taken upside down 0.02; what the embedded net makes of photos that one may use has 0.15 and
 # more (docs/results/portraits.md).
 HOPELESS = 0.1
+USABLE = 0.15  # below it the picture may lie on its side: the embedded net's fit of such a photo had 0.10
 LOOKS = ((0.25, 0.9), (-0.25, 1.1))  # radians and scale about the crop's middle
 LOST = 0.36  # inter-ocular distances that a look counts which finds no face
 STEADY = 0.002  # at least: no detector repeats itself better

@@ -121,7 +121,7 @@ def prepare_all(
     """As `prepare`, with the fit, the detection (in the portrait's pixels), the crop and its matte.
 
     `rounds` is how often the picture corrects the landmarks' fit (`refine.refine`), matte and crop made anew.
-    A picture that shows no face, or one that is hopeless, is tried in quarter turns.
+    A picture that shows no face, or whose fit is not usable, is tried in quarter turns.
     """
     if size < 32:
         raise Refused(f"The portrait's size must be at least 32 pixels, not {size}.")
@@ -225,7 +225,7 @@ def _find(
 
 
 def _upright(attempt: Callable[[int], _Found]) -> tuple[_Found, tuple[str, ...]]:
-    """What is found in the picture as it lies, or in the first quarter turn that is not hopeless."""
+    """What is found in the picture as it lies, unless only a quarter turn of it gives a usable fit."""
     first, missed = None, NoFace(NO_FACE)
     for turns in (0, 1, 3, 2):
         try:
@@ -233,7 +233,7 @@ def _upright(attempt: Callable[[int], _Found]) -> tuple[_Found, tuple[str, ...]]
         except NoFace as error:
             missed = error if turns == 0 else missed
             continue
-        if found.fitted.confidence >= confidence.HOPELESS:
+        if found.fitted.confidence >= confidence.USABLE:
             note = f"The picture is taken as turned by {90 * turns} degrees to the left: so it shows a face."
             return found, (note,) if turns else ()
         first = found if turns == 0 else first
