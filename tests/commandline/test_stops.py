@@ -99,7 +99,7 @@ def whole(path):
         assert path.name == record.NAME, path  # no temporary file of ours
     if path.suffix == ".json":
         json.loads(path.read_text("utf-8"))
-    if path.suffix == ".npz":
+    if path.suffix == ".npz" and path.stat().st_size:  # fakes have no portrait: theirs is empty
         with np.load(path) as arrays:
             assert all(arrays[name] is not None for name in arrays)
     if path.suffix == ".mp4":
