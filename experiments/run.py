@@ -16,10 +16,10 @@ from zero1a_jax.training import checks
 
 def main(config: Config) -> int:
     """Imports jax and runs. Returns the exit code."""
+    at_once = max(config.update.batch, config.refresh.samples_per_update)
     environment.fix(
-        cpu_threads=config.runner.cpu_threads,
-        host_devices=config.runner.host_devices,
-        deterministic=config.runner.deterministic,
+        host_devices=config.runner.host_devices or min(environment.cores(), at_once),
+        deterministic=config.runner.sums != "fast",
     )
     from zero1a_jax.training import run  # imports jax
 

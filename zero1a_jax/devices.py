@@ -1,7 +1,8 @@
 """Devices: the only file that calls pmap and places arrays on devices.
 
-Lists are global: devices split them, the last share is padded, padding has weight 0. So the work does not
-depend on how many devices there are. (The order of floating-point sums does: see docs/seeds.md.)
+Lists are global: devices split them, and padding counts for nothing. So that bits do not depend on how many
+devices there are, each entry goes through a program of one entry (`rounds`), and sums are taken over what was
+`gathered`, in the list's order. See docs/seeds.md.
 """
 
 from __future__ import annotations
@@ -50,9 +51,28 @@ def split(tree: Any, count: int, devices: int) -> tuple[Any, np.ndarray]:
     return jax.tree.map(cut, tree), weight
 
 
-def join(tree: Any, count: int) -> Any:
-    """The inverse of `split` for results: leaves [D, share, ...] as numpy [count, ...]."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf).reshape(-1, *leaf.shape[2:])[:count], tree)
+def rounds(tree: Any, count: int, devices: int) -> list[Any]:
+    """Leaves [count, ...] as ceil(count / D) trees of leaves [D, ...], an entry a device, in their order.
+
+    The last one is padded by entry 0, which is harmless to compute with.
+    """
+    index = np.arange(-(-count // devices) * devices)
+    index = np.where(index < count, index, 0).reshape(-1, devices)
+    return [jax.tree.map(lambda leaf, row=row: np.asarray(leaf)[row], tree) for row in index]
+
+
+def gathered(count: int, devices: Sequence[Device]) -> Callable:
+    """Joins what a program made of `rounds`: leaves [D, ...] of each to [D, count, ...], all on every device."""
+
+    def everything(*made: Any) -> Any:
+        def leaf(*parts: jax.Array) -> jax.Array:
+            every = jax.lax.all_gather(jax.numpy.stack(parts), AXIS, axis=1)  # [rounds, D, ...]
+            return every.reshape(-1, *every.shape[2:])[:count]
+
+        return jax.tree.map(leaf, *made)
+
+    program = mapped(everything, devices)
+    return lambda made: program(*made)
 
 
 def mapped(function: Callable, devices: Sequence[Device], *, donate: Sequence[int] = ()) -> Callable:

@@ -16,19 +16,19 @@ def test_environment_is_set_before_jax():
         "from experiments import run\n"
         "from zero1a_jax.commandline import environment\n"
         "assert 'jax' not in sys.modules\n"
-        "environment.fix(cpu_threads=3, host_devices=2, deterministic=True)\n"
+        "environment.fix(host_devices=2, deterministic=True)\n"
         "import jax\n"
         "print(os.environ['NPROC'], jax.local_device_count(), jax.config.jax_threefry_partitionable)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stdout.split() == ["3", "2", "True"], done.stderr
+    assert done.stdout.split() == ["1", "2", "True"], done.stderr
 
 
 def test_environment_refuses_a_late_call():
     import jax  # noqa: F401
 
     with pytest.raises(RuntimeError, match="before jax"):
-        environment.fix(cpu_threads=8, host_devices=0, deterministic=True)
+        environment.fix(host_devices=1, deterministic=True)
 
 
 def test_every_command_is_of_float32():

@@ -1,24 +1,32 @@
-"""The compiled functions of a run. Those that rasterise are compiled once for a raster capacity."""
+"""The compiled functions of a run. Those that rasterise are compiled once for a raster capacity.
+
+A pair of a step and a sample of the dataset go through a program of their own, and gradients are added in the
+batch's order: so the bits of a run do not depend on how many devices share its work (docs/seeds.md).
+"""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from zero1a_jax import keys, symgen
 from zero1a_jax.avatar import density_control, reset_moments
-from zero1a_jax.config import Density
-from zero1a_jax.devices import AXIS, mapped, over_frames, replicate, shared_frames
+from zero1a_jax.config import Config, Density
+from zero1a_jax.devices import AXIS, gathered, mapped, over_frames, replicate, rounds, shared_frames, split
 from zero1a_jax.training.progress import first_avatar, has_prior
 from zero1a_jax.training.setup import Setup
 from zero1a_jax.types import FlameModel, State
 
+GATHERED = 10**9  # bytes of a step's gathered gradients up to which --sums=auto gathers them
+
 
 class Programs:
-    """pmapped functions; every argument and result has the device axis in front.
+    """pmapped functions; every argument and result has the device axis in front, but for `update`'s batch.
 
     With --split_frames `refresh` and `fill` take their weights and the portrait's features without it, and do
     the first sample alone.
@@ -53,6 +61,21 @@ class Programs:
         )
         self._density = jax.jit(functools.partial(_control_density, config=config.density))
         self._compiled_density: Callable | None = None
+        self._gather = gathered(config.update.batch, setup.devices)
+        self._step = mapped(functools.partial(symgen.step, config=config.update), setup.devices, donate=(0,))
+
+    def notes(self) -> list[str]:
+        """What is to be said where this run's bits depend on how many devices there are."""
+        config, found = self._setup.config, []
+        if not ordered_sums(config, self._setup.parts.model):
+            size = gathered_bytes(config, self._setup.parts.model) / 1e9
+            found.append(
+                f"plain sums: bits depend on the number of devices (--sums={config.runner.sums}; ordered "
+                f"sums would gather {size:.2g} GB of gradients a step, --sums=ordered does)"
+            )
+        if config.runner.split_frames:
+            found.append("--split_frames: bits depend on the number of devices")
+        return found
 
     def _refresh(self, function: Callable, *, from_noise: bool) -> Callable:
         def one(params, reference, rgb, alpha, conditions, key):
@@ -91,21 +114,39 @@ class Programs:
         return self._cached("render", capacity, lambda: mapped(one, setup.devices))
 
     def update(self, capacity: int) -> Callable:
-        """(state, batch, model) to (state, metrics); the state's memory is reused."""
-        setup = self._setup
-        step = functools.partial(
-            symgen.update,
-            renderer=self._renderer(capacity),
-            perceptual=setup.parts.perceptual,
-            stored_background=jnp.asarray(setup.background),
-            config=setup.config.update,
-            axis_name=AXIS,
-        )
+        """(state, batch [B] without device axis, model) to (state, metrics); the state's memory is reused."""
+        config, model = self._setup.config, self._setup.parts.model
+        make = self._ordered_update if ordered_sums(config, model) else self._fast_update
+        return self._cached("update", capacity, lambda: make(capacity))
 
-        def one(state, batch, model):
-            return step(state, batch, model)
+    def _ordered_update(self, capacity: int) -> Callable:
+        count, devices = self._setup.config.update.batch, self._setup.devices
+        part = mapped(functools.partial(symgen.part_of, **self._of_step(capacity)), devices)
 
-        return self._cached("update", capacity, lambda: mapped(one, setup.devices, donate=(0,)))
+        def update(state, batch, model):
+            made = [part(state.avatar, example, model) for example in rounds(batch, count, len(devices))]
+            return self._step(state, self._gather(made))
+
+        return update
+
+    def _fast_update(self, capacity: int) -> Callable:
+        count, devices = self._setup.config.update.batch, self._setup.devices
+        step = functools.partial(symgen.update, **self._of_step(capacity), axis_name=AXIS)
+        program = mapped(step, devices, donate=(0,))
+
+        def update(state, batch, model):
+            shares, weight = split(batch, count, len(devices))
+            return program(state, shares.replace(weight=weight), model)
+
+        return update
+
+    def _of_step(self, capacity: int) -> dict[str, Any]:
+        return {
+            "renderer": self._renderer(capacity),
+            "perceptual": self._setup.parts.perceptual,
+            "stored_background": jnp.asarray(self._setup.background),
+            "config": self._setup.config.update,
+        }
 
     def compile_density(self, state: State) -> None:
         """Compiles density control for one copy of the state, so that nothing compiles in the loop."""
@@ -123,6 +164,20 @@ class Programs:
         if (name, capacity) not in self._by_capacity:
             self._by_capacity[name, capacity] = make()
         return self._by_capacity[name, capacity]
+
+
+def ordered_sums(config: Config, model: FlameModel) -> bool:
+    """Whether gradients are gathered and added in the batch's order; --sums=auto asks how many bytes."""
+    if config.runner.sums != "auto":
+        return config.runner.sums == "ordered"
+    return gathered_bytes(config, model) <= GATHERED
+
+
+def gathered_bytes(config: Config, model: FlameModel) -> int:
+    """Bytes of a batch's gradients and statistics, which every device holds in a step with ordered sums."""
+    update = config.update
+    slots = int(np.ceil(update.capacity * len(model.faces)))
+    return 4 * update.batch * slots * (3 + 3 + 4 + 1 + 3 * (update.sh_degree + 1) ** 2 + 3)
 
 
 def _control_density(key: jax.Array, state: State, model: FlameModel, *, config: Density) -> State:
