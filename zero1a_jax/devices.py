@@ -62,7 +62,7 @@ def rounds(tree: Any, count: int, devices: int) -> list[Any]:
 
 
 def gathered(count: int, devices: Sequence[Device]) -> Callable:
-    """Joins what a program made of `rounds`: leaves [D, ...] of each to [D, count, ...], all on every device."""
+    """Joins what a program made of `rounds`: [D, ...] of each to [D, count, ...], all on every device."""
 
     def everything(*made: Any) -> Any:
         def leaf(*parts: jax.Array) -> jax.Array:

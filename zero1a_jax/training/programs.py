@@ -51,14 +51,10 @@ class Programs:
             return symgen.condition_images(model, flame, camera, size=size, kind=kind, points=points)
 
         self.conditions = mapped(images, setup.devices)  # to [T, S, S, 3]
-        self.outrank = self._outrank() if config.refresh.portrait_outranks else None
-        share = config.refresh.prior_share if has_prior(config, parts.model) else 0.0
-        self.first = (
-            replicate(first_avatar(config, parts.model, parts.portrait), setup.devices) if share else None
-        )
-        self.blend = mapped(
-            lambda frames, known: frames + share * (known - frames), setup.devices, donate=(0,)
-        )
+        self.carry_over = self._carry_over() if config.refresh.portrait_outranks else None
+        self.first = None
+        if config.refresh.prior_share and has_prior(config, parts.model):
+            self.first = replicate(first_avatar(config, parts.model, parts.portrait), setup.devices)
         self._density = jax.jit(functools.partial(_control_density, config=config.density))
         self._compiled_density: Callable | None = None
         self._gather = gathered(config.update.batch, setup.devices)
@@ -92,14 +88,10 @@ class Programs:
 
         return first
 
-    def _outrank(self) -> Callable:
-        """(model, flame [T], camera [T], frames [T, H, W, 3]) to frames that give way to the portrait."""
+    def _carry_over(self) -> Callable:
+        """(model, flame [T], camera [T]) to the portrait's colours [T, H, W, 3] and the trust in them."""
         seen = jax.jit(symgen.seen_by)(self._setup.parts.portrait, self._setup.parts.model)
-
-        def one(model, flame, camera, frames):
-            return symgen.outrank(frames, symgen.carry_over(seen, model, flame, camera))
-
-        return mapped(one, self._setup.devices)
+        return mapped(functools.partial(symgen.carry_over, seen), self._setup.devices)
 
     def render(self, capacity: int) -> Callable:
         """(avatar, model, flame [T], camera [T]) to rgb [T, H, W, 3], alpha [T, H, W], overflow []."""
