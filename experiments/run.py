@@ -16,14 +16,20 @@ from zero1a_jax.training import checks
 
 def main(config: Config) -> int:
     """Imports jax and runs. Returns the exit code."""
-    at_once = max(config.update.batch, config.refresh.samples_per_update)
     environment.fix(
-        host_devices=config.runner.host_devices or min(environment.cores(), at_once),
+        host_devices=config.runner.host_devices or usual_devices(config),
         deterministic=config.runner.sums != "fast",
     )
     from zero1a_jax.training import run  # imports jax
 
     return run.run(config)
+
+
+def usual_devices(config: Config) -> int:
+    """XLA devices of a CPU where --host_devices does not say: as many cores as a step or an update can use."""
+    if config.runner.dry_device:  # predicted for one device
+        return 1
+    return min(environment.cores(), max(config.update.batch, config.refresh.samples_per_update))
 
 
 if __name__ == "__main__":

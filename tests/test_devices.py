@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from zero1a_jax import keys
-from zero1a_jax.devices import AXIS, first, join, mapped, replicate, split
+from zero1a_jax.devices import AXIS, first, gathered, mapped, replicate, rounds, split
 
 
 def data(keys):
@@ -34,16 +34,28 @@ def test_unknown_purpose(call):
         call(0, "luck")
 
 
-@pytest.mark.parametrize(("count", "devices"), [(1, 1), (5, 2), (4, 4), (3, 4), (7, 3)])
-def test_split_and_join(count, devices):
+SIZES = [(1, 1), (5, 2), (4, 4), (3, 4), (7, 3)]
+
+
+@pytest.mark.parametrize(("count", "devices"), SIZES)
+def test_shares_have_everything_once(count, devices):
     tree = {"a": np.arange(count), "b": np.arange(2 * count).reshape(count, 2)}
     parts, weight = split(tree, count, devices)
     share = -(-count // devices)
-    assert parts["a"].shape == (devices, share) and weight.shape == (devices, share)
-    assert weight.sum() == count and (weight.reshape(-1)[:count] == 1).all()
-    back = join(parts, count)
+    assert parts["a"].shape == weight.shape == (devices, share) and parts["b"].shape == (devices, share, 2)
+    assert weight.sum() == count and (parts["a"].reshape(-1)[:count] == tree["a"]).all()
+    assert (weight.reshape(-1)[:count] == 1).all()
+
+
+@pytest.mark.parametrize(("count", "devices"), SIZES)
+def test_rounds_are_gathered_in_the_order_of_the_list(count, devices):
+    tree = {"a": np.arange(count), "b": np.arange(2 * count).reshape(count, 2)}
+    given = rounds(tree, count, devices)
+    assert all(part["b"].shape == (devices, 2) for part in given)
+    back = gathered(count, jax.local_devices()[:devices])(given)
     for name, leaf in tree.items():
-        np.testing.assert_array_equal(back[name], leaf)
+        for shard in back[name].addressable_shards:
+            np.testing.assert_array_equal(np.asarray(shard.data)[0], leaf)
 
 
 def test_replicate_map_and_first():
