@@ -26,7 +26,7 @@ def main(config: Config) -> int:
 
 
 def usual_devices(config: Config) -> int:
-    """XLA devices of a CPU where --host_devices does not say: as many cores as a step or an update can use."""
+    """XLA devices of a CPU where --host_devices does not say: the cores that a step or an update can use."""
     if config.runner.dry_device:  # predicted for one device
         return 1
     return min(environment.cores(), max(config.update.batch, config.refresh.samples_per_update))
