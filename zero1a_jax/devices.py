@@ -1,8 +1,8 @@
 """Devices: the only file that calls pmap and places arrays on devices.
 
 Lists are global: devices split them, and padding counts for nothing. So that bits do not depend on how many
-devices there are, each entry goes through a program of one entry (`rounds`), and sums are taken over what was
-`gathered`, in the list's order. See docs/seeds.md.
+devices there are, each entry goes through one and the same program of one device (`rounds`, `on_each`), and
+sums are taken over what was `gathered`, in the list's order. See docs/seeds.md.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import serialize_executable
 
 AXIS = "devices"
 Device = Any  # jax.Device, which a type checker takes for a variable
@@ -75,8 +76,48 @@ def gathered(count: int, devices: Sequence[Device]) -> Callable:
     return lambda made: program(*made)
 
 
+def on_each(function: Callable, devices: Sequence[Device], *, donate: Sequence[int] = ()) -> Callable:
+    """`function` on all devices at once; every argument and result has the device axis in front.
+
+    Not by pmap: XLA compiles a program of several devices unlike that of one (other operations are fused), which
+    changes bits. Here all run the program that was compiled for the first. Nothing is exchanged inside.
+    """
+    sharding = _placed(devices, jax.sharding.PartitionSpec(AXIS))
+
+    def one(*given: Any) -> Any:
+        made = function(*jax.tree.map(lambda leaf: leaf[0], given))
+        return jax.tree.map(lambda leaf: jax.numpy.asarray(leaf)[None], made)
+
+    program = jax.jit(one, donate_argnums=tuple(donate))
+    compiled: list[Callable] = []  # for each device, at the first call
+
+    def leaf_of(*parts: jax.Array) -> jax.Array:
+        shape = (len(devices), *parts[0].shape[1:])
+        return jax.make_array_from_single_device_arrays(shape, sharding, list(parts))
+
+    def call(*given: Any) -> Any:
+        given = jax.device_put(given, sharding)
+        shares = [jax.tree.map(lambda x, i=i: x.addressable_data(i), given) for i in range(len(devices))]
+        if not compiled:
+            compiled.extend(_loaded(program.lower(*shares[0]).compile(), devices))
+        made = [run(*share) for run, share in zip(compiled, shares, strict=True)]
+        return jax.tree.map(leaf_of, *made)
+
+    return call
+
+
+def _loaded(first: jax.stages.Compiled, devices: Sequence[Device]) -> list[Callable]:
+    """A program that was compiled for the first device, for each of the devices, without compiling again."""
+    if len(devices) == 1:
+        return [first]
+    stored = serialize_executable.serialize(first)
+    load = serialize_executable.deserialize_and_load
+    backend = devices[0].client
+    return [first, *(load(*stored, backend=backend, execution_devices=[device]) for device in devices[1:])]
+
+
 def mapped(function: Callable, devices: Sequence[Device], *, donate: Sequence[int] = ()) -> Callable:
-    """`function` on all devices at once; every argument and result has the device axis in front."""
+    """As `on_each`, by pmap over AXIS, for what exchanges; rounding depends on how many devices there are."""
     return jax.pmap(function, axis_name=AXIS, devices=list(devices), donate_argnums=tuple(donate))
 
 

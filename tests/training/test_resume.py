@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from zero1a_jax import outputs
+from zero1a_jax.commandline import environment as environment_of
 from zero1a_jax.training import checkpoint
 
 FAKES = Path(__file__).parents[1] / "fakes.py"
@@ -24,7 +25,9 @@ def start(folder, *options, devices=1):
     environment = os.environ | {
         "NPROC": "1",
         "PYTHONPATH": str(ROOT),
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": " ".join(
+            [f"--xla_force_host_platform_device_count={devices}", *environment_of.ONE_ORDER]
+        ),
         "JAX_COMPILATION_CACHE_DIR": os.environ.get("JAX_COMPILATION_CACHE_DIR", str(folder.parent / "xla")),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
     }

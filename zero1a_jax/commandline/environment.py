@@ -6,6 +6,9 @@ import os
 import sys
 from pathlib import Path
 
+# On a CPU: YNNPACK splits sums by the number of threads, and Eigen may split products.
+ONE_ORDER = ("--xla_cpu_experimental_ynn_fusion_type=-reduce", "--xla_cpu_multi_thread_eigen=false")
+
 
 def forget_empty_home() -> None:
     """An empty HOME is taken as none: with it ~ would be the root of the file system."""
@@ -30,8 +33,9 @@ def cores() -> int:
 def fix(*, host_devices: int, deterministic: bool) -> None:
     """Fixes what decides the bits of a run. Raises RuntimeError where jax is already imported.
 
-    XLA splits work on a CPU by the number of threads, so a device has one (NPROC); the threefry variant
-    changes draws. The compilation cache changes nothing but the start.
+    On a CPU a device has one thread of its own (NPROC), but XLA lets all threads of all devices work for each,
+    and what splits sums by their number changes bits: so nothing may (ONE_ORDER). The threefry variant changes
+    draws. The compilation cache changes nothing but the start.
 
     Args:
       host_devices: XLA devices on a CPU.
@@ -45,7 +49,7 @@ def fix(*, host_devices: int, deterministic: bool) -> None:
     os.environ["JAX_ENABLE_X64"] = "false"
     xla = os.environ.get("XLA_FLAGS", "").split()
     xla = [flag for flag in xla if "host_platform_device_count" not in flag]
-    xla.append(f"--xla_force_host_platform_device_count={host_devices}")
+    xla += [f"--xla_force_host_platform_device_count={host_devices}", *ONE_ORDER]
     if deterministic:
         xla += ["--xla_gpu_deterministic_ops=true", "--xla_gpu_autotune_level=0"]
     os.environ["XLA_FLAGS"] = " ".join(dict.fromkeys(xla))

@@ -17,7 +17,17 @@ import numpy as np
 from zero1a_jax import keys, symgen
 from zero1a_jax.avatar import density_control, reset_moments
 from zero1a_jax.config import Config, Density
-from zero1a_jax.devices import AXIS, gathered, mapped, over_frames, replicate, rounds, shared_frames, split
+from zero1a_jax.devices import (
+    AXIS,
+    gathered,
+    mapped,
+    on_each,
+    over_frames,
+    replicate,
+    rounds,
+    shared_frames,
+    split,
+)
 from zero1a_jax.training.progress import first_avatar, has_prior
 from zero1a_jax.training.setup import Setup
 from zero1a_jax.types import FlameModel, State
@@ -26,7 +36,7 @@ GATHERED = 10**9  # bytes of a step's gathered gradients up to which --sums=auto
 
 
 class Programs:
-    """pmapped functions; every argument and result has the device axis in front, but for `update`'s batch.
+    """Functions on all devices; every argument and result has the device axis in front, but `update`'s batch.
 
     With --split_frames `refresh` and `fill` take their weights and the portrait's features without it, and do
     the first sample alone.
@@ -45,12 +55,12 @@ class Programs:
         self.fill = self._refresh(refresh, from_noise=True)
         size, kind = parts.diffusion.condition_size, parts.diffusion.condition
         points = functools.partial(symgen.condition_points, size=size, kind=kind)
-        self.points = mapped(points, setup.devices)  # (model, flame [T], camera [T]) to [T, P, 2]
+        self.points = on_each(points, setup.devices)  # (model, flame [T], camera [T]) to [T, P, 2]
 
         def images(model, flame, camera, points):
             return symgen.condition_images(model, flame, camera, size=size, kind=kind, points=points)
 
-        self.conditions = mapped(images, setup.devices)  # to [T, S, S, 3]
+        self.conditions = on_each(images, setup.devices)  # to [T, S, S, 3]
         self.carry_over = self._carry_over() if config.refresh.portrait_outranks else None
         self.first = None
         if config.refresh.prior_share and has_prior(config, parts.model):
@@ -58,7 +68,7 @@ class Programs:
         self._density = jax.jit(functools.partial(_control_density, config=config.density))
         self._compiled_density: Callable | None = None
         self._gather = gathered(config.update.batch, setup.devices)
-        self._step = mapped(functools.partial(symgen.step, config=config.update), setup.devices, donate=(0,))
+        self._step = on_each(functools.partial(symgen.step, config=config.update), setup.devices, donate=(0,))
 
     def notes(self) -> list[str]:
         """What is to be said where this run's bits depend on how many devices there are."""
@@ -78,7 +88,7 @@ class Programs:
             return function(params, reference, rgb, alpha, conditions, key=key, from_noise=from_noise)
 
         if not self._setup.config.runner.split_frames:
-            return mapped(one, self._setup.devices, donate=(2, 3))
+            return on_each(one, self._setup.devices, donate=(2, 3))
         devices = shared_frames(self._setup.config.curriculum.frames, self._setup.devices)
         together = over_frames(one, devices, split=(2, 3, 4), arguments=6)
 
@@ -91,7 +101,7 @@ class Programs:
     def _carry_over(self) -> Callable:
         """(model, flame [T], camera [T]) to the portrait's colours [T, H, W, 3] and the trust in them."""
         seen = jax.jit(symgen.seen_by)(self._setup.parts.portrait, self._setup.parts.model)
-        return mapped(functools.partial(symgen.carry_over, seen), self._setup.devices)
+        return on_each(functools.partial(symgen.carry_over, seen), self._setup.devices)
 
     def render(self, capacity: int) -> Callable:
         """(avatar, model, flame [T], camera [T]) to rgb [T, H, W, 3], alpha [T, H, W], overflow []."""
@@ -103,7 +113,7 @@ class Programs:
                 renderer, avatar, model, flame, camera, background=jnp.asarray(setup.background)
             )
 
-        return self._cached("render", capacity, lambda: mapped(one, setup.devices))
+        return self._cached("render", capacity, lambda: on_each(one, setup.devices))
 
     def update(self, capacity: int) -> Callable:
         """(state, batch [B] without device axis, model) to (state, metrics); the state's memory is reused."""
@@ -113,7 +123,7 @@ class Programs:
 
     def _ordered_update(self, capacity: int) -> Callable:
         count, devices = self._setup.config.update.batch, self._setup.devices
-        part = mapped(functools.partial(symgen.part_of, **self._of_step(capacity)), devices)
+        part = on_each(functools.partial(symgen.part_of, **self._of_step(capacity)), devices)
 
         def update(state, batch, model):
             made = [part(state.avatar, example, model) for example in rounds(batch, count, len(devices))]
