@@ -7,12 +7,13 @@ sums are taken over what was `gathered`, in the list's order. See docs/seeds.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import serialize_executable
+from jax._src import cache_key
 
 AXIS = "devices"
 Device = Any  # jax.Device, which a type checker takes for a variable
@@ -79,8 +80,8 @@ def gathered(count: int, devices: Sequence[Device]) -> Callable:
 def on_each(function: Callable, devices: Sequence[Device], *, donate: Sequence[int] = ()) -> Callable:
     """`function` on all devices at once; every argument and result has the device axis in front.
 
-    Not by pmap: XLA compiles a program of several devices unlike that of one (other operations are fused), which
-    changes bits. Here all run the program that was compiled for the first. Nothing is exchanged inside.
+    Not by pmap: XLA compiles a program of several devices unlike that of one and fuses other operations, so
+    that bits change. Here all run the program of one device. Nothing is exchanged inside.
     """
     sharding = _placed(devices, jax.sharding.PartitionSpec(AXIS))
 
@@ -99,21 +100,35 @@ def on_each(function: Callable, devices: Sequence[Device], *, donate: Sequence[i
         given = jax.device_put(given, sharding)
         shares = [jax.tree.map(lambda x, i=i: x.addressable_data(i), given) for i in range(len(devices))]
         if not compiled:
-            compiled.extend(_loaded(program.lower(*shares[0]).compile(), devices))
+            with _kept_for_all():
+                compiled.extend(program.lower(*share).compile() for share in shares)
         made = [run(*share) for run, share in zip(compiled, shares, strict=True)]
         return jax.tree.map(leaf_of, *made)
 
     return call
 
 
-def _loaded(first: jax.stages.Compiled, devices: Sequence[Device]) -> list[Callable]:
-    """A program that was compiled for the first device, for each of the devices, without compiling again."""
-    if len(devices) == 1:
-        return [first]
-    stored = serialize_executable.serialize(first)
-    load = serialize_executable.deserialize_and_load
-    backend = devices[0].client
-    return [first, *(load(*stored, backend=backend, execution_devices=[device]) for device in devices[1:])]
+@contextlib.contextmanager
+def _kept_for_all() -> Iterator[None]:
+    """What jax keeps on disk of a program of one device then serves the other devices too.
+
+    On a GPU it does so by itself; on a CPU it puts the device into the program's key. Where a newer jax lacks
+    the function, or keeps nothing, a program is compiled for each device: slower, with the same bits.
+    """
+    name = "_hash_serialized_compile_options"
+    original = getattr(cache_key, name, None)
+
+    def without_device(*given: Any, **named: Any) -> Any:
+        return original(*given, **named | {"strip_device_assignment": True})
+
+    if original is None:
+        yield
+        return
+    setattr(cache_key, name, without_device)
+    try:
+        yield
+    finally:
+        setattr(cache_key, name, original)
 
 
 def mapped(function: Callable, devices: Sequence[Device], *, donate: Sequence[int] = ()) -> Callable:

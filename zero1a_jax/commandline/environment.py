@@ -16,12 +16,12 @@ def forget_empty_home() -> None:
         os.environ.pop("HOME", None)
 
 
-def cores() -> int:
-    """Cores that this process may use, by its affinity and its control group's share of time."""
+def cores(groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Cores that this process may use, by its affinity and by its control group's share of time."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):  # versions 2 and 1
         try:
-            text = " ".join(Path("/sys/fs/cgroup", file).read_text() for file in files)
+            text = " ".join((groups / file).read_text() for file in files)
         except OSError:
             continue
         quota, period = text.split()[:2]
@@ -33,9 +33,9 @@ def cores() -> int:
 def fix(*, host_devices: int, deterministic: bool) -> None:
     """Fixes what decides the bits of a run. Raises RuntimeError where jax is already imported.
 
-    On a CPU a device has one thread of its own (NPROC), but XLA lets all threads of all devices work for each,
-    and what splits sums by their number changes bits: so nothing may (ONE_ORDER). The threefry variant changes
-    draws. The compilation cache changes nothing but the start.
+    On a CPU a device brings one thread (NPROC), but all threads work for each device, and what splits sums by
+    their number changes bits: so nothing may (ONE_ORDER). The threefry variant changes draws. The compilation
+    cache changes nothing but the start.
 
     Args:
       host_devices: XLA devices on a CPU.
