@@ -78,6 +78,8 @@ def refresh(
     """
     views = np.asarray(programs.plan(step).views)
     slots = [int(slot) for slot in slots]
+    if not slots:
+        return
     shown = [symgen.sequence(setup.samples, slot, views) for slot in slots]
 
     def attempt(capacity: int) -> tuple[list[Made], Any]:
@@ -94,7 +96,9 @@ def refresh(
             if np.max(overflow):
                 return [], overflow
             numbers = [slots[i] for i in padded]
-            found = generated(setup, programs, frames, flame, camera, numbers, step, from_noise=from_noise)
+            found = generated(
+                setup, programs, frames, flame, camera, slots=numbers, step=step, from_noise=from_noise
+            )
             made += list(zip(*found, strict=True))[: len(here)]
         return made, 0
 
@@ -125,9 +129,9 @@ def generated(
     frames: Frames,
     flame: FlameParams,
     camera: Camera,
+    *,
     slots: Sequence[int],
     step: int,
-    *,
     from_noise: bool,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What the diffusion makes of `slots` [D], one a device: rgb uint8 [D, T, H, W, 3], alpha, reasons.
