@@ -116,7 +116,7 @@ def _kept_for_all() -> Iterator[None]:
     the function, or keeps nothing, a program is compiled for each device: slower, with the same bits.
     """
     name = "_hash_serialized_compile_options"
-    original = getattr(cache_key, name, None)
+    original: Any = getattr(cache_key, name, None)
 
     def without_device(*given: Any, **named: Any) -> Any:
         return original(*given, **named | {"strip_device_assignment": True})
