@@ -17,13 +17,19 @@ from zero1a_jax.training import checks
 def main(config: Config) -> int:
     """Imports jax and runs. Returns the exit code."""
     environment.fix(
-        cpu_threads=config.runner.cpu_threads,
-        host_devices=config.runner.host_devices,
-        deterministic=config.runner.deterministic,
+        host_devices=config.runner.host_devices or usual_devices(config),
+        deterministic=config.runner.sums != "fast",
     )
     from zero1a_jax.training import run  # imports jax
 
     return run.run(config)
+
+
+def usual_devices(config: Config) -> int:
+    """XLA devices of a CPU where --host_devices does not say: the cores that a step or an update can use."""
+    if config.runner.dry_device:  # predicted for one device
+        return 1
+    return min(environment.cores(), max(config.update.batch, config.refresh.samples_per_update))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from zero1a_jax.flame import procedural_head, zero_params
 from zero1a_jax.sources import avatars
 from zero1a_jax.types import Avatar, FlameModel, Gaussians
 
+jax.config.update("jax_num_cpu_devices", 4)  # before jax starts: tests compare what 1, 2 and 4 of them make
 memory.reuse_freed_memory()  # the suite compiles and runs many programs: this is a good part of its time
 
 

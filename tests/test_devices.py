@@ -1,11 +1,12 @@
 """Keys that do not know about devices, and lists that are split without losing or doubling anything."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from zero1a_jax import keys
-from zero1a_jax.devices import AXIS, first, join, mapped, replicate, split
+from zero1a_jax.devices import AXIS, first, gathered, mapped, on_each, replicate, rounds, split
 
 
 def data(keys):
@@ -34,16 +35,28 @@ def test_unknown_purpose(call):
         call(0, "luck")
 
 
-@pytest.mark.parametrize(("count", "devices"), [(1, 1), (5, 2), (4, 4), (3, 4), (7, 3)])
-def test_split_and_join(count, devices):
+SIZES = [(1, 1), (5, 2), (4, 4), (3, 4), (7, 3)]
+
+
+@pytest.mark.parametrize(("count", "devices"), SIZES)
+def test_shares_have_everything_once(count, devices):
     tree = {"a": np.arange(count), "b": np.arange(2 * count).reshape(count, 2)}
     parts, weight = split(tree, count, devices)
     share = -(-count // devices)
-    assert parts["a"].shape == (devices, share) and weight.shape == (devices, share)
-    assert weight.sum() == count and (weight.reshape(-1)[:count] == 1).all()
-    back = join(parts, count)
+    assert parts["a"].shape == weight.shape == (devices, share) and parts["b"].shape == (devices, share, 2)
+    assert weight.sum() == count and (parts["a"].reshape(-1)[:count] == tree["a"]).all()
+    assert (weight.reshape(-1)[:count] == 1).all()
+
+
+@pytest.mark.parametrize(("count", "devices"), SIZES)
+def test_rounds_are_gathered_in_the_order_of_the_list(count, devices):
+    tree = {"a": np.arange(count), "b": np.arange(2 * count).reshape(count, 2)}
+    given = rounds(tree, count, devices)
+    assert all(part["b"].shape == (devices, 2) for part in given)
+    back = gathered(count, jax.local_devices()[:devices])(given)
     for name, leaf in tree.items():
-        np.testing.assert_array_equal(back[name], leaf)
+        for shard in back[name].addressable_shards:
+            np.testing.assert_array_equal(np.asarray(shard.data)[0], leaf)
 
 
 def test_replicate_map_and_first():
@@ -59,3 +72,28 @@ def test_replicate_map_and_first():
     assert answer.tolist() == [4.0]
     for name, leaf in first(same).items():
         np.testing.assert_array_equal(leaf, tree[name])
+
+
+def test_each_device_runs_the_program_of_one():
+    """By pmap XLA may compile it otherwise for several devices than for one."""
+    values = np.random.default_rng(0).random((4, 30, 50), np.float32)
+    drawn = jax.random.split(jax.random.key(0), 4)
+
+    def function(x, key):
+        return {"a": jnp.tanh(x @ x.T) + jax.random.normal(key, (30, 30)), "b": x.sum()}
+
+    alone = [
+        on_each(function, jax.local_devices()[:1])(values[i : i + 1], drawn[i : i + 1]) for i in range(4)
+    ]
+    together = on_each(function, jax.local_devices()[:4])(values, drawn)
+    for name, leaf in together.items():
+        assert len(leaf.sharding.device_set) == 4
+        np.testing.assert_array_equal(leaf, np.concatenate([one[name] for one in alone]))
+
+
+def test_given_memory_is_used_again():
+    devices = jax.local_devices()[:2]
+    given = replicate({"a": np.arange(3.0, dtype=np.float32)}, devices)
+    made = on_each(lambda tree: {"a": tree["a"] + 1}, devices, donate=(0,))(given)
+    assert given["a"].is_deleted()
+    np.testing.assert_array_equal(first(made)["a"], [1, 2, 3])

@@ -231,20 +231,31 @@ class Density:
 
 @dataclass(frozen=True)
 class Runner:
-    """Where and how the run goes on. Of these fields only seed, cpu_threads and label change its result."""
+    """Where and how the run goes on. Of these fields only seed, sums and label change its result."""
 
     workdir: str = option("", "Folder of the run; an existing one is resumed.", free=True)
     seed: int = option(0, "Every random draw of the run comes from it.", low=0, high=2**31 - 1)
-    cpu_threads: int = option(8, "Threads that XLA plans for on CPU; they decide bits.", low=1, high=256)
+    sums: str = option(
+        "auto",
+        "ordered: gradients are gathered and added in the batch's order, so that bits do not depend on the "
+        "number of devices, and a GPU's kernels are deterministic; fast: neither; auto: ordered, but plain "
+        "sums where the gathered gradients of a step are above 1 GB. [D]",
+        choices=("auto", "ordered", "fast"),
+    )
     host_devices: int = option(
-        0, "Makes a CPU look like that many devices (tests).", low=0, high=64, free=True
+        0,
+        "XLA devices on a CPU, each of one thread; 0: one a core, but no more than a step has pairs or an "
+        "update samples.",
+        low=0,
+        high=64,
+        free=True,
     )
     split_frames: bool = option(
         False,
-        "All devices share the frames of one sample, for updates of fewer samples than devices.",
+        "All devices share the frames of one sample, for updates of fewer samples than devices; bits then "
+        "depend on their number.",
         free=True,
     )
-    deterministic: bool = option(True, "On GPU: deterministic kernels without autotuning; somewhat slower.")
     label: bool = option(False, 'Writes "synthetic" in a corner of the results\' videos and pictures.')
     checkpoint_every: int = option(500, "Steps between two checkpoints.", low=1, free=True)
     keep: int = option(2, "Checkpoints kept.", low=1, free=True)

@@ -10,25 +10,53 @@ from zero1a_jax.commandline import environment
 
 
 def test_environment_is_set_before_jax():
-    """In a fresh process, since jax reads it once."""
+    """In fresh processes, since jax reads it once. A sum has the same bits whatever the number of threads."""
     code = (
         "import os, sys\n"
         "from experiments import run\n"
         "from zero1a_jax.commandline import environment\n"
         "assert 'jax' not in sys.modules\n"
-        "environment.fix(cpu_threads=3, host_devices=2, deterministic=True)\n"
+        "environment.fix(host_devices=int(sys.argv[1]), deterministic=True)\n"
         "import jax\n"
         "print(os.environ['NPROC'], jax.local_device_count(), jax.config.jax_threefry_partitionable)\n"
+        "import numpy as np\n"
+        "numbers = np.random.default_rng(0).random((300, 3000), np.float32)\n"
+        "print(jax.jit(lambda x: x.sum())(numbers).tobytes())\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stdout.split() == ["3", "2", "True"], done.stderr
+    sums = set()
+    for devices in ("1", "7"):
+        command = [sys.executable, "-c", code, devices]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        fixed, total = done.stdout.splitlines()
+        assert fixed.split() == ["1", devices, "True"], done.stderr
+        sums.add(total)
+    assert len(sums) == 1
+
+
+@pytest.mark.parametrize(
+    "files, found",
+    [
+        ({}, 6),
+        ({"cpu.max": "max 100000\n"}, 6),
+        ({"cpu.max": "250000 100000\n"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 6),
+        ({"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1),
+    ],
+    ids=str,
+)
+def test_cores(files, found, monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert environment.cores(tmp_path) == found
 
 
 def test_environment_refuses_a_late_call():
     import jax  # noqa: F401
 
     with pytest.raises(RuntimeError, match="before jax"):
-        environment.fix(cpu_threads=8, host_devices=0, deterministic=True)
+        environment.fix(host_devices=1, deterministic=True)
 
 
 def test_every_command_is_of_float32():

@@ -67,7 +67,7 @@ def test_where_compiled_programs_are_kept(home, xdg, kept, monkeypatch):
     monkeypatch.setattr(environment.sys, "modules", {})
     monkeypatch.setattr(environment.os, "environ", {} if xdg is None else {"XDG_CACHE_HOME": xdg})
     monkeypatch.setattr(environment.os.path, "expanduser", lambda path: path.replace("~", home))
-    environment.fix(cpu_threads=1, host_devices=0, deterministic=False)
+    environment.fix(host_devices=1, deterministic=False)
     found = environment.os.environ.get("JAX_COMPILATION_CACHE_DIR")
     assert found == (kept and f"{kept}/zero1a_jax/xla")
 

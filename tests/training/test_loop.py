@@ -1,13 +1,13 @@
-"""The loop on fakes: nothing compiles across stage boundaries, and a resumed run gives the same bits."""
+"""The loop on fakes: nothing compiles across stage boundaries; resuming and devices change no bit."""
 
 import jax
 import numpy as np
 import pytest
 
 from zero1a_jax import symgen
-from zero1a_jax.devices import first
+from zero1a_jax.devices import first, gathered, on_each
 from zero1a_jax.errors import NoFace
-from zero1a_jax.training import dataset_update, loop, setup
+from zero1a_jax.training import dataset_update, loop, programs, setup
 from zero1a_jax.training.programs import Programs
 from zero1a_jax.training.progress import Progress, start
 
@@ -41,13 +41,23 @@ class Compilations:
             self.names.append(kwargs.get("fun_name", name))
 
 
-def run(fakes, config, parts=None, *, before=lambda _: None, progress=None, stop=lambda: False, keep=None):
-    made = setup.build(config, parts or fakes.fake_parts(), jax.local_devices()[:1])
-    programs = Programs(made)
+def run(
+    fakes,
+    config,
+    parts=None,
+    *,
+    devices=1,
+    before=lambda _: None,
+    progress=None,
+    stop=lambda: False,
+    keep=None,
+):
+    made = setup.build(config, parts or fakes.fake_parts(), jax.local_devices()[:devices])
+    compiled = Programs(made)
     saved, log = {}, Quiet()
     if progress is None:
         progress = start(made)
-        dataset_update.first_fill(made, programs, progress)
+        dataset_update.first_fill(made, compiled, progress)
     else:
         progress = Progress.from_arrays(progress, made.devices)
     if keep is not None:
@@ -56,8 +66,16 @@ def run(fakes, config, parts=None, *, before=lambda _: None, progress=None, stop
     def save(step):
         saved[step] = jax.tree.map(np.array, progress.arrays())
 
-    loop.train(made, programs, progress, log, save=save, stop=stop, before=before)
+    loop.train(made, compiled, progress, log, save=save, stop=stop, before=before)
     return progress, saved, log
+
+
+def different(one, other):
+    """Which arrays of two runs' progress differ."""
+    pairs = zip(
+        jax.tree_util.tree_leaves_with_path(one.arrays()), jax.tree.leaves(other.arrays()), strict=True
+    )
+    return [jax.tree_util.keystr(path) for (path, a), b in pairs if np.asarray(a).tobytes() != b.tobytes()]
 
 
 @pytest.fixture(scope="module")
@@ -110,10 +128,49 @@ def test_the_avatar_learns(whole):
 
 def test_resumed_run_has_the_same_bits(whole, fakes):
     progress, saved, _, _ = whole
-    resumed, _, _ = run(fakes, fakes.small_config(), progress=saved[8])
-    ours, theirs = progress.arrays(), resumed.arrays()
-    for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(ours), jax.tree.leaves(theirs), strict=True):
-        np.testing.assert_array_equal(a, b, err_msg=jax.tree_util.keystr(path))
+    resumed, _, _ = run(fakes, fakes.small_config(), progress=saved[8], devices=4)
+    assert different(progress, resumed) == []
+
+
+def test_two_devices_make_the_same_bits(whole, fakes):
+    """A batch of 3 and updates of 2 samples: shares are uneven, and padded."""
+    progress, _, log, _ = whole
+    other, _, said = run(fakes, fakes.small_config(), devices=2)
+    assert different(progress, other) == []
+    assert log.steps == said.steps
+
+
+def test_bits_are_those_of_the_order(fakes, monkeypatch):
+    """What the test above would see if gradients were added in another order, or by plain sums."""
+
+    def by_device(count, devices):
+        gather = gathered(2 * len(devices), devices)
+        wrong = [k for d in range(len(devices)) for k in range(d, 2 * len(devices), len(devices))][:count]
+        pick = on_each(lambda tree: jax.tree.map(lambda leaf: leaf[np.array(wrong)], tree), devices)
+        return lambda made: pick(gather(made))
+
+    def progress(devices, sums="auto"):
+        config = fakes.small_config(steps=2, dataset="none", density_every=0, sums=sums)
+        return run(fakes, config, devices=devices)[0]
+
+    expected = progress(1)
+    assert different(expected, progress(2)) == []
+    assert different(expected, progress(2, "fast")) != []
+    monkeypatch.setattr(programs, "gathered", by_device)
+    assert different(expected, progress(2)) != []
+
+
+def test_gathered_gradients_have_a_limit(fakes):
+    head = fakes.sphere_head()
+    slots = int(1.5 * len(head.faces))
+    assert programs.gathered_bytes(fakes.small_config(), head) == 3 * 4 * slots * (14 + 3)
+    fits = 10**9 // (4 * slots * (14 + 3))
+    for batch, sums, ordered in (
+        (fits, "auto", True),
+        (fits + 1, "auto", False),
+        (fits + 1, "ordered", True),
+    ):
+        assert programs.ordered_sums(fakes.small_config(batch=batch, sums=sums), head) == ordered
 
 
 def test_stop_saves_and_returns(fakes):

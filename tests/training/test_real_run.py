@@ -1,6 +1,5 @@
-"""The runner with all its real parts, scaled down: killed runs end with the same bits, devices agree."""
+"""The runner with all its real parts, scaled down: killed runs and other devices end with the same bits."""
 
-import json
 import os
 import random
 import signal
@@ -36,9 +35,9 @@ OPTIONS = (
 pytestmark = pytest.mark.slow
 
 
-def start(folder: Path, *options: str) -> subprocess.Popen:
+def start(folder: Path, *options: str, cache: str = "cache") -> subprocess.Popen:
     command = [sys.executable, "-m", "experiments.run", "--flagfile=experiments/flagfiles/quickstart.flags"]
-    environment = os.environ | {"XDG_CACHE_HOME": str(folder.parent / "cache")}
+    environment = os.environ | {"XDG_CACHE_HOME": str(folder.parent / cache)}
     with open(folder.parent / f"{folder.name}.log", "a") as log:
         return subprocess.Popen(
             [*command, *OPTIONS, *options, f"--workdir={folder}"],
@@ -49,10 +48,12 @@ def start(folder: Path, *options: str) -> subprocess.Popen:
         )
 
 
-def finish(folder: Path, *options: str) -> float:
+def finish(folder: Path, *options: str, cache: str = "cache") -> float:
     """Runs to the end; seconds."""
     begin = time.time()
-    assert start(folder, *options).wait(1800) == 0, (folder.parent / f"{folder.name}.log").read_text()[-3000:]
+    assert start(folder, *options, cache=cache).wait(1800) == 0, (
+        folder.parent / f"{folder.name}.log"
+    ).read_text()[-3000:]
     return time.time() - begin
 
 
@@ -105,16 +106,10 @@ def test_ten_kills_change_nothing(whole):
     print(f"{kills} kills in {number} runs of {seconds:.0f} s; last checkpoints before them: {reached}")
 
 
-def test_four_devices_agree_with_one(whole):
+@pytest.mark.parametrize("devices", [1, 2, 4, 8])
+def test_devices_do_not_change_a_bit(whole, devices):
+    """Against the default, which is as many as there are cores. Nor does compiling anew."""
     folder, _ = whole
-    four = folder.parent / "four"
-    finish(four, "--host_devices=4")
-    one, other = last(folder), last(four)
-    for name in one:
-        if name.startswith("state.avatar.gaussians."):
-            drift = np.linalg.norm(one[name] - other[name]) / np.linalg.norm(one[name])
-            print(f"{name}: {100 * drift:.3f} %")
-            assert drift < 0.01, name
-    psnr = [json.loads((f / "metrics.json").read_text())["portrait_psnr_masked"] for f in (folder, four)]
-    print("portrait PSNR", psnr)
-    assert abs(psnr[0] - psnr[1]) < 0.2
+    other = folder.parent / f"devices{devices}"
+    finish(other, f"--host_devices={devices}", cache=f"cache{devices}")
+    same(folder, other)

@@ -6,6 +6,9 @@ import os
 import sys
 from pathlib import Path
 
+# On a CPU: YNNPACK splits sums by the number of threads, and Eigen may split products.
+ONE_ORDER = ("--xla_cpu_experimental_ynn_fusion_type=-reduce", "--xla_cpu_multi_thread_eigen=false")
+
 
 def forget_empty_home() -> None:
     """An empty HOME is taken as none: with it ~ would be the root of the file system."""
@@ -13,22 +16,40 @@ def forget_empty_home() -> None:
         os.environ.pop("HOME", None)
 
 
-def fix(*, cpu_threads: int, host_devices: int, deterministic: bool) -> None:
+def cores(groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Cores that this process may use, by its affinity and by its control group's share of time."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):  # versions 2 and 1
+        try:
+            text = " ".join((groups / file).read_text() for file in files)
+        except OSError:
+            continue
+        quota, period = text.split()[:2]
+        if quota.isdigit():  # else max or -1: no limit
+            usable = min(usable, -(-int(quota) // int(period)))
+    return max(usable, 1)
+
+
+def fix(*, host_devices: int, deterministic: bool) -> None:
     """Fixes what decides the bits of a run. Raises RuntimeError where jax is already imported.
 
-    XLA splits work on a CPU by the number of threads, so NPROC is set; the threefry variant changes
-    draws. The compilation cache changes nothing but the start. Arguments: as config.Runner's.
+    On a CPU a device brings one thread (NPROC), but all threads work for each device, and what splits sums by
+    their number changes bits: so nothing may (ONE_ORDER). The threefry variant changes draws. The compilation
+    cache changes nothing but the start.
+
+    Args:
+      host_devices: XLA devices on a CPU.
+      deterministic: on a GPU, deterministic kernels without autotuning.
     """
     if "jax" in sys.modules:
         raise RuntimeError("environment.fix must run before jax is imported")
     forget_empty_home()
-    os.environ["NPROC"] = str(cpu_threads)
+    os.environ["NPROC"] = "1"
     os.environ["JAX_THREEFRY_PARTITIONABLE"] = "true"
     os.environ["JAX_ENABLE_X64"] = "false"
     xla = os.environ.get("XLA_FLAGS", "").split()
-    if host_devices:
-        xla = [flag for flag in xla if "host_platform_device_count" not in flag]
-        xla.append(f"--xla_force_host_platform_device_count={host_devices}")
+    xla = [flag for flag in xla if "host_platform_device_count" not in flag]
+    xla += [f"--xla_force_host_platform_device_count={host_devices}", *ONE_ORDER]
     if deterministic:
         xla += ["--xla_gpu_deterministic_ops=true", "--xla_gpu_autotune_level=0"]
     os.environ["XLA_FLAGS"] = " ".join(dict.fromkeys(xla))

@@ -23,7 +23,7 @@ from zero1a_jax.symgen.generate import (
 )
 from zero1a_jax.symgen.protocol import Diffusion
 from zero1a_jax.symgen.sequences import MOTION_FPS, Samples, build_samples, sequence
-from zero1a_jax.symgen.update import Batch, Metrics, init_state, update
+from zero1a_jax.symgen.update import Batch, Metrics, Part, init_state, part_of, step, update
 
 __all__ = [
     "ACCEPTED",
@@ -32,6 +32,7 @@ __all__ = [
     "MOTION_FPS",
     "NOT_FINITE",
     "PORTRAIT",
+    "Part",
     "REAL",
     "REASONS",
     "SPATIAL",
@@ -52,11 +53,13 @@ __all__ = [
     "dataset",
     "init_state",
     "outrank",
+    "part_of",
     "plan",
     "refresh",
     "render_sample",
     "seen_by",
     "sequence",
     "stages",
+    "step",
     "update",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -111,6 +112,53 @@ def example_loss(
     return loss, (jax.lax.stop_gradient(metrics), jax.lax.stop_gradient(image))
 
 
+@struct.dataclass
+class Part:
+    """What one pair gives to a step, or several together."""
+
+    gradient: Gaussians  # sum
+    metrics: Metrics  # sums; overflow and finite are 0
+    statistics: Statistics  # its radii: the largest
+    overflow: Array  # int32: the largest
+    count: Array  # of pairs
+
+
+def part_of(
+    avatar: Avatar,
+    example: Batch,
+    model: FlameModel,
+    *,
+    renderer: Callable[..., Render],
+    perceptual: Perceptual,
+    stored_background: Array,
+    config: Update,
+) -> Part:
+    """The part of one pair, whatever its weight. Arguments: see `example_loss`."""
+    slots = avatar.alive.shape[0]
+    (_, (metrics, image)), (gradient, screen) = jax.value_and_grad(example_loss, (0, 1), has_aux=True)(
+        avatar.gaussians,
+        jnp.zeros((slots, 2), jnp.float32),
+        example,
+        avatar,
+        model,
+        renderer=renderer,
+        perceptual=perceptual,
+        stored_background=stored_background,
+        config=config,
+    )
+    height, width = example.camera.height, example.camera.width
+    statistics = accumulate(zero_statistics(slots), screen, image.radii, height=height, width=width)
+    plain = metrics.replace(overflow=jnp.zeros(()), finite=jnp.zeros(()))
+    return Part(gradient, plain, statistics, metrics.overflow, jnp.ones(()))
+
+
+def step(state: State, parts: Part, config: Update) -> tuple[State, Metrics]:
+    """One Adam step on the parts [B] of a batch, added in their order; what it does is `update`'s."""
+    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[1:], leaf.dtype), parts)
+    total, _ = jax.lax.scan(lambda total, part: (_added(total, part), None), nothing, parts)
+    return _taken(state, total, config)
+
+
 def update(
     state: State,
     batch: Batch,
@@ -122,8 +170,9 @@ def update(
     config: Update,
     axis_name: str | None = None,
 ) -> tuple[State, Metrics]:
-    """One Adam step on a batch, and the statistics for density control.
+    """One Adam step on a batch, and the statistics for density control, as one program.
 
+    The order of its sums depends on how devices split the batch; that of `step` does not.
     A step whose loss or gradient is not finite changes nothing but the step count. A step in which the
     raster overflowed changes nothing at all: the caller grows the raster and repeats it.
 
@@ -133,47 +182,57 @@ def update(
       model, renderer, perceptual, stored_background, config: see `example_loss`.
       axis_name: name of the device axis to sum over, or None on one device.
     """
-    avatar = state.avatar
-    sums = jax.tree.map(jnp.zeros_like, avatar.gaussians)
-    statistics = zero_statistics(avatar.alive.shape[0])
-    offset = jnp.zeros((avatar.alive.shape[0], 2), jnp.float32)
-    height, width = batch.camera.height, batch.camera.width
+    part = functools.partial(
+        part_of,
+        renderer=renderer,
+        perceptual=perceptual,
+        stored_background=stored_background,
+        config=config,
+    )
 
-    def one(carry, example):
-        sums, statistics = carry
-        (_, (metrics, image)), (gradient, screen) = jax.value_and_grad(example_loss, (0, 1), has_aux=True)(
-            avatar.gaussians,
-            offset,
-            example,
-            avatar,
-            model,
-            renderer=renderer,
-            perceptual=perceptual,
-            stored_background=stored_background,
-            config=config,
-        )
-        weight = example.weight
-        sums = jax.tree.map(lambda total, part: total + weight * part, sums, gradient)
-        counted = image.radii * (weight > 0)
-        statistics = accumulate(statistics, screen, counted, height=height, width=width)
-        return (sums, statistics), metrics
+    def one(total: Part, example: Batch) -> tuple[Part, None]:
+        return _added(total, _weighted(part(state.avatar, example, model), example.weight)), None
 
-    (sums, statistics), each = jax.lax.scan(one, (sums, statistics), batch)
-    weighted = jax.tree.map(lambda x: jnp.sum(x * batch.weight), each.replace(overflow=0.0, finite=0.0))
-    total = jnp.sum(batch.weight)
-    overflow = jnp.max(jnp.where(batch.weight > 0, each.overflow, 0))
+    example = jax.tree.map(lambda leaf: leaf[0], batch)
+    shapes = jax.eval_shape(part, state.avatar, example, model)
+    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    total, _ = jax.lax.scan(one, nothing, batch)
     if axis_name is not None:
-        sums, weighted, total = jax.lax.psum((sums, weighted, total), axis_name)
-        added, seen = jax.lax.psum((statistics.gradient_sum, statistics.seen), axis_name)
-        statistics = Statistics(added, seen, jax.lax.pmax(statistics.largest_radius, axis_name))
-        overflow = jax.lax.pmax(overflow, axis_name)
-    total = jnp.maximum(total, 1e-8)
-    gradient = jax.tree.map(lambda x: x / total, sums)
-    norm = optax.tree.norm(gradient)
-    means = jax.tree.map(lambda x: x / total, weighted)
+        over = {"axis_name": axis_name}
+        total = _joined(
+            functools.partial(jax.lax.psum, **over), functools.partial(jax.lax.pmax, **over), total
+        )
+    return _taken(state, total, config)
+
+
+def _added(one: Part, other: Part) -> Part:
+    return _joined(jnp.add, jnp.maximum, one, other)
+
+
+def _joined(add: Callable[..., Array], larger: Callable[..., Array], *parts: Part) -> Part:
+    """What parts give together, where `add` and `larger` join an array of each."""
+    total = jax.tree.map(add, *parts)
+    radius = larger(*(part.statistics.largest_radius for part in parts))
+    overflow = larger(*(part.overflow for part in parts))
+    return total.replace(statistics=total.statistics.replace(largest_radius=radius), overflow=overflow)
+
+
+def _weighted(part: Part, weight: Array) -> Part:
+    """A part that counts `weight` times in the means; with weight 0 it counts for nothing."""
+    part = jax.tree.map(lambda leaf: jnp.where(weight > 0, leaf, jnp.zeros_like(leaf)), part)
+    means = (part.gradient, part.metrics, part.count)
+    gradient, metrics, count = jax.tree.map(lambda leaf: weight * leaf, means)
+    return part.replace(gradient=gradient, metrics=metrics, count=count)
+
+
+def _taken(state: State, total: Part, config: Update) -> tuple[State, Metrics]:
+    """The state after a step along the mean gradient, and the metrics' means."""
+    count = jnp.maximum(total.count, 1e-8)
+    gradient, means = jax.tree.map(lambda leaf: leaf / count, (total.gradient, total.metrics))
+    norm, overflow = optax.tree.norm(gradient), total.overflow
     finite = jnp.isfinite(norm) & jnp.isfinite(means.loss)
     metrics = means.replace(gradient=norm, overflow=overflow, finite=finite)
-    stepped = _step(state, gradient, statistics, config)
+    stepped = _step(state, gradient, total.statistics, config)
     skipped = state.replace(step=state.step + 1)
     chosen = jax.tree.map(lambda new, old: jnp.where(finite, new, old), stepped, skipped)
     chosen = jax.tree.map(lambda new, old: jnp.where(overflow > 0, old, new), chosen, state)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -17,7 +17,17 @@ from zero1a_jax.symgen import dataset
 from zero1a_jax.training.programs import Programs
 from zero1a_jax.training.progress import Progress
 from zero1a_jax.training.setup import Setup
-from zero1a_jax.types import Array, Avatar, Camera, Dataset, FlameParams
+from zero1a_jax.types import Array, Camera, Dataset, FlameParams
+
+Made = tuple[np.ndarray, np.ndarray, Any]  # a sample's rgb and alpha, and its reject reason
+
+
+class Frames(NamedTuple):
+    """Frames [D, T, H, W] of samples, one a device."""
+
+    rgb: Any
+    alpha: Any
+    known: Any  # rgb of the avatar at the start, or None
 
 
 def first_fill(setup: Setup, programs: Programs, progress: Progress) -> None:
@@ -61,44 +71,74 @@ def refresh(
     *,
     from_noise: bool,
 ) -> None:
-    """Renders, conditions and regenerates the samples `slots`, as many at a time as there are devices."""
+    """Renders, conditions and regenerates the samples `slots`, as many at a time as there are devices.
+
+    Where the raster overflows all of them are made anew: which of them an earlier, smaller raster drew would
+    depend on the number of devices.
+    """
     views = np.asarray(programs.plan(step).views)
-    devices = len(setup.devices)
-    together = 1 if setup.config.runner.split_frames else devices
     slots = [int(slot) for slot in slots]
-    for begin in range(0, len(slots), together):
-        share = slots[begin : begin + together]
-        padded = share + share[:1] * (devices - len(share))
-        cameras, flames = zip(*(symgen.sequence(setup.samples, s, views) for s in padded), strict=True)
-        if setup.truth is None:
-            flame, camera = (jax.tree.map(lambda *x: np.stack(x), *trees) for trees in (flames, cameras))
-            made = generated(
-                setup, programs, progress, flame, camera, slots=padded, step=step, from_noise=from_noise
+    if not slots:
+        return
+    shown = [symgen.sequence(setup.samples, slot, views) for slot in slots]
+
+    def attempt(capacity: int) -> tuple[list[Made], Any]:
+        if setup.truth is not None:
+            return list(zip(*setup.truth.frames(slots, views), strict=True)), 0
+        made: list[Made] = []
+        devices = len(setup.devices)
+        together = 1 if setup.config.runner.split_frames else devices
+        for begin in range(0, len(slots), together):
+            here = [*range(begin, min(begin + together, len(slots)))]
+            padded = here + here[:1] * (devices - len(here))
+            camera, flame = jax.tree.map(lambda *x: np.stack(x), *(shown[i] for i in padded))
+            frames, overflow = rendered(setup, programs, progress, flame, camera, capacity)
+            if np.max(overflow):
+                return [], overflow
+            numbers = [slots[i] for i in padded]
+            found = generated(
+                setup, programs, frames, flame, camera, slots=numbers, step=step, from_noise=from_noise
             )
-        else:
-            made = setup.truth.frames(share, views)
-        new_rgb, new_alpha, reasons = (np.asarray(x) for x in made)
-        for i, slot in enumerate(share):
-            reason = int(reasons[i])
-            progress.rejected += reason != dataset.ACCEPTED
-            progress.dataset = dataset.replace(
-                progress.dataset, slot, new_rgb[i], new_alpha[i], cameras[i], flames[i], reason=reason
-            )
+            made += list(zip(*found, strict=True))[: len(here)]
+        return made, 0
+
+    grown = announce(lambda text: print(text, flush=True), step)
+    made, progress.capacity = until_fits(attempt, progress.capacity, grown=grown)
+    for slot, (camera, flame), (rgb, alpha, reason) in zip(slots, shown, made, strict=True):
+        progress.rejected += int(reason != dataset.ACCEPTED)
+        progress.dataset = dataset.replace(
+            progress.dataset, slot, rgb, alpha, camera, flame, reason=int(reason)
+        )
+
+
+def rendered(
+    setup: Setup, programs: Programs, progress: Progress, flame: FlameParams, camera: Camera, capacity: int
+) -> tuple[Frames, np.ndarray]:
+    """The avatar's frames [D, T], those of the avatar at the start where they count, and the overflow [D]."""
+    render = programs.render(capacity)
+    rgb, alpha, overflow = render(progress.state.avatar, setup.model, flame, camera)
+    if programs.first is None:
+        return Frames(rgb, alpha, None), np.asarray(overflow)
+    known, _, more = render(programs.first, setup.model, flame, camera)
+    return Frames(rgb, alpha, known), np.maximum(overflow, more)
 
 
 def generated(
     setup: Setup,
     programs: Programs,
-    progress: Progress,
+    frames: Frames,
     flame: FlameParams,
     camera: Camera,
     *,
     slots: Sequence[int],
     step: int,
     from_noise: bool,
-) -> tuple[Any, Any, np.ndarray]:
-    """What the diffusion makes of `slots` [D], one a device: rgb [D, T, H, W, 3], alpha, reject reasons."""
-    rgb, alpha = rendered(setup, programs, progress, flame, camera, step, avatar=progress.state.avatar)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What the diffusion makes of `slots` [D], one a device: rgb uint8 [D, T, H, W, 3], alpha, reasons.
+
+    With --split_frames of the first alone: [1, T, H, W, 3].
+    """
+    rgb, alpha = frames.rgb, frames.alpha
     points, lost = programs.points(setup.model, flame, camera), np.zeros(len(slots), bool)
     if setup.config.refresh.landmarks == "detector" and not from_noise:
         points, lost = detected(setup, rgb, np.array(points))
@@ -106,33 +146,14 @@ def generated(
     noise = keys.many(setup.config.runner.seed, "noise", step, slots)
     program = programs.fill if from_noise else programs.refresh
     rgb, alpha, reasons = program(setup.diffusion_params, setup.reference, rgb, alpha, conditions, noise)
-    if programs.first is not None:
-        known, _ = rendered(setup, programs, progress, flame, camera, step, avatar=programs.first)
-        rgb = programs.blend(rgb, known)
-    if programs.outrank is not None:
-        rgb = programs.outrank(setup.model, flame, camera, rgb)
-    return rgb, alpha, np.where(lost, dataset.LANDMARKS_LOST, np.asarray(reasons))
-
-
-def rendered(
-    setup: Setup,
-    programs: Programs,
-    progress: Progress,
-    flame: FlameParams,
-    camera: Camera,
-    step: int,
-    *,
-    avatar: Avatar,
-) -> tuple[Any, Any]:
-    """An avatar's frames [D, T, H, W, 3] and alpha; grows the raster until they fit."""
-
-    def attempt(capacity: int) -> tuple[tuple[Any, Any], Any]:
-        rgb, alpha, overflow = programs.render(capacity)(avatar, setup.model, flame, camera)
-        return (rgb, alpha), overflow
-
-    grown = announce(lambda text: print(text, flush=True), step)
-    frames, progress.capacity = until_fits(attempt, progress.capacity, grown=grown)
-    return frames
+    rgb, made = np.asarray(rgb), len(reasons)
+    if frames.known is not None:
+        rgb = rgb + setup.config.refresh.prior_share * (np.asarray(frames.known)[:made] - rgb)
+    if programs.carry_over is not None:
+        carried = jax.tree.map(np.asarray, programs.carry_over(setup.model, flame, camera))
+        rgb = symgen.outrank(rgb, jax.tree.map(lambda leaf: leaf[:made], carried))
+    reasons = np.where(lost[:made], dataset.LANDMARKS_LOST, np.asarray(reasons))
+    return as_uint8(rgb), as_uint8(alpha), reasons
 
 
 def detected(setup: Setup, rgb: Any, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

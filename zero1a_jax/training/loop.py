@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from zero1a_jax import keys, symgen
-from zero1a_jax.devices import first, replicate, split
+from zero1a_jax.devices import first, replicate
 from zero1a_jax.rasterizer import until_fits
 from zero1a_jax.symgen import dataset
 from zero1a_jax.training.dataset_update import announce, update_dataset
@@ -122,10 +122,7 @@ def avatar_step(
         background = keys.rng(seed, "background", step).random((count, 3), np.float32)
     else:
         background = np.broadcast_to(setup.background, (count, 3))
-    (rgb, alpha, camera, flame, background), weight = split(
-        (rgb, alpha, camera, flame, background), count, len(setup.devices)
-    )
-    batch = symgen.Batch(rgb, alpha, camera, flame, background, weight)
+    batch = symgen.Batch(rgb, alpha, camera, flame, background, np.ones(count, np.float32))
 
     def attempt(capacity: int) -> tuple[symgen.Metrics, np.ndarray]:
         # A step that overflowed returns the state as it was.

@@ -1,24 +1,42 @@
-"""The compiled functions of a run. Those that rasterise are compiled once for a raster capacity."""
+"""The compiled functions of a run. Those that rasterise are compiled once for a raster capacity.
+
+A pair of a step and a sample of the dataset go through a program of their own, and gradients are added in the
+batch's order: so the bits of a run do not depend on how many devices share its work (docs/seeds.md).
+"""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from zero1a_jax import keys, symgen
 from zero1a_jax.avatar import density_control, reset_moments
-from zero1a_jax.config import Density
-from zero1a_jax.devices import AXIS, mapped, over_frames, replicate, shared_frames
+from zero1a_jax.config import Config, Density
+from zero1a_jax.devices import (
+    AXIS,
+    gathered,
+    mapped,
+    on_each,
+    over_frames,
+    replicate,
+    rounds,
+    shared_frames,
+    split,
+)
 from zero1a_jax.training.progress import first_avatar, has_prior
 from zero1a_jax.training.setup import Setup
 from zero1a_jax.types import FlameModel, State
 
+GATHERED = 10**9  # bytes of a step's gathered gradients up to which --sums=auto gathers them
+
 
 class Programs:
-    """pmapped functions; every argument and result has the device axis in front.
+    """Functions on all devices; every argument and result has the device axis in front, but `update`'s batch.
 
     With --split_frames `refresh` and `fill` take their weights and the portrait's features without it, and do
     the first sample alone.
@@ -37,29 +55,40 @@ class Programs:
         self.fill = self._refresh(refresh, from_noise=True)
         size, kind = parts.diffusion.condition_size, parts.diffusion.condition
         points = functools.partial(symgen.condition_points, size=size, kind=kind)
-        self.points = mapped(points, setup.devices)  # (model, flame [T], camera [T]) to [T, P, 2]
+        self.points = on_each(points, setup.devices)  # (model, flame [T], camera [T]) to [T, P, 2]
 
         def images(model, flame, camera, points):
             return symgen.condition_images(model, flame, camera, size=size, kind=kind, points=points)
 
-        self.conditions = mapped(images, setup.devices)  # to [T, S, S, 3]
-        self.outrank = self._outrank() if config.refresh.portrait_outranks else None
-        share = config.refresh.prior_share if has_prior(config, parts.model) else 0.0
-        self.first = (
-            replicate(first_avatar(config, parts.model, parts.portrait), setup.devices) if share else None
-        )
-        self.blend = mapped(
-            lambda frames, known: frames + share * (known - frames), setup.devices, donate=(0,)
-        )
+        self.conditions = on_each(images, setup.devices)  # to [T, S, S, 3]
+        self.carry_over = self._carry_over() if config.refresh.portrait_outranks else None
+        self.first = None
+        if config.refresh.prior_share and has_prior(config, parts.model):
+            self.first = replicate(first_avatar(config, parts.model, parts.portrait), setup.devices)
         self._density = jax.jit(functools.partial(_control_density, config=config.density))
         self._compiled_density: Callable | None = None
+        self._gather = gathered(config.update.batch, setup.devices)
+        self._step = on_each(functools.partial(symgen.step, config=config.update), setup.devices, donate=(0,))
+
+    def notes(self) -> list[str]:
+        """What is to be said where this run's bits depend on how many devices there are."""
+        config, found = self._setup.config, []
+        if not ordered_sums(config, self._setup.parts.model):
+            size = gathered_bytes(config, self._setup.parts.model) / 1e9
+            found.append(
+                f"plain sums: bits depend on the number of devices (--sums={config.runner.sums}; ordered "
+                f"sums would gather {size:.2g} GB of gradients a step, --sums=ordered does)"
+            )
+        if config.runner.split_frames:
+            found.append("--split_frames: bits depend on the number of devices")
+        return found
 
     def _refresh(self, function: Callable, *, from_noise: bool) -> Callable:
         def one(params, reference, rgb, alpha, conditions, key):
             return function(params, reference, rgb, alpha, conditions, key=key, from_noise=from_noise)
 
         if not self._setup.config.runner.split_frames:
-            return mapped(one, self._setup.devices, donate=(2, 3))
+            return on_each(one, self._setup.devices, donate=(2, 3))
         devices = shared_frames(self._setup.config.curriculum.frames, self._setup.devices)
         together = over_frames(one, devices, split=(2, 3, 4), arguments=6)
 
@@ -69,14 +98,10 @@ class Programs:
 
         return first
 
-    def _outrank(self) -> Callable:
-        """(model, flame [T], camera [T], frames [T, H, W, 3]) to frames that give way to the portrait."""
+    def _carry_over(self) -> Callable:
+        """(model, flame [T], camera [T]) to the portrait's colours [T, H, W, 3] and the trust in them."""
         seen = jax.jit(symgen.seen_by)(self._setup.parts.portrait, self._setup.parts.model)
-
-        def one(model, flame, camera, frames):
-            return symgen.outrank(frames, symgen.carry_over(seen, model, flame, camera))
-
-        return mapped(one, self._setup.devices)
+        return on_each(functools.partial(symgen.carry_over, seen), self._setup.devices)
 
     def render(self, capacity: int) -> Callable:
         """(avatar, model, flame [T], camera [T]) to rgb [T, H, W, 3], alpha [T, H, W], overflow []."""
@@ -88,24 +113,42 @@ class Programs:
                 renderer, avatar, model, flame, camera, background=jnp.asarray(setup.background)
             )
 
-        return self._cached("render", capacity, lambda: mapped(one, setup.devices))
+        return self._cached("render", capacity, lambda: on_each(one, setup.devices))
 
     def update(self, capacity: int) -> Callable:
-        """(state, batch, model) to (state, metrics); the state's memory is reused."""
-        setup = self._setup
-        step = functools.partial(
-            symgen.update,
-            renderer=self._renderer(capacity),
-            perceptual=setup.parts.perceptual,
-            stored_background=jnp.asarray(setup.background),
-            config=setup.config.update,
-            axis_name=AXIS,
-        )
+        """(state, batch [B] without device axis, model) to (state, metrics); the state's memory is reused."""
+        config, model = self._setup.config, self._setup.parts.model
+        make = self._ordered_update if ordered_sums(config, model) else self._fast_update
+        return self._cached("update", capacity, lambda: make(capacity))
 
-        def one(state, batch, model):
-            return step(state, batch, model)
+    def _ordered_update(self, capacity: int) -> Callable:
+        count, devices = self._setup.config.update.batch, self._setup.devices
+        part = on_each(functools.partial(symgen.part_of, **self._of_step(capacity)), devices)
 
-        return self._cached("update", capacity, lambda: mapped(one, setup.devices, donate=(0,)))
+        def update(state, batch, model):
+            made = [part(state.avatar, example, model) for example in rounds(batch, count, len(devices))]
+            return self._step(state, self._gather(made))
+
+        return update
+
+    def _fast_update(self, capacity: int) -> Callable:
+        count, devices = self._setup.config.update.batch, self._setup.devices
+        step = functools.partial(symgen.update, **self._of_step(capacity), axis_name=AXIS)
+        program = mapped(step, devices, donate=(0,))
+
+        def update(state, batch, model):
+            shares, weight = split(batch, count, len(devices))
+            return program(state, shares.replace(weight=weight), model)
+
+        return update
+
+    def _of_step(self, capacity: int) -> dict[str, Any]:
+        return {
+            "renderer": self._renderer(capacity),
+            "perceptual": self._setup.parts.perceptual,
+            "stored_background": jnp.asarray(self._setup.background),
+            "config": self._setup.config.update,
+        }
 
     def compile_density(self, state: State) -> None:
         """Compiles density control for one copy of the state, so that nothing compiles in the loop."""
@@ -123,6 +166,20 @@ class Programs:
         if (name, capacity) not in self._by_capacity:
             self._by_capacity[name, capacity] = make()
         return self._by_capacity[name, capacity]
+
+
+def ordered_sums(config: Config, model: FlameModel) -> bool:
+    """Whether gradients are gathered and added in the batch's order; --sums=auto asks how many bytes."""
+    if config.runner.sums != "auto":
+        return config.runner.sums == "ordered"
+    return gathered_bytes(config, model) <= GATHERED
+
+
+def gathered_bytes(config: Config, model: FlameModel) -> int:
+    """Bytes of a batch's gradients and statistics, which every device holds in a step with ordered sums."""
+    update = config.update
+    slots = int(np.ceil(update.capacity * len(model.faces)))
+    return 4 * update.batch * slots * (3 + 3 + 4 + 1 + 3 * (update.sh_degree + 1) ** 2 + 3)
 
 
 def _control_density(key: jax.Array, state: State, model: FlameModel, *, config: Density) -> State:

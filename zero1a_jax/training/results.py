@@ -24,7 +24,6 @@ from zero1a_jax.provenance import Provenance
 from zero1a_jax.rasterizer import until_fits
 from zero1a_jax.showing import poses
 from zero1a_jax.sources import portraits
-from zero1a_jax.training.dataset_update import rendered
 from zero1a_jax.training.loop import counters
 from zero1a_jax.training.programs import Programs
 from zero1a_jax.training.progress import Progress
@@ -72,8 +71,12 @@ def portrait_metrics(
     views = np.asarray(programs.plan(0).views)
     camera, flame = symgen.sequence(setup.samples, 0, views)
     camera, flame = jax.tree.map(lambda x: np.stack([x] * devices), (camera, flame))
-    step = int(first(progress.state.step))
-    rgb, alpha = rendered(setup, programs, progress, flame, camera, step, avatar=progress.state.avatar)
+
+    def attempt(capacity: int) -> tuple[tuple[Any, Any], Any]:
+        rgb, alpha, overflow = programs.render(capacity)(progress.state.avatar, setup.model, flame, camera)
+        return (rgb, alpha), overflow
+
+    (rgb, alpha), progress.capacity = until_fits(attempt, progress.capacity)
     image, matte = np.asarray(rgb)[0, 0], np.asarray(alpha)[0, 0]
     truth, mask = np.asarray(portrait.rgb), np.asarray(portrait.alpha) > 0.5
     values = {

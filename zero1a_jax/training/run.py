@@ -79,7 +79,7 @@ def train_run(
         return 2
     step, arrays, skipped = restored if restored else (0, None, [])
     log = logs.Log(folder, steps=config.update.steps, start=step)
-    for line in skipped:
+    for line in [*skipped, *programs.notes()]:
         log.say(line)
 
     def save(at: int) -> None:
