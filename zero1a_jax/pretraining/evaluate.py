@@ -16,6 +16,7 @@ import numpy as np
 
 from zero1a_jax import flame
 from zero1a_jax.diffusion import DiffusionConfig, build, schedule
+from zero1a_jax.image import metrics
 from zero1a_jax.image.ops import psnr
 from zero1a_jax.outputs.report import save_png
 from zero1a_jax.pretraining import data, degrade
@@ -82,6 +83,7 @@ def evaluate(config: DiffusionConfig, params: Any, cache: data.Cache) -> dict:
         report["from_noise"][f"{steps} steps, guidance {guidance}"] = {
             "psnr": _median(gained),
             "fraction": fraction,
+            **_fine(made, truth, mask),
         }
         if (steps, guidance) in ((1, 1.0), (10, 1.0)):
             pictures.append(made)
@@ -113,6 +115,7 @@ def refinement(
         before = np.asarray(psnr(spoilt, truth, mask))
         out[kind] = {
             "before": _median(before),
+            **_fine(spoilt, truth, mask),
             "round_trip": _median(np.asarray(psnr(run.decode(start), truth, mask))),
         }
         for strength, steps, inverse, guidance in REFINEMENTS:
@@ -122,8 +125,9 @@ def refinement(
             clean = run.denoise(noisy, given, condition, steps=steps, strength=strength, guidance=guidance)
             refined = run.decode(clean)
             after = np.asarray(psnr(refined, truth, mask))
+            fine = _fine(refined, truth, mask)
             name = f"strength {strength}, {steps} steps, inversion guidance {inverse}, guidance {guidance}"
-            out[kind][name] = {"after": _median(after), "rise": _median(after - before)}
+            out[kind][name] = {"after": _median(after), "rise": _median(after - before), **fine}
             if (strength, steps, inverse, guidance) == REFINEMENTS[0]:
                 pictures += [spoilt, refined]
     return out, pictures
@@ -213,6 +217,16 @@ def picture(
     """A person a row: portrait, condition, truth, round trip, 1 and 10 steps, then degraded and refined."""
     rows = [np.concatenate(list(row), 1) for row in pictures[:people]]
     save_png(file, np.concatenate(rows), provenance=provenance)
+
+
+def _fine(made: jax.Array, truth: jax.Array, mask: jax.Array) -> dict[str, float]:
+    """Sharpness on the head over the truth's, and grain on the background; medians."""
+    made, truth, mask = (np.asarray(x) for x in (made, truth, mask))
+    rows = list(zip(made, truth, mask, strict=True))
+    return {
+        "sharpness": _median([metrics.sharpness(image, true, head > 0.5) for image, true, head in rows]),
+        "grain": _median([metrics.grain(image, head == 0) for image, _, head in rows]),
+    }
 
 
 def _float(image: np.ndarray) -> jax.Array:

@@ -16,8 +16,8 @@ from zero1a_jax import files, synthetic
 from zero1a_jax.errors import Refused
 from zero1a_jax.flame import forward, frame_target, landmarks68, procedural_head, with_arkit, zero_params
 from zero1a_jax.geometry import portrait_camera, project
-from zero1a_jax.image import losses, ops
-from zero1a_jax.showing import heldout, metrics, playback
+from zero1a_jax.image import losses, metrics, ops
+from zero1a_jax.showing import heldout, playback
 from zero1a_jax.sources import avatars, portraits
 from zero1a_jax.sources.avatars import Loaded
 from zero1a_jax.sources.synthetic_portrait import person

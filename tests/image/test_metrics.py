@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from zero1a_jax.showing.metrics import aligned, sharpness
+from zero1a_jax.image.metrics import aligned, grain, sharpness
 
 SIDE = 64
 
@@ -28,6 +28,14 @@ def test_sharpness(truth):
     assert sharpness(blurred, picture, mask) < 0.5 < 1.5 < sharpness(grainy, picture, mask)
     outside = np.where(mask[..., None], picture, 7.0)
     assert sharpness(outside, picture, mask) == pytest.approx(1.0, abs=0.05)  # the rim does not count
+
+
+def test_grain_is_what_a_flat_background_shows(truth):
+    picture, mask = truth
+    flat = np.where(mask[..., None], picture, 1.0)
+    noisy = flat + 0.05 * np.random.default_rng(2).normal(size=picture.shape)
+    assert grain(flat, ~mask) < 1e-6
+    assert 0.03 < grain(noisy, ~mask) < 0.05  # the slow part of noise is no grain
 
 
 def test_a_shifted_and_turned_picture_comes_back(truth):

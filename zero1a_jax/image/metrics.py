@@ -35,6 +35,18 @@ def sharpness(image: Array, target: Array, mask: Array) -> float:
     return energies[0] / max(energies[1], 1e-12)
 
 
+def grain(image: Array, mask: Array) -> float:
+    """Standard deviation of fine detail where there is none: on the flat background of an image [H, W, 3].
+
+    `mask` [H, W] bool is the background; its rim is left out, as by `sharpness`. 0 is as clean as the truth.
+    """
+    side = mask.shape[0]
+    inside = ndimage.binary_erosion(np.asarray(mask), iterations=math.ceil(RIM * side))
+    picture = np.asarray(image, np.float64)
+    fine = picture - ndimage.gaussian_filter(picture, (FINE * side, FINE * side, 0))
+    return float(np.sqrt(np.mean(fine[inside] ** 2)))
+
+
 def aligned(image: Array, target: Array, mask: Array) -> np.ndarray:
     """The image [H, W, 3] moved and turned in its plane so that it is nearest to the target in the mask.
 
