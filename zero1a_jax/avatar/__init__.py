@@ -10,7 +10,7 @@ from zero1a_jax.avatar.density import (
     zero_statistics,
 )
 from zero1a_jax.avatar.losses import position_loss, scale_loss
-from zero1a_jax.avatar.outside import cover_outside
+from zero1a_jax.avatar.outside import cover_outside, moved
 
 __all__ = [
     "Statistics",
@@ -19,6 +19,7 @@ __all__ = [
     "colours_from_portrait",
     "cover_outside",
     "density_control",
+    "moved",
     "nearest_depth",
     "pose",
     "position_loss",

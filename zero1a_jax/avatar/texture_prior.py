@@ -16,6 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.ndimage
 from flax import traverse_util
 from safetensors.numpy import load_file, save_file
 
@@ -27,6 +28,7 @@ from zero1a_jax.geometry.meshes import face_normals, triangle_frames, vertex_nor
 from zero1a_jax.geometry.zbuffer import zbuffer
 from zero1a_jax.types import Array, Avatar, FlameModel, Portrait
 
+ndimage: Any = scipy.ndimage  # its own annotations mislead type checkers
 WEIGHTS = pathlib.Path(__file__).parents[1] / "assets" / "texture_prior.safetensors"
 SIZE = 128  # texels, a side
 REACH = 0.04  # metres; offsets are given in this unit
@@ -43,13 +45,17 @@ class Texels(NamedTuple):
     face_ids: np.ndarray  # [SIZE, SIZE] int32, -1 where there is no mesh
     weights: np.ndarray  # [SIZE, SIZE, 3] barycentric
     places: np.ndarray  # [F, 2] texel coordinates (x, y) of the triangles' centroids
+    corners: np.ndarray  # [U, 2] those of the texture's own vertices
+    nearest: np.ndarray  # [2, SIZE, SIZE] row and column of the nearest texel with mesh
+    large: np.ndarray  # [F] bool: triangles on the largest island, the head's and neck's skin
 
 
 class Guess(NamedTuple):
-    """What the network says of each triangle."""
+    """What the network says of each triangle, and of each texel."""
 
     rgb: Array  # [F, 3] in 0..1
     offset: Array  # [F, 3] metres off the mesh, in the triangles' frames
+    texture: Array  # [SIZE, SIZE, 3], the colours as they were said, carried on beyond the islands' rims
 
 
 @functools.cache
@@ -62,7 +68,13 @@ def texels() -> Texels:
         face_ids, weights, _ = jax.jit(zbuffer, static_argnums=(3, 4))(
             pixels, np.ones(len(uv), np.float32), np.asarray(model.uv_faces), SIZE, SIZE
         )
-        return Texels(np.asarray(face_ids), np.asarray(weights), pixels[np.asarray(model.uv_faces)].mean(1))
+        face_ids, places = np.asarray(face_ids), pixels[np.asarray(model.uv_faces)].mean(1)
+        nearest = ndimage.distance_transform_edt(face_ids < 0, return_distances=False, return_indices=True)
+        islands, _ = ndimage.label(face_ids >= 0)
+        islands = islands[tuple(nearest)]
+        column, row = np.clip(places.astype(int), 0, SIZE - 1).T
+        large = islands[row, column] == np.bincount(islands.ravel()).argmax()
+        return Texels(face_ids, np.asarray(weights), places, pixels, nearest, large)
 
 
 def is_embedded(model: FlameModel) -> bool:
@@ -163,7 +175,8 @@ def guess(params: Any, model: FlameModel, portrait: Portrait) -> Guess:
     values = bilinear(made, jnp.asarray(texels().places))
     _, rotation, _ = triangle_frames(shaped_template(model, portrait.flame.shape), faces)
     offset = jnp.einsum("fji,fj->fi", rotation, REACH * values[:, 3:], precision="highest")
-    return Guess(values[:, :3], offset)
+    row, column = texels().nearest
+    return Guess(values[:, :3], offset, made[row, column, :3])
 
 
 def stand_off(avatar: Avatar, model: FlameModel, offset: Array) -> Avatar:
@@ -180,9 +193,9 @@ def stand_off(avatar: Avatar, model: FlameModel, offset: Array) -> Avatar:
 
 
 @functools.cache
-def load_prior() -> dict:
-    """The shipped weights, float32."""
-    flat = {tuple(name.split("/")): tensor.astype(np.float32) for name, tensor in load_file(WEIGHTS).items()}
+def load_prior(file: pathlib.Path = WEIGHTS) -> dict:
+    """The weights of a file, else the shipped ones, float32."""
+    flat = {tuple(name.split("/")): tensor.astype(np.float32) for name, tensor in load_file(file).items()}
     return traverse_util.unflatten_dict(flat)
 
 

@@ -49,8 +49,10 @@ class TexturePrior:
 
     workdir: str = option("runs/texture", "Folder of textures, checkpoint and log.")
     seed: int = option(0, "Of people, portraits, initialisation and batches.", low=0)
-    people: int = option(5000, "People to train on.", low=1)
+    people: int = option(10000, "People to train on.", low=1)
     heldout: int = option(64, "Other people, to measure on.", low=1)
     steps: int = option(3600, "Optimiser steps.", low=1)
     batch: int = option(8, "People a step.", low=1, high=256)
+    rate: float = option(2e-3, "Peak learning rate.", low=0.0)
+    start: str = option("", "Weights (.safetensors) to begin with instead of random ones.")
     ship: bool = option(False, "Write the weights into the package's assets.")

@@ -27,7 +27,7 @@ class Frames(NamedTuple):
 
     rgb: Any
     alpha: Any
-    known: Any  # rgb of the avatar at the start, or None
+    known: Any  # rgb and alpha of the avatar at the start behind its textured mesh, or None
 
 
 def first_fill(setup: Setup, programs: Programs, progress: Progress) -> None:
@@ -117,9 +117,10 @@ def rendered(
     """The avatar's frames [D, T], those of the avatar at the start where they count, and the overflow [D]."""
     render = programs.render(capacity)
     rgb, alpha, overflow = render(progress.state.avatar, setup.model, flame, camera)
-    if programs.first is None:
+    if programs.first is None or programs.paint is None:
         return Frames(rgb, alpha, None), np.asarray(overflow)
-    known, _, more = render(programs.first, setup.model, flame, camera)
+    *known, more = render(programs.first, setup.model, flame, camera)
+    known = programs.paint(setup.model, flame, camera, tuple(known))
     return Frames(rgb, alpha, known), np.maximum(overflow, more)
 
 
@@ -146,9 +147,12 @@ def generated(
     noise = keys.many(setup.config.runner.seed, "noise", step, slots)
     program = programs.fill if from_noise else programs.refresh
     rgb, alpha, reasons = program(setup.diffusion_params, setup.reference, rgb, alpha, conditions, noise)
-    rgb, made = np.asarray(rgb), len(reasons)
+    rgb, alpha, made = np.asarray(rgb), np.asarray(alpha), len(reasons)
     if frames.known is not None:
-        rgb = rgb + setup.config.refresh.prior_share * (np.asarray(frames.known)[:made] - rgb)
+        share, (known, cover) = setup.config.refresh.prior_share, frames.known
+        # Colours over a background and alpha are both linear in what covers a pixel.
+        rgb = rgb + share * (np.asarray(known)[:made] - rgb)
+        alpha = alpha + share * (np.asarray(cover)[:made] - alpha)
     if programs.carry_over is not None:
         carried = jax.tree.map(np.asarray, programs.carry_over(setup.model, flame, camera))
         rgb = symgen.outrank(rgb, jax.tree.map(lambda leaf: leaf[:made], carried))

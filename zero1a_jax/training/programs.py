@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from zero1a_jax import keys, symgen
-from zero1a_jax.avatar import density_control, reset_moments
+from zero1a_jax.avatar import density_control, reset_moments, texture_prior
 from zero1a_jax.config import Config, Density
 from zero1a_jax.devices import (
     AXIS,
@@ -62,9 +62,10 @@ class Programs:
 
         self.conditions = on_each(images, setup.devices)  # to [T, S, S, 3]
         self.carry_over = self._carry_over() if config.refresh.portrait_outranks else None
-        self.first = None
+        self.first = self.paint = None
         if config.refresh.prior_share and has_prior(config, parts.model):
             self.first = replicate(first_avatar(config, parts.model, parts.portrait), setup.devices)
+            self.paint = self._paint()
         self._density = jax.jit(functools.partial(_control_density, config=config.density))
         self._compiled_density: Callable | None = None
         self._gather = gathered(config.update.batch, setup.devices)
@@ -102,6 +103,17 @@ class Programs:
         """(model, flame [T], camera [T]) to the portrait's colours [T, H, W, 3] and the trust in them."""
         seen = jax.jit(symgen.seen_by)(self._setup.parts.portrait, self._setup.parts.model)
         return on_each(functools.partial(symgen.carry_over, seen), self._setup.devices)
+
+    def _paint(self) -> Callable:
+        """(model, flame [T], camera [T], the first avatar's rgb and alpha) to the same behind its mesh."""
+        portrait, model = self._setup.parts.portrait, self._setup.parts.model
+        seen = jax.jit(symgen.seen_by)(portrait, model)
+        guess = jax.jit(texture_prior.guess)(texture_prior.load_prior(), model, portrait)
+
+        def one(model, flame, camera, frames):
+            return symgen.paint_over(frames, guess, seen, model, flame, camera)
+
+        return on_each(one, self._setup.devices)
 
     def render(self, capacity: int) -> Callable:
         """(avatar, model, flame [T], camera [T]) to rgb [T, H, W, 3], alpha [T, H, W], overflow []."""
