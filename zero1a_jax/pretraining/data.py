@@ -9,17 +9,19 @@ from __future__ import annotations
 import functools
 import json
 import pathlib
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from zero1a_jax import files, flame, synthetic
+from zero1a_jax.avatar import texture_prior
 from zero1a_jax.diffusion import DiffusionConfig
 from zero1a_jax.geometry import portrait_camera
 from zero1a_jax.image.ops import composite
-from zero1a_jax.pretraining.drafts import draft, mirror_faces
+from zero1a_jax.pretraining.drafts import draft
 from zero1a_jax.symgen.generate import condition_images
 from zero1a_jax.types import Array, Camera, FlameModel, FlameParams, Portrait
 
@@ -89,7 +91,6 @@ def render_chunk(
     key: jax.Array,
     indices: jax.Array,
     plain: jax.Array | bool,
-    partner: jax.Array,
     *,
     frames: int,
     size: int,
@@ -97,28 +98,69 @@ def render_chunk(
     kind: str,
     clips: bool,
 ) -> tuple[jax.Array, ...]:
-    """Identities `indices` [n] as the cache holds them; partner [F] is `mirror_faces(model)`."""
+    """Identities `indices` [n] as the cache holds them, but for the drafts."""
     model = jax.tree.map(jnp.asarray, flame.procedural_head())
 
     def one(index: jax.Array) -> tuple[jax.Array, ...]:
-        person, first, rest = jax.random.split(jax.random.fold_in(key, index), 3)
-        shape, look = somebody(person, plain)
-        portrait = portrait_view(first, model, shape, size)
-        if clips:
-            views = clip_views(rest, model, shape, size, frames - 1)
-        else:
-            views = jax.vmap(lambda k: target_view(k, model, shape, size))(jax.random.split(rest, frames - 1))
-        params, camera = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), portrait, views)
+        look, params, camera = views(key, index, model, plain, frames=frames, size=size, clips=clips)
         rgb, alpha = synthetic.render(model, look, params, camera)
         rgb = composite(rgb, alpha, jnp.ones(3))
         conditions = jax.lax.map(
             lambda view: condition_images(model, *view, size=condition_size, kind=kind), (params, camera)
         )
-        shown = Portrait(rgb[0], alpha[0], jnp.zeros((105, 2)), portrait[1], portrait[0])
-        drafts = draft(jax.random.fold_in(person, 1), model, shown, params, camera, partner)
-        return _bytes(rgb), _bytes(alpha), _bytes(conditions), _bytes(drafts)
+        return _bytes(rgb), _bytes(alpha), _bytes(conditions)
 
     return jax.lax.map(one, indices)
+
+
+@functools.partial(jax.jit, static_argnames=("frames", "size", "clips"))
+def draft_chunk(
+    key: jax.Array,
+    indices: jax.Array,
+    plain: jax.Array | bool,
+    prior: Any,
+    rgb: jax.Array,
+    alpha: jax.Array,
+    *,
+    frames: int,
+    size: int,
+    clips: bool,
+) -> jax.Array:
+    """Drafts of identities `indices` [n] from their portraits: rgb [n, H, W, 3], alpha [n, H, W], uint8."""
+    model = jax.tree.map(jnp.asarray, flame.procedural_head())
+
+    def one(item: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        index, rgb, alpha = item
+        _, params, camera = views(key, index, model, plain, frames=frames, size=size, clips=clips)
+        fit, view = jax.tree.map(lambda leaf: leaf[0], (params, camera))
+        shown = Portrait(rgb / 255.0, alpha / 255.0, jnp.zeros((105, 2)), view, fit)
+        return _bytes(
+            draft(jax.random.fold_in(jax.random.fold_in(key, index), 1), model, prior, shown, params, camera)
+        )
+
+    return jax.lax.map(one, (indices, rgb, alpha))
+
+
+def views(
+    key: jax.Array,
+    index: jax.Array,
+    model: FlameModel,
+    plain: jax.Array | bool,
+    *,
+    frames: int,
+    size: int,
+    clips: bool,
+) -> tuple[synthetic.Look, FlameParams, Camera]:
+    """Who identity `index` is, and its expressions and cameras [frames], the portrait's in front."""
+    person, first, rest = jax.random.split(jax.random.fold_in(key, index), 3)
+    shape, look = somebody(person, plain)
+    portrait = portrait_view(first, model, shape, size)
+    if clips:
+        others = clip_views(rest, model, shape, size, frames - 1)
+    else:
+        others = jax.vmap(lambda k: target_view(k, model, shape, size))(jax.random.split(rest, frames - 1))
+    params, camera = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), portrait, others)
+    return look, params, camera
 
 
 def _bytes(image: Array) -> jax.Array:
@@ -143,8 +185,8 @@ def open_cache(folder: pathlib.Path, config: DiffusionConfig, identities: int, f
     return Cache(*arrays, count=_count(folder))
 
 
-def _count(folder: pathlib.Path) -> int:
-    file = folder / "progress.json"
+def _count(folder: pathlib.Path, name: str = "progress") -> int:
+    file = folder / f"{name}.json"
     return json.loads(file.read_text())["count"] if file.exists() else 0
 
 
@@ -161,24 +203,38 @@ def extend(
     """Renders until the cache holds `identities` people. Resumes; a seed always gives the same pictures."""
     cache = open_cache(folder, config, identities, frames)
     key, start = jax.random.key(seed), cache.count
-    partner = jax.jit(mirror_faces)(flame.procedural_head()) if start < identities else None
-    while start < identities:
-        stop = min(start + CHUNK, identities)
-        indices = jnp.arange(start, start + CHUNK)
-        rendered = render_chunk(
-            key,
-            indices,
-            plain,
-            partner,
-            frames=frames,
-            size=config.frame_size,
-            condition_size=config.condition_size,
-            kind=config.condition,
-            clips=clips,
-        )
-        for array, part in zip(cache[:4], rendered, strict=True):
-            array[start:stop] = np.asarray(part)[: stop - start]
+    how = {"frames": frames, "size": config.frame_size, "clips": clips}
+    condition = {"condition_size": config.condition_size, "kind": config.condition}
+
+    def pictures(indices: jax.Array) -> tuple[jax.Array, ...]:
+        return render_chunk(key, indices, plain, **how, **condition)
+
+    _fill(folder, "progress", cache[:3], start, identities, pictures)
+    prior = texture_prior.load_prior()
+
+    def drafts(indices: jax.Array) -> tuple[jax.Array, ...]:
+        shown = np.minimum(np.asarray(indices), len(cache.rgb) - 1)
+        portraits = cache.rgb[shown, 0], cache.alpha[shown, 0]
+        return (draft_chunk(key, indices, plain, prior, *portraits, **how),)
+
+    _fill(folder, "drafts", cache[3:4], _count(folder, "drafts"), identities, drafts)
+    return cache._replace(count=max(start, identities))
+
+
+def _fill(
+    folder: pathlib.Path,
+    name: str,
+    arrays: Sequence[np.ndarray],
+    start: int,
+    stop: int,
+    make: Callable[[jax.Array], tuple[jax.Array, ...]],
+) -> None:
+    """Makes identities start..stop in chunks, and counts those on the disk in `name`.json."""
+    while start < stop:
+        end = min(start + CHUNK, stop)
+        made = make(jnp.arange(start, start + CHUNK))
+        for array, part in zip(arrays, made, strict=True):
+            array[start:end] = np.asarray(part)[: end - start]
             array.flush()
-        start = stop
-        files.write_json(folder / "progress.json", {"count": start, "seed": seed, "frames": frames})
-    return cache._replace(count=start)
+        start = end
+        files.write_json(folder / f"{name}.json", {"count": start})

@@ -72,14 +72,16 @@ def degrade(key: jax.Array, frame: jax.Array, alpha: jax.Array, kind: jax.Array 
 
 
 def random_mix(key: jax.Array, frame: jax.Array, alpha: jax.Array, draft: jax.Array) -> jax.Array:
-    """For training: several kinds at once, blur of 0.7 to 3.5 px in most; a half starts from the draft."""
+    """For training: several kinds at once, blur of 0.7 to 3.5 px in most. A half starts from the draft, which
+    is neither mirrored nor as often off in colour: the avatar's first colours are the portrait's."""
     keys = jax.random.split(key, 10)
-    frame = jnp.where(jax.random.bernoulli(keys[7]), draft, frame)
+    drafted = jax.random.bernoulli(keys[7])
+    frame = jnp.where(drafted, draft, frame)
     mirrored = mirror(frame, jax.random.bernoulli(keys[0]))
-    out = jnp.where(jax.random.uniform(keys[1]) < 0.3, mirrored, frame)
+    out = jnp.where(~drafted & (jax.random.uniform(keys[1]) < 0.3), mirrored, frame)
     gain = jnp.exp(0.15 * jax.random.normal(keys[2], (3,)))
     shifted = shift_colour(out, alpha, gain, 0.05 * jax.random.normal(keys[3], (3,)))
-    out = jnp.where(jax.random.uniform(keys[4]) < 0.4, shifted, out)
+    out = jnp.where(jax.random.uniform(keys[4]) < jnp.where(drafted, 0.15, 0.4), shifted, out)
     blurred = blur(out, jax.random.uniform(keys[5], (), minval=0.7, maxval=3.5))
-    out = jnp.where(jax.random.uniform(keys[6]) < 0.6, blurred, out)
+    out = jnp.where(jax.random.uniform(keys[6]) < jnp.where(drafted, 0.3, 0.6), blurred, out)
     return jnp.where(jax.random.bernoulli(keys[8], 0.35), speckle(keys[9], out, alpha), out)

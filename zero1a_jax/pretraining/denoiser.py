@@ -15,7 +15,7 @@ from zero1a_jax.pretraining.data import Cache
 
 TRAINED = ("image_encoder", "pose_guider", "denoiser", "reference")
 DROPPED = 0.10  # of the portraits: zero context and no reference
-DEGRADED = 0.40  # of the frames start from a degraded picture and lead to the truth
+DEGRADED = 0.55  # of the frames start from a degraded picture and lead to the truth
 RESTORE_FROM = 200  # timesteps below do not see degraded pictures: there they would pass for the truth
 
 
