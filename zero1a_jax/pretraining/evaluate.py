@@ -221,8 +221,7 @@ def picture(
 
 def _fine(made: jax.Array, truth: jax.Array, mask: jax.Array) -> dict[str, float]:
     """Sharpness on the head over the truth's, and grain on the background; medians."""
-    made, truth, mask = (np.asarray(x) for x in (made, truth, mask))
-    rows = list(zip(made, truth, mask, strict=True))
+    rows = list(zip(*(np.asarray(x) for x in (made, truth, mask)), strict=True))
     return {
         "sharpness": _median([metrics.sharpness(image, true, head > 0.5) for image, true, head in rows]),
         "grain": _median([metrics.grain(image, head == 0) for image, _, head in rows]),
