@@ -26,6 +26,7 @@ def wide():
     return {name: jnp.pad(array, beside[: array.ndim], mode="edge") for name, array in found.items()}
 
 
+@pytest.mark.slow
 def test_the_miniature_takes_a_wide_clip(wide):
     """A refresh at 16 x 24 latents, with the trained weights, which were made for 16 x 16."""
     config, params = load_miniature()
