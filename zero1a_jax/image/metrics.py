@@ -1,4 +1,4 @@
-"""How a picture differs from the truth, besides PSNR and SSIM: sharpness, and what is mere displacement."""
+"""How a picture differs from the truth, besides PSNR and SSIM: sharpness, grain, and mere displacement."""
 
 from __future__ import annotations
 
@@ -25,13 +25,7 @@ def sharpness(image: Array, target: Array, mask: Array) -> float:
       image, target: [H, W, 3]. mask: [H, W] bool, the pixels that count; its rim is left out, since every
         silhouette is sharp.
     """
-    side = mask.shape[0]
-    inside = ndimage.binary_erosion(np.asarray(mask), iterations=math.ceil(RIM * side))
-    energies = []
-    for picture in (image, target):
-        picture = np.asarray(picture, np.float64)
-        smooth = ndimage.gaussian_filter(picture, (FINE * side, FINE * side, 0))
-        energies.append(float(np.mean((picture - smooth)[inside] ** 2)))
+    energies = [float(np.mean(_fine(picture, mask) ** 2)) for picture in (image, target)]
     return energies[0] / max(energies[1], 1e-12)
 
 
@@ -40,11 +34,14 @@ def grain(image: Array, mask: Array) -> float:
 
     `mask` [H, W] bool is the background; its rim is left out, as by `sharpness`. 0 is as clean as the truth.
     """
-    side = mask.shape[0]
+    return float(np.sqrt(np.mean(_fine(image, mask) ** 2)))
+
+
+def _fine(image: Array, mask: Array) -> np.ndarray:
+    """What the blur leaves out at the mask's pixels but for its rim, [P, 3]."""
+    side, picture = mask.shape[0], np.asarray(image, np.float64)
     inside = ndimage.binary_erosion(np.asarray(mask), iterations=math.ceil(RIM * side))
-    picture = np.asarray(image, np.float64)
-    fine = picture - ndimage.gaussian_filter(picture, (FINE * side, FINE * side, 0))
-    return float(np.sqrt(np.mean(fine[inside] ** 2)))
+    return (picture - ndimage.gaussian_filter(picture, (FINE * side, FINE * side, 0)))[inside]
 
 
 def aligned(image: Array, target: Array, mask: Array) -> np.ndarray:
