@@ -49,6 +49,7 @@ command.run(Options, main, "a run on fakes")
 MOMENTS = {"run": 3, "fakes": 8, "prepare": 5, "animate": 5, "export": 5}
 COMMANDS = tuple(MOMENTS)
 SMALL = 1 << 20  # bytes of the disk that fills up, but for run
+WAIT = 3000  # seconds; a run on a slow core, with nothing compiled, takes many minutes
 
 
 def arguments(command, folder, avatar):
@@ -132,7 +133,7 @@ def seconds(tmp_path_factory, avatar):
             folder = tmp_path_factory.mktemp(command)
             begin = time.monotonic()
             process = start(command, *arguments(command, folder, avatar))
-            _, error = process.communicate(timeout=600)
+            _, error = process.communicate(timeout=WAIT)
             assert process.returncode == 0, error
             known[command] = time.monotonic() - begin
         return known[command]
@@ -150,7 +151,7 @@ def test_a_signal_at_any_moment(tmp_path, avatar, seconds, command, number):
         process = start(command, *arguments(command, folder, avatar))
         time.sleep(max(moment * length, 1.0))
         process.send_signal(number)
-        out, error = process.communicate(timeout=600)
+        out, error = process.communicate(timeout=WAIT)
         told(command, moment, number.name, process.returncode, error or out, folder)
         check(folder, mine, error)
         assert process.returncode in (0, 128 + number)
@@ -158,7 +159,7 @@ def test_a_signal_at_any_moment(tmp_path, avatar, seconds, command, number):
             said = error or out  # a run that saved says so in its log
             assert "stopped by" in said and len(error.splitlines()) <= 1, (out, error)
     process = start(command, *arguments(command, folder, avatar))  # and the same command does it
-    _, error = process.communicate(timeout=600)
+    _, error = process.communicate(timeout=WAIT)
     assert process.returncode == 0, error
     check(folder, mine, error)
 
@@ -193,7 +194,7 @@ def test_a_full_disk(disk, avatar, command):
         filler.write_bytes(bytes(shutil.disk_usage(folder).free - room))
         mine["filler"] = digest(filler)
         process = start(command, *arguments(command, folder, avatar))
-        _, error = process.communicate(timeout=600)
+        _, error = process.communicate(timeout=WAIT)
         told(command, room, "bytes free", process.returncode, error, folder)
         check(folder, mine, error)
         ended.append(process.returncode)
@@ -226,7 +227,7 @@ def test_a_disk_that_fills_up_under_a_run(disk, avatar, command):
                     file.write(bytes(4096))
             except OSError:
                 pass
-        out, error = process.communicate(timeout=600)
+        out, error = process.communicate(timeout=WAIT)
         told(command, wanted, "full", process.returncode, error, folder)
         mine["filler"] = digest(filler)
         assert process.returncode in (0, 1) and len(error.splitlines()) == process.returncode, error
@@ -234,7 +235,7 @@ def test_a_disk_that_fills_up_under_a_run(disk, avatar, command):
         del mine["filler"]
         filler.unlink()
     process = start(command, *line)
-    _, error = process.communicate(timeout=600)
+    _, error = process.communicate(timeout=WAIT)
     assert process.returncode == 0, error
     check(folder, mine, error)
     assert (folder / "run" / "metrics.json").is_file()
@@ -248,9 +249,9 @@ def test_two_processes_in_one_folder(tmp_path, avatar, command):
         time.sleep(0.01)
     first.send_signal(signal.SIGSTOP)  # so that it still writes when the second comes to it
     second = start(command, *arguments(command, tmp_path, avatar))
-    _, error = second.communicate(timeout=600)
+    _, error = second.communicate(timeout=WAIT)
     first.send_signal(signal.SIGCONT)
-    _, error_of_first = first.communicate(timeout=600)
+    _, error_of_first = first.communicate(timeout=WAIT)
     told(command, "second", "of two", second.returncode, error, tmp_path)
     assert first.returncode == 0, error_of_first
     assert second.returncode in (1, 2) and "another process writes" in error
