@@ -5,12 +5,16 @@ PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 IMAGE  ?=
 WORKDIR ?= runs/quickstart
+# Names may hold quotes, dollars and backticks: neither make nor the shell reads them.
+override IMAGE := $(value IMAGE)
+override WORKDIR := $(value WORKDIR)
+export IMAGE WORKDIR
 
 .PHONY: quickstart test parity lint clean
 
 ## one portrait to an animatable avatar, on a CPU, without a licence or a download
 quickstart: $(READY)
-	$(PY) -m experiments.run --flagfile=quickstart.flags $(if $(IMAGE),"--image=$(IMAGE)") "--workdir=$(WORKDIR)"
+	$(PY) -m experiments.run --flagfile=quickstart.flags $${IMAGE:+"--image=$$IMAGE"} "--workdir=$$WORKDIR"
 
 ## lint, types, layering and the whole fast suite
 test: $(READY) lint

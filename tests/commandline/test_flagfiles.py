@@ -83,7 +83,12 @@ def test_an_empty_home_is_none(monkeypatch):
     assert os.path.expanduser("~") == os.environ["HOME"]
 
 
-def test_make_takes_spaces():
-    given = ["make", "-n", "quickstart", "IMAGE=my photo.png", "WORKDIR=my runs", "READY="]
+@pytest.mark.parametrize("name", ["my photo.png", 'a "b" $c `d` $(e) \'f\' #g.png', ""])
+def test_make_takes_any_name(tmp_path, name):
+    shown = tmp_path / "shown"
+    shown.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    shown.chmod(0o755)
+    given = ["make", "-s", "quickstart", f"IMAGE={name}", f"WORKDIR={name}", "READY=", f"PY={shown}"]
     done = subprocess.run(given, cwd=flagfiles.commands().parent, capture_output=True, text=True, check=True)
-    assert '"--image=my photo.png" "--workdir=my runs"' in done.stdout
+    image = [f"--image={name}"] if name else []
+    assert done.stdout.splitlines()[3:] == [*image, f"--workdir={name}"]
