@@ -2,20 +2,48 @@
 
   python -m experiments.run --flagfile=quickstart.flags --image=FILE --workdir=FOLDER
 
-The same command again resumes the run. What decides bits on a CPU is set here, before jax is imported. A
+The same command again resumes the run. Thousands of portraits, on as many workers as there are:
+
+  python -m experiments.run --flagfile=FILE --portraits=LIST --shard=I/N --workdir=FOLDER
+
+What decides bits on a CPU is set here, before jax is imported. A
 mark says where a default comes from: [P] the paper, [S] second-hand summaries of it, [C] the code of a system
 that it builds on, [D] our own decision; docs/method.md says more.
 """
 
 from __future__ import annotations
 
-from zero1a_jax.commandline import command, environment
-from zero1a_jax.config import Config
+from dataclasses import dataclass
+
+from zero1a_jax.commandline import command, environment, many
+from zero1a_jax.config import Config, option
 from zero1a_jax.training import checks
 
 
-def main(config: Config) -> int:
+@dataclass(frozen=True)
+class Options:
+    """One avatar, or those of many portraits."""
+
+    run: Config = Config()
+    portraits: str = option(
+        "",
+        "Many portraits: a folder of pictures or a list, a path a line; --workdir is then the folder of all.",
+    )
+    shard: str = option(
+        "",
+        "I/N: of the --portraits this worker makes every N-th, from I on; /N or nothing: the rest as SLURM "
+        "arrays, indexed Jobs or MPI say.",
+    )
+    mode: str = option(
+        "train", "train, or summary: a table of what there is of --portraits.", choices=("train", "summary")
+    )
+
+
+def main(options: Options) -> int:
     """Imports jax and runs. Returns the exit code."""
+    config = options.run
+    if options.portraits:
+        return many.main(config, options.portraits, options.shard, options.mode)
     environment.fix(
         host_devices=config.runner.host_devices or usual_devices(config),
         deterministic=config.runner.sums != "fast",
@@ -23,6 +51,16 @@ def main(config: Config) -> int:
     from zero1a_jax.training import run  # imports jax
 
     return run.run(config)
+
+
+def problems(options: Options) -> list[str]:
+    """Every reason why this cannot start, one sentence each."""
+    if options.portraits:
+        return many.problems(options.run, options.portraits, options.shard)
+    found = ["--shard and --mode=summary are for --portraits."] * bool(
+        options.shard or options.mode == "summary"
+    )
+    return found + checks.problems(options.run)
 
 
 def usual_devices(config: Config) -> int:
@@ -33,4 +71,4 @@ def usual_devices(config: Config) -> int:
 
 
 if __name__ == "__main__":
-    command.run(Config, main, __doc__, problems=checks.problems)
+    command.run(Options, main, __doc__, problems=problems)

@@ -14,12 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from zero1a_jax.config import Config, from_values, options
+from zero1a_jax.devices import everyone
 from zero1a_jax.flame import frame_target, zero_params
 from zero1a_jax.geometry import portrait_camera, project
 from zero1a_jax.image import losses
 from zero1a_jax.image.landmarks import DRAWN_FEATURES
 from zero1a_jax.symgen.sequences import BASE_EXPRESSIONS
-from zero1a_jax.training import run, workdir
+from zero1a_jax.training import processes, run, workdir
 from zero1a_jax.training.setup import Parts
 from zero1a_jax.types import FlameModel, Portrait, Render
 
@@ -199,9 +200,14 @@ def main(arguments: list[str]) -> int:
     defaults = {field.name: field.default for field in options()}
     changes = {name: type(defaults[name])(value) for name, value in changes.items()}
     config = small_config(workdir=str(folder), **changes)
-    workdir.create(config, {}, portrait=b"")
-    seconds: dict[str, float] = {}
-    return run.train_run(config, fake_parts(), folder, jax.local_devices(), seconds)
+
+    def body() -> int:
+        processes.compare(config)
+        if processes.leads():
+            workdir.create(config, {}, portrait=b"")
+        return run.train_run(config, fake_parts(), folder, everyone(), {})
+
+    return processes.together(config.runner, body)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ SIZES = [(1, 1), (5, 2), (4, 4), (3, 4), (7, 3)]
 @pytest.mark.parametrize(("count", "devices"), SIZES)
 def test_shares_have_everything_once(count, devices):
     tree = {"a": np.arange(count), "b": np.arange(2 * count).reshape(count, 2)}
-    parts, weight = split(tree, count, devices)
+    parts, weight = split(tree, count, jax.local_devices()[:devices])
     share = -(-count // devices)
     assert parts["a"].shape == weight.shape == (devices, share) and parts["b"].shape == (devices, share, 2)
     assert weight.sum() == count and (parts["a"].reshape(-1)[:count] == tree["a"]).all()
@@ -51,7 +51,7 @@ def test_shares_have_everything_once(count, devices):
 @pytest.mark.parametrize(("count", "devices"), SIZES)
 def test_rounds_are_gathered_in_the_order_of_the_list(count, devices):
     tree = {"a": np.arange(count), "b": np.arange(2 * count).reshape(count, 2)}
-    given = rounds(tree, count, devices)
+    given = rounds(tree, count, jax.local_devices()[:devices])
     assert all(part["b"].shape == (devices, 2) for part in given)
     back = gathered(count, jax.local_devices()[:devices])(given)
     for name, leaf in tree.items():

@@ -250,10 +250,16 @@ class Runner:
         high=64,
         free=True,
     )
+    process: str = option(
+        "",
+        "I/N: this is process I of N that make this run together; auto: as SLURM, MPI or GKE say.",
+        free=True,
+    )
+    coordinator: str = option("", "HOST:PORT of process 0, where --process is I/N.", free=True)
+    patience: int = option(300, "Seconds to wait for a process that is silent.", low=1, free=True)
     split_frames: bool = option(
         False,
-        "All devices share the frames of one sample, for updates of fewer samples than devices; bits then "
-        "depend on their number.",
+        "All devices share one sample, for updates of fewer than devices; bits then depend on their number.",
         free=True,
     )
     label: bool = option(False, 'Writes "synthetic" in a corner of the results\' videos and pictures.')

@@ -3,11 +3,16 @@
 Lists are global: devices split them, and padding counts for nothing. So that bits do not depend on how many
 devices there are, each entry goes through one and the same program of one device (`rounds`, `on_each`), and
 sums are taken over what was `gathered`, in the list's order. See docs/seeds.md.
+
+`devices` is always the list of all processes' devices (`everyone`). A process holds the part of its own ones:
+where a shape says D, an array of a run of several processes has the process's own devices there. What passes
+between processes passes through `gathered`, `mapped`, `exchanged` and `broadcast`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -19,8 +24,19 @@ AXIS = "devices"
 Device = Any  # jax.Device, which a type checker takes for a variable
 
 
+def everyone() -> tuple[Device, ...]:
+    """The devices of all processes, process by process."""
+    return tuple(device for process in range(jax.process_count()) for device in jax.local_devices(process))
+
+
+def mine(devices: Sequence[Device]) -> tuple[Device, ...]:
+    """Those of the devices that this process holds."""
+    return tuple(device for device in devices if device.process_index == jax.process_index())
+
+
 def replicate(tree: Any, devices: Sequence[Device]) -> Any:
     """A copy of every leaf on every device: leading axis D, one slice a device."""
+    devices = mine(devices)
     sharding = _placed(devices, jax.sharding.PartitionSpec(AXIS))
 
     def spread(leaf: Any) -> jax.Array:
@@ -36,30 +52,27 @@ def first(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: np.asarray(leaf.addressable_shards[0].data)[0], tree)
 
 
-def split(tree: Any, count: int, devices: int) -> tuple[Any, np.ndarray]:
+def split(tree: Any, count: int, devices: Sequence[Device]) -> tuple[Any, np.ndarray]:
     """Leaves [count, ...] as [D, ceil(count / D), ...], and the weights of the entries [D, ceil(count / D)].
 
     Padding repeats entry 0, so that it is harmless to compute with, and has weight 0.
     """
-    share = -(-count // devices)
-    index = np.arange(devices * share)
-    weight = (index < count).astype(np.float32).reshape(devices, share)
+    share = -(-count // len(devices))
+    own = [device.process_index == jax.process_index() for device in devices]
+    index = np.arange(len(devices) * share).reshape(len(devices), share)[own]
+    weight = (index < count).astype(np.float32)
     index = np.where(index < count, index, 0)
-
-    def cut(leaf: Any) -> np.ndarray:
-        leaf = np.asarray(leaf)[index]
-        return leaf.reshape(devices, share, *leaf.shape[1:])
-
-    return jax.tree.map(cut, tree), weight
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[index], tree), weight
 
 
-def rounds(tree: Any, count: int, devices: int) -> list[Any]:
+def rounds(tree: Any, count: int, devices: Sequence[Device]) -> list[Any]:
     """Leaves [count, ...] as ceil(count / D) trees of leaves [D, ...], an entry a device, in their order.
 
     The last one is padded by entry 0, which is harmless to compute with.
     """
-    index = np.arange(-(-count // devices) * devices)
-    index = np.where(index < count, index, 0).reshape(-1, devices)
+    index = np.arange(-(-count // len(devices)) * len(devices))
+    own = [device.process_index == jax.process_index() for device in devices]
+    index = np.where(index < count, index, 0).reshape(-1, len(devices))[:, own]
     return [jax.tree.map(lambda leaf, row=row: np.asarray(leaf)[row], tree) for row in index]
 
 
@@ -77,12 +90,37 @@ def gathered(count: int, devices: Sequence[Device]) -> Callable:
     return lambda made: program(*made)
 
 
+def exchanged(tree: Any, devices: Sequence[Device]) -> Any:
+    """Numpy leaves [D, ...] of each process's own devices as those of all devices, on every process."""
+    if len(mine(devices)) == len(devices):
+        return tree
+    return jax.tree.map(lambda leaf: np.asarray(first(_exchange(tuple(devices))(np.asarray(leaf)))), tree)
+
+
+@functools.cache
+def _exchange(devices: tuple[Device, ...]) -> Callable:
+    return mapped(lambda leaf: jax.lax.all_gather(leaf, AXIS), devices)
+
+
+def broadcast(data: bytes) -> bytes:
+    """What process 0 gives, on every process."""
+    if jax.process_count() == 1:
+        return data
+    from jax.experimental import multihost_utils
+
+    count = multihost_utils.broadcast_one_to_all(np.array(divmod(len(data), 2**31), np.uint32))
+    count = int(count[0]) * 2**31 + int(count[1])
+    mine = np.frombuffer(data, np.uint8) if jax.process_index() == 0 else np.zeros(count, np.uint8)
+    return multihost_utils.broadcast_one_to_all(mine).tobytes() if count else b""
+
+
 def on_each(function: Callable, devices: Sequence[Device], *, donate: Sequence[int] = ()) -> Callable:
     """`function` on all devices at once; every argument and result has the device axis in front.
 
     Not by pmap: XLA compiles a program of several devices unlike that of one and fuses other operations, so
     that bits change. Here all run the program of one device. Nothing is exchanged inside.
     """
+    devices = mine(devices)
     sharding = _placed(devices, jax.sharding.PartitionSpec(AXIS))
 
     def one(*given: Any) -> Any:
@@ -137,7 +175,8 @@ def mapped(function: Callable, devices: Sequence[Device], *, donate: Sequence[in
 
 
 def shared_frames(count: int, devices: Sequence[Device]) -> tuple[Device, ...]:
-    """As many of the devices as can take equal shares of `count` frames."""
+    """As many of this process's devices as can take equal shares of `count` frames."""
+    devices = mine(devices)
     return tuple(devices)[: max(n for n in range(1, len(devices) + 1) if count % n == 0)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 import jax
 import numpy as np
@@ -16,7 +17,7 @@ def arrays(portrait: Portrait) -> dict[str, np.ndarray]:
     return {jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf) for path, leaf in leaves}
 
 
-def read(path: Path) -> Portrait:
+def read(path: Path | BinaryIO) -> Portrait:
     """The portrait in the .npz that numpy.savez made of `arrays`."""
     with np.load(path, allow_pickle=False) as data:
         found = {name: data[name] for name in data.files}

@@ -122,12 +122,23 @@ def remove_unfinished(folder: Path) -> None:
             shutil.rmtree(path)
 
 
+def _alone() -> ocp.Checkpointer:
+    """A Checkpointer that waits for no other process of the run: one alone reads and writes."""
+    own = jax.process_index()
+    options = ocp.options.MultiprocessingOptions(
+        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"zero1a_jax{own}"
+    )
+    return ocp.Checkpointer(
+        ocp.PyTreeCheckpointHandler(multiprocessing_options=options), multiprocessing_options=options
+    )
+
+
 def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Raises OSError where the system did not take them, for which Orbax has other errors."""
     log = logging.getLogger("absl")
     disabled, log.disabled = log.disabled, True  # Orbax logs the traceback of what it raises
     try:
-        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        with _alone() as checkpointer:
             checkpointer.save(path.absolute(), arrays)
     except (ValueError, RuntimeError) as error:
         reason = re.search(r"([^:]*) \[os_error_code='\d+'\]", str(error))
@@ -156,7 +167,7 @@ def _named(tree: Any) -> dict[str, np.ndarray]:
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a checkpoint folder by their path in the pytree, such as "state.avatar.alive"."""
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+    with _alone() as checkpointer:
         return checkpointer.restore((path / _ARRAYS).absolute())
 
 

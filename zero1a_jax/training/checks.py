@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
 from zero1a_jax import config as flags
 from zero1a_jax import files, provenance
-from zero1a_jax.config import Config
+from zero1a_jax.config import Config, Runner
 from zero1a_jax.converters import aniportrait, flame_files
 from zero1a_jax.cost.checkpoint_size import checkpoint_bytes
 from zero1a_jax.errors import Refused
@@ -17,8 +18,11 @@ from zero1a_jax.training import workdir
 
 
 def problems(config: Config) -> list[str]:
-    """Every reason why this run cannot start, one sentence each."""
-    found = flags.problems(config)
+    """Every reason why this run cannot start, one sentence each.
+
+    Of several processes the first alone looks at --workdir, once they have met: see `folder_problems`.
+    """
+    found = flags.problems(config) + process_problems(config.runner)
     begun = (Path(config.runner.workdir) / "config.json").is_file()
     if config.input.image and not (begun and not workdir.is_there(config)):
         found += portraits.problems(config.input)
@@ -57,10 +61,24 @@ def problems(config: Config) -> list[str]:
         provenance.today()
     except Refused as error:
         found.append(str(error))
-    if config.runner.workdir:
-        found += workdir.conflicts(config)
-        found += disk_problems(config)
-    return found
+    return found + ([] if config.runner.process else folder_problems(config))
+
+
+def process_problems(runner: Runner) -> list[str]:
+    """Whether --process and --coordinator say what they must."""
+    place = re.fullmatch(r"(auto)?|(\d+)/(\d+)", runner.process)
+    if not place or place[2] and not int(place[2]) < int(place[3]):
+        return [f"--process={runner.process} must be I/N, such as 0/2 and 1/2, or auto."]
+    if place[2] and not re.fullmatch(r".+:\d+", runner.coordinator):
+        return ["--process=I/N needs --coordinator=HOST:PORT: where process 0 runs, and a port there."]
+    if runner.process and runner.split_frames:
+        return ["--split_frames is for one process: leave it or --process out."]
+    return []
+
+
+def folder_problems(config: Config) -> list[str]:
+    """Whether --workdir can take this run."""
+    return workdir.conflicts(config) + disk_problems(config) if config.runner.workdir else []
 
 
 def flame_problems(folder: Path) -> list[str]:

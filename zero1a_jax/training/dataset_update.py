@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from zero1a_jax import keys, symgen
+from zero1a_jax.devices import exchanged, rounds
 from zero1a_jax.errors import NoFace, Refused
 from zero1a_jax.image import landmarks
 from zero1a_jax.image.colour import as_uint8
@@ -86,21 +87,17 @@ def refresh(
         if setup.truth is not None:
             return list(zip(*setup.truth.frames(slots, views), strict=True)), 0
         made: list[Made] = []
-        devices = len(setup.devices)
-        together = 1 if setup.config.runner.split_frames else devices
-        for begin in range(0, len(slots), together):
-            here = [*range(begin, min(begin + together, len(slots)))]
-            padded = here + here[:1] * (devices - len(here))
-            camera, flame = jax.tree.map(lambda *x: np.stack(x), *(shown[i] for i in padded))
+        stacked = jax.tree.map(lambda *x: np.stack(x), *shown)
+        for camera, flame, numbers in shares(setup, (*stacked, np.array(slots))):
             frames, overflow = rendered(setup, programs, progress, flame, camera, capacity)
+            overflow = exchanged(overflow, setup.devices)
             if np.max(overflow):
                 return [], overflow
-            numbers = [slots[i] for i in padded]
             found = generated(
                 setup, programs, frames, flame, camera, slots=numbers, step=step, from_noise=from_noise
             )
-            made += list(zip(*found, strict=True))[: len(here)]
-        return made, 0
+            made += zip(*exchanged(found, setup.devices), strict=True)
+        return made[: len(slots)], 0
 
     grown = announce(lambda text: print(text, flush=True), step)
     made, progress.capacity = until_fits(attempt, progress.capacity, grown=grown)
@@ -109,6 +106,15 @@ def refresh(
         progress.dataset = dataset.replace(
             progress.dataset, slot, rgb, alpha, camera, flame, reason=int(reason)
         )
+
+
+def shares(setup: Setup, tree: Any) -> list[Any]:
+    """Leaves [N, ...] as trees [D, ...] of what is made together; with --split_frames of one, repeated."""
+    count = len(jax.tree.leaves(tree)[0])
+    if not setup.config.runner.split_frames:
+        return rounds(tree, count, setup.devices)
+    copies = len(setup.devices)
+    return [jax.tree.map(lambda leaf, i=i: np.stack([leaf[i]] * copies), tree) for i in range(count)]
 
 
 def rendered(

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
@@ -82,6 +83,39 @@ class Log:
         for file in (self._board, self._file, self._text):
             with contextlib.suppress(OSError):  # what a full disk does not take was told by `step`
                 file.close()
+
+
+class Follower:
+    """What a process that does not lead the run says: into logs/process_N.txt alone."""
+
+    def __init__(self, folder: Path, process: int):
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
+        self._file = open(folder / "logs" / f"process_{process}.txt", "a", encoding="utf-8")
+
+    def say(self, text: str) -> None:
+        """One line with the time."""
+        self._file.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+        self._file.flush()
+
+    def step(self, step: int, values: dict[str, float]) -> None:
+        """The step and its loss."""
+        self.say(f"step {step}" + "".join(f"  {name} {values[name]}" for name in ("loss",) if name in values))
+
+    def began(self, step: int) -> None:
+        """Nothing: the leading process has the clock."""
+
+    def image(self, name: str, image: np.ndarray, step: int) -> None:
+        """Nothing: the leading process has the pictures."""
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def of_process(folder: Path, *, steps: int, start: int) -> Log | Follower:
+    """The log of this process."""
+    process = jax.process_index()
+    return Follower(folder, process) if process else Log(folder, steps=steps, start=start)
 
 
 def history(folder: Path) -> list[dict[str, Any]]:

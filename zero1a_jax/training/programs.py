@@ -138,7 +138,7 @@ class Programs:
         part = on_each(functools.partial(symgen.part_of, **self._of_step(capacity)), devices)
 
         def update(state, batch, model):
-            made = [part(state.avatar, example, model) for example in rounds(batch, count, len(devices))]
+            made = [part(state.avatar, example, model) for example in rounds(batch, count, devices)]
             return self._step(state, self._gather(made))
 
         return update
@@ -149,7 +149,7 @@ class Programs:
         program = mapped(step, devices, donate=(0,))
 
         def update(state, batch, model):
-            shares, weight = split(batch, count, len(devices))
+            shares, weight = split(batch, count, devices)
             return program(state, shares.replace(weight=weight), model)
 
         return update

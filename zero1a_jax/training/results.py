@@ -12,7 +12,7 @@ import numpy as np
 
 from zero1a_jax import files, outputs, symgen
 from zero1a_jax.avatar import pose
-from zero1a_jax.devices import first
+from zero1a_jax.devices import first, mine
 from zero1a_jax.errors import NoFace
 from zero1a_jax.flame import frame_target
 from zero1a_jax.geometry import resize
@@ -67,7 +67,7 @@ def portrait_metrics(
 
     `large` is the same view, larger, in which the detector looks for the landmarks.
     """
-    portrait, devices = setup.parts.portrait, len(setup.devices)
+    portrait, devices = setup.parts.portrait, len(mine(setup.devices))
     views = np.asarray(programs.plan(0).views)
     camera, flame = symgen.sequence(setup.samples, 0, views)
     camera, flame = jax.tree.map(lambda x: np.stack([x] * devices), (camera, flame))

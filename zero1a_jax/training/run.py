@@ -21,11 +21,11 @@ from zero1a_jax.commandline import command
 from zero1a_jax.config import Config, profile_range
 from zero1a_jax.converters import lpips
 from zero1a_jax.cost import dry_run
-from zero1a_jax.devices import Device
+from zero1a_jax.devices import Device, everyone
 from zero1a_jax.errors import Refused
 from zero1a_jax.image import losses
 from zero1a_jax.sources import arkit_table, diffusions, heads, motions, portrait_file, portraits
-from zero1a_jax.training import checkpoint, logs, loop, setup, signals, workdir
+from zero1a_jax.training import checkpoint, checks, logs, loop, processes, setup, signals, workdir
 from zero1a_jax.training.dataset_update import first_fill
 from zero1a_jax.training.programs import Programs
 from zero1a_jax.training.progress import Progress, has_prior, start
@@ -36,54 +36,68 @@ from zero1a_jax.types import ArkitMap, FlameModel, FlameParams, Portrait
 
 def run(config: Config) -> int:
     """Runs or resumes; returns the exit code. Errors of the input end with one sentence and code 2."""
+    return processes.together(config.runner, lambda: _run(config))
+
+
+def _run(config: Config) -> int:
     seconds: dict[str, float] = {}
     begin = time.monotonic()
-    devices = jax.local_devices()
+    devices = everyone()
     folder = Path(config.runner.workdir)
-    if (folder / "metrics.json").is_file():
-        report_paths(folder)
+    leads = processes.leads()
+    processes.compare(config)
+    if processes.of_first(lambda: b"done" if (folder / "metrics.json").is_file() else b""):
+        if leads:
+            report_paths(folder)
         return 0
     with contextlib.ExitStack() as stack:
         try:
             model = heads.load(config.input.flame)
             if config.runner.dry_run:
-                print(dry_run.describe(config, model, devices), flush=True)
+                if leads:
+                    print(dry_run.describe(config, model, devices), flush=True)
                 return 0
-            stack.enter_context(lock.held(folder))
             detector = preprocess.find_detector(config.input.assets or None)
-            portrait = load_portrait(config, model, detector, folder)
+
+            def first() -> bytes:
+                if config.runner.process and (found := checks.folder_problems(config)):
+                    raise Refused(" ".join(found))
+                stack.enter_context(lock.held(folder))
+                return _npz(portrait_file.arrays(load_portrait(config, model, detector, folder)))
+
+            stored = processes.of_first(first)
+            portrait = portrait_file.read(io.BytesIO(stored))
             parts = load_parts(config, model, portrait, detector)
-        except (Refused, OSError) as error:
-            print(f"error: {command.sentence(error)}", file=sys.stderr)
-            return 2
+        except OSError as error:
+            raise Refused(command.sentence(error)) from error
         seconds["portrait and parts"] = time.monotonic() - begin
         kinds = [f"{d.platform}: {d.device_kind}" for d in devices]
-        environment = workdir.describe(config, kinds, hashes(config))
-        workdir.create(config, environment, portrait=_npz(portrait_file.arrays(portrait)))
+        if leads:
+            workdir.create(config, workdir.describe(config, kinds, hashes(config)), portrait=stored)
         return train_run(config, parts, folder, devices, seconds)
 
 
 def train_run(
     config: Config, parts: Parts, folder: Path, devices: Sequence[Device], seconds: dict[str, float]
 ) -> int:
-    """Resumes from the newest readable checkpoint, or starts; returns the exit code."""
+    """Resumes from the newest readable checkpoint, or starts; returns the exit code.
+
+    Of several processes the first alone reads and writes `folder`, but for the others' logs. Raises Refused
+    where there are checkpoints and none can be read.
+    """
     checkpoints = folder / "checkpoints"
     begin = time.monotonic()
     made = setup.build(config, parts, devices)
     programs = Programs(made)
     progress = start(made)
-    try:
-        restored = checkpoint.restore(checkpoints, progress.arrays())
-    except Refused as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    step, arrays, skipped = restored if restored else (0, None, [])
-    log = logs.Log(folder, steps=config.update.steps, start=step)
+    step, arrays, skipped = restored(checkpoints, progress.arrays())
+    log = logs.of_process(folder, steps=config.update.steps, start=step)
     for line in [*skipped, *programs.notes()]:
         log.say(line)
 
     def save(at: int) -> None:
-        checkpoint.save(checkpoints, at, progress.arrays(), keep=config.runner.keep)
+        if processes.leads():
+            checkpoint.save(checkpoints, at, progress.arrays(), keep=config.runner.keep)
 
     try:
         if arrays is not None:
@@ -94,25 +108,29 @@ def train_run(
                 log.say("the texture prior knows the embedded head alone: this head starts without it")
             log.say("compiling and running the first fill of the dataset")
             first_fill(made, programs, progress)
-            before = folder / "videos" / "dataset_before.mp4"
-            dataset_video(before, progress.dataset, made.provenance)
+            if processes.leads():
+                before = folder / "videos" / "dataset_before.mp4"
+                dataset_video(before, progress.dataset, made.provenance)
             save(0)
         seconds["start and first fill"] = time.monotonic() - begin
         begin = time.monotonic()
         with signals.termination() as received:
+            signal = 0
+
+            def stop() -> bool:
+                nonlocal signal
+                signal = processes.largest(received[0] if received else 0)
+                return bool(signal)
+
             step = loop.train(
-                made,
-                programs,
-                progress,
-                log,
-                save=save,
-                stop=lambda: bool(received),
-                before=profiler(config, folder),
+                made, programs, progress, log, save=save, stop=stop, before=profiler(config, folder)
             )
         seconds["training"] = time.monotonic() - begin
-        if received:
-            log.say(f"stopped by signal {received[0]} at step {step}; the same command goes on from there")
-            return 128 + received[0]
+        if signal:
+            log.say(f"stopped by signal {signal} at step {step}; the same command goes on from there")
+            return 128 + signal
+        if not processes.leads():
+            return 0
         log.say("rendering the results")
         begin = time.monotonic()
         metrics = finish(made, programs, progress, folder, seconds)
@@ -127,6 +145,31 @@ def train_run(
     print(f"PSNR at the portrait's view: {metrics['portrait_psnr_masked']:.1f} dB (masked)")
     report_paths(folder)
     return 0
+
+
+def restored(checkpoints: Path, like: dict[str, Any]) -> tuple[int, dict[str, Any] | None, list[str]]:
+    """Step, arrays and what was skipped of the newest checkpoint that can be read; no arrays at the start.
+
+    Raises Refused where there are checkpoints and none can be read.
+    """
+    found: list[tuple[int, Any, list[str]]] = []
+
+    def read() -> bytes:
+        step, tree, skipped = checkpoint.restore(checkpoints, like) or (0, None, [])
+        found.append((step, tree, skipped))
+        if jax.process_count() == 1 or tree is None:
+            return b""
+        leaves = {str(i): leaf for i, leaf in enumerate(jax.tree.leaves(tree))}
+        return _npz(leaves | {"step": np.array(step)})
+
+    sent = processes.of_first(read)
+    if processes.leads():
+        return found[0]
+    if not sent:
+        return 0, None, []
+    with np.load(io.BytesIO(sent), allow_pickle=False) as data:
+        leaves = [data[str(i)] for i in range(len(data.files) - 1)]
+        return int(data["step"]), jax.tree.unflatten(jax.tree.structure(like), leaves), []
 
 
 def load_portrait(config: Config, model: FlameModel, detector: Callable, folder: Path) -> Portrait:
