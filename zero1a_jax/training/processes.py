@@ -53,11 +53,31 @@ def join(runner: Runner) -> None:
             "process_id": int(index),
             "coordinator_bind_address": runner.coordinator if here else None,
         }
+    # jax aborts with a trace of C++ where somebody does not come.
+    late = threading.Timer(runner.patience, _nobody_came, args=(runner.patience,))
+    late.start()
     try:
-        jax.distributed.initialize(**given, initialization_timeout=runner.patience)
+        jax.distributed.initialize(**given, initialization_timeout=runner.patience + 60)
+        client = distributed.global_state.client
+        assert client is not None
+        client.wait_at_barrier("zero1a_jax/joined", 1000 * (runner.patience + 60))
     except (ValueError, RuntimeError) as error:
         raise Refused(f"the processes of this run did not find each other: {error}") from error
+    finally:
+        late.cancel()
+    # Gloo waits half a minute for a group's first exchange and as long as it takes for all that follow.
+    largest(0)
+    devices.broadcast(b"met")
     threading.Thread(target=_watch, args=(runner.patience,), daemon=True, name="heartbeat").start()
+
+
+def _nobody_came(seconds: int) -> None:
+    print(
+        f"error: the processes of this run did not find each other within {seconds} seconds: start all, "
+        "with the same --coordinator, or give --patience",
+        file=sys.stderr,
+    )
+    stopping.leave(2)
 
 
 def together(runner: Runner, body: Callable[[], int]) -> int:
