@@ -2,9 +2,9 @@
 
   python -m experiments.reproduce WORKDIR
 
-The run is made anew in WORKDIR_again (or --out) by the flags that its folder keeps, from its picture or, where
-that is gone, from the portrait that it keeps. Then portrait, parameters, dataset, frames of the videos
-and metrics are compared bit for bit. Exit code 0: the same bits; 1: others.
+The run is made anew in WORKDIR_again (or --out) by the flags that its folder keeps; where its picture is gone
+from the portrait that the folder keeps. Then portrait, parameters, dataset, frames of the videos and metrics
+are compared bit for bit. Exit code 0: the same bits; 1: others.
 """
 
 from __future__ import annotations

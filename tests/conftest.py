@@ -19,6 +19,12 @@ jax.config.update("jax_num_cpu_devices", 4)  # before jax starts: tests compare 
 memory.reuse_freed_memory()  # the suite compiles and runs many programs: this is a good part of its time
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """The fast suite compiles with less effort, which is most of what it costs; studies do as users do."""
+    if config.option.markexpr == "not slow":
+        os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+
 def fixture_path(name: str) -> Path:
     """A file of reference numbers, in the folder ZERO1A_FIXTURES or else the copies beside the tests."""
     return Path(os.environ.get("ZERO1A_FIXTURES", Path(__file__).parent / "fixtures")) / name

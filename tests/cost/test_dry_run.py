@@ -12,6 +12,7 @@ def config_of(**changes):
     return from_values({"image": "synthetic:0", "workdir": "none"} | changes)
 
 
+@pytest.mark.slow
 def test_published_size():
     """16 frames of 512 x 512, 25 + 25 steps, guidance while denoising: 1.56 PFLOP, counted independently."""
     before = sum(array.nbytes for array in jax.live_arrays())

@@ -57,6 +57,7 @@ def test_quickstart(tmp_path, compilation_cache):
     assert re.search(r"^ +8000 .* 20 spatial, 10 synthetic, 10 real$", text, re.M)
 
 
+@pytest.mark.slow
 def test_train_an_avatar(tmp_path, compilation_cache):
     """Fifty steps bring views and expressions nearer that the avatar was not trained on."""
     text = run("train_an_avatar", tmp_path)

@@ -3,6 +3,7 @@
 from zero1a_jax.rasterizer.api import (
     count_intersections,
     default_capacity,
+    has_kernels,
     inspect,
     render,
     suggest_capacity,
@@ -14,6 +15,7 @@ __all__ = [
     "count_intersections",
     "default_capacity",
     "expected_depth",
+    "has_kernels",
     "inspect",
     "normals",
     "render",

@@ -20,6 +20,11 @@ from zero1a_jax.types import Camera, Gaussians, Inspection, Render
 NEAR = 0.01  # metres
 
 
+def has_kernels() -> bool:
+    """Whether this process's default device runs the Pallas kernels; a CPU does so interpreted."""
+    return vjp.pallas_plan() is not None
+
+
 def render(
     gaussians: Gaussians,
     camera: Camera,

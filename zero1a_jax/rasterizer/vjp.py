@@ -50,7 +50,7 @@ def _foldable(kernel: Callable) -> Callable:
     return folded
 
 
-def _pallas_plan() -> blend_pallas.Plan | None:
+def pallas_plan() -> blend_pallas.Plan | None:
     """How this process's default device runs the Pallas kernels; None where it cannot."""
     backend = jax.default_backend()
     if backend in ("cpu", "tpu"):
@@ -65,7 +65,7 @@ def _choose(implementation: str) -> blend_pallas.Plan | None:
     """The plan of the Pallas kernels, or None for blend_xla."""
     if implementation not in IMPLEMENTATIONS:
         raise ValueError(f"implementation {implementation!r} is unknown; use one of {IMPLEMENTATIONS}.")
-    chosen = None if implementation == "xla" else _pallas_plan()
+    chosen = None if implementation == "xla" else pallas_plan()
     if implementation == "pallas" and chosen is None:
         raise ValueError(
             "implementation 'pallas' needs a TPU, an NVIDIA GPU of compute capability 9.0 or newer, or a CPU "

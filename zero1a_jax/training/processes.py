@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import itertools
 import os
 import sys
 import threading
@@ -57,7 +58,11 @@ def join(runner: Runner) -> None:
     late = threading.Timer(runner.patience, _nobody_came, args=(runner.patience,))
     late.start()
     try:
-        jax.distributed.initialize(**given, initialization_timeout=runner.patience + 60)
+        jax.distributed.initialize(
+            **given,
+            initialization_timeout=runner.patience + 60,
+            heartbeat_timeout_seconds=runner.patience + 60,
+        )
         client = distributed.global_state.client
         assert client is not None
         client.wait_at_barrier("zero1a_jax/joined", 1000 * (runner.patience + 60))
@@ -68,7 +73,9 @@ def join(runner: Runner) -> None:
     # Gloo waits half a minute for a group's first exchange and as long as it takes for all that follow.
     largest(0)
     devices.broadcast(b"met")
-    threading.Thread(target=_watch, args=(runner.patience,), daemon=True, name="heartbeat").start()
+    heard, pause = _Heard(), min(2.0, runner.patience / 10)
+    for target, given in ((_beat, (client, pause, heard)), (_watch, (runner.patience, pause, heard))):
+        threading.Thread(target=target, args=given, daemon=True).start()
 
 
 def _nobody_came(seconds: int) -> None:
@@ -200,33 +207,42 @@ def _digests(config: Config) -> dict[str, bytes]:
     }
 
 
-def _is_done(client: Any, process: str) -> bool:
-    """Whether a process is silent because its part of the run is done."""
-    return any(os.path.basename(name) == process for name, _ in client.key_value_dir_get(_DONE))
+class _Heard:
+    """When process 0, which keeps what all say, answered last, and when each process said something new."""
+
+    def __init__(self) -> None:
+        self.answered = time.monotonic()
+        self.others: dict[str, tuple[str, float]] = {}  # by process: what it said, and when
 
 
-def _watch(silence: int) -> None:
-    """Says that this process lives, and ends it where another has been silent for `silence` seconds.
+def _beat(client: Any, pause: float, heard: _Heard) -> None:
+    """Says that this process lives and hears the others. A process 0 that stands still never answers."""
+    for count in itertools.count():
+        try:
+            client.key_value_set(f"{_ALIVE}{jax.process_index()}", str(count), allow_overwrite=True)
+            said = client.key_value_dir_get(_ALIVE)
+            done = {os.path.basename(name) for name, _ in client.key_value_dir_get(_DONE)}
+            heard.answered = time.monotonic()
+            for process, value in ((os.path.basename(name), value) for name, value in said):
+                if heard.others.get(process, ("",))[0] != value:
+                    heard.others[process] = (value, heard.answered)
+            for process in done:
+                heard.others.pop(process, None)
+        except jax.errors.JaxRuntimeError:
+            pass  # `_watch` sees that nothing is heard
+        time.sleep(pause)
+
+
+def _watch(silence: int, pause: float, heard: _Heard) -> None:
+    """Ends this process where another has been silent for `silence` seconds.
 
     jax's own watch aborts with a trace of C++ and no sentence; it stays as the last resort.
     """
-    client, own = distributed.global_state.client, distributed.global_state.process_id
-    heard: dict[str, tuple[str, float]] = {}
-    answered = time.monotonic()
-    beat = 0
-    while client is not None and client is distributed.global_state.client:
-        beat += 1
+    while True:
+        time.sleep(pause)
         now = time.monotonic()
-        try:
-            client.key_value_set(f"{_ALIVE}{own}", str(beat), allow_overwrite=True)
-            for name, value in client.key_value_dir_get(_ALIVE):
-                if heard.get(name, ("",))[0] != value:
-                    heard[name] = (value, now)
-            answered = now
-        except jax.errors.JaxRuntimeError:  # process 0 keeps what all say
-            if now - answered > silence:
-                lost(f"process 0 has not answered for {silence} seconds")
-        for name, (_, when) in heard.items():
-            if now - when > silence and not _is_done(client, os.path.basename(name)):
-                lost(f"process {os.path.basename(name)} has been silent for {silence} seconds")
-        time.sleep(min(2.0, silence / 5))
+        if now - heard.answered > silence:
+            lost(f"process 0 has not answered for {silence} seconds")
+        for process, (_, when) in list(heard.others.items()):
+            if now - when > silence:
+                lost(f"process {process} has been silent for {silence} seconds")
