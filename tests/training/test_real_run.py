@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -113,3 +114,18 @@ def test_devices_do_not_change_a_bit(whole, devices):
     other = folder.parent / f"devices{devices}"
     finish(other, f"--host_devices={devices}", cache=f"cache{devices}")
     same(folder, other)
+
+
+def test_two_processes_of_two_devices_do_not_change_a_bit(whole):
+    folder, _ = whole
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    shared = ("--host_devices=2", f"--coordinator={address}", "--patience=1200")
+    others = [folder.parent / f"process{i}" for i in range(2)]  # process 1 has a folder for its log alone
+    both = [start(other, *shared, f"--process={i}/2") for i, other in enumerate(others)]
+    assert [process.wait(3600) for process in both] == [0, 0], [
+        (folder.parent / f"{other.name}.log").read_text()[-2000:] for other in others
+    ]
+    same(folder, others[0])
+    assert sorted(path.name for path in others[1].rglob("*")) == ["logs", "process_1.txt"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Protocol
 
@@ -40,6 +41,7 @@ def train(
     save: Callable[[int], None],
     stop: Callable[[], bool],
     before: Callable[[int], None] = lambda step: None,
+    spent: Callable[[str], contextlib.AbstractContextManager] = contextlib.nullcontext,
 ) -> int:
     """Runs from the state's step to the last; returns the step it stopped at.
 
@@ -50,6 +52,7 @@ def train(
       save: called with the step before it runs, at checkpoints, and at the end.
       stop: asked after every step; True saves and returns early.
       before: called with every step before it runs (profiling).
+      spent: gives a block that counts its seconds as "steps" or "refreshes".
 
     Raises:
       GivenUp: too many updates were not finite.
@@ -62,17 +65,19 @@ def train(
         before(step)
         plan = programs.plan(step)
         if due(step, config.refresh.update_every) and config.refresh.dataset == "iterative":
-            update_dataset(setup, programs, progress, plan, step)
+            with spent("refreshes"):
+                update_dataset(setup, programs, progress, plan, step)
         if starting:
             log.say("compiling the avatar step")
             if config.density.density_every:
                 programs.compile_density(first(progress.state))
-        values = avatar_step(setup, programs, progress, plan, step, log)
-        step += 1
+        with spent("steps"):
+            values = avatar_step(setup, programs, progress, plan, step, log)
+            step += 1
+            density_step(setup, programs, progress, step)
         if starting:
             log.began(step)
             starting = False
-        density_step(setup, programs, progress, step)
         sums = {name: sums.get(name, 0.0) + value for name, value in values.items()}
         counted += 1
         if step % config.runner.log_every == 0 or step == steps:

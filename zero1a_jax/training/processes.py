@@ -30,7 +30,6 @@ LOST = 75  # exit code where another process was lost: the same command on all o
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 _LOCAL = ("127.0.0.1", "localhost")
 _ALIVE = "zero1a_jax/alive/"
-_DONE = "zero1a_jax/done/"
 _OWN = ("process", "workdir")  # flags that may differ between processes
 
 
@@ -174,20 +173,16 @@ def is_of_exchange(error: BaseException) -> bool:
 
 
 def _leave(code: int) -> NoReturn:
-    """Exits once all are done; process 0, which the others' clients hang on, exits last.
+    """Exits once all are done, so that no exchange breaks; process 0, which the others' clients hang on, last.
 
     Not by jax.distributed.shutdown: of processes that may be lost (see `join`) it waits for none, and those
     that come late abort.
     """
     client = distributed.global_state.client
     assert client is not None
-    if not leads():
-        sys.stdout.flush()
-        client.key_value_set(f"{_DONE}{jax.process_index()}", "")
-        stopping.leave(code)
-    for process in range(1, jax.process_count()):
-        client.blocking_key_value_get(f"{_DONE}{process}", 10**9)  # ms; who is lost ends us before
-    time.sleep(0.5)
+    client.wait_at_barrier("zero1a_jax/done", 10**8)  # ms; who is lost ends us before
+    if leads():
+        time.sleep(0.5)
     stopping.leave(code)
 
 
@@ -221,13 +216,10 @@ def _beat(client: Any, pause: float, heard: _Heard) -> None:
         try:
             client.key_value_set(f"{_ALIVE}{jax.process_index()}", str(count), allow_overwrite=True)
             said = client.key_value_dir_get(_ALIVE)
-            done = {os.path.basename(name) for name, _ in client.key_value_dir_get(_DONE)}
             heard.answered = time.monotonic()
             for process, value in ((os.path.basename(name), value) for name, value in said):
                 if heard.others.get(process, ("",))[0] != value:
                     heard.others[process] = (value, heard.answered)
-            for process in done:
-                heard.others.pop(process, None)
         except jax.errors.JaxRuntimeError:
             pass  # `_watch` sees that nothing is heard
         time.sleep(pause)

@@ -27,6 +27,7 @@ from zero1a_jax.image import losses
 from zero1a_jax.sources import arkit_table, diffusions, heads, motions, portrait_file, portraits
 from zero1a_jax.training import checkpoint, checks, logs, loop, processes, setup, signals, workdir
 from zero1a_jax.training.dataset_update import first_fill
+from zero1a_jax.training.goodput import Goodput
 from zero1a_jax.training.programs import Programs
 from zero1a_jax.training.progress import Progress, has_prior, start
 from zero1a_jax.training.results import dataset_video, finish
@@ -91,13 +92,17 @@ def train_run(
     programs = Programs(made)
     progress = start(made)
     step, arrays, skipped = restored(checkpoints, progress.arrays())
+    reached = max((entry["step"] for entry in logs.history(folder)), default=0)
+    clock = Goodput(folder, start=step, reached=reached)
     log = logs.of_process(folder, steps=config.update.steps, start=step)
     for line in [*skipped, *programs.notes()]:
         log.say(line)
 
     def save(at: int) -> None:
         if processes.leads():
-            checkpoint.save(checkpoints, at, progress.arrays(), keep=config.runner.keep)
+            with clock.spent("saves"):
+                checkpoint.save(checkpoints, at, progress.arrays(), keep=config.runner.keep)
+            clock.write(at)
 
     try:
         if arrays is not None:
@@ -113,28 +118,20 @@ def train_run(
                 dataset_video(before, progress.dataset, made.provenance)
             save(0)
         seconds["start and first fill"] = time.monotonic() - begin
-        begin = time.monotonic()
-        with signals.termination() as received:
-            signal = 0
-
-            def stop() -> bool:
-                nonlocal signal
-                signal = processes.largest(received[0] if received else 0)
-                return bool(signal)
-
-            step = loop.train(
-                made, programs, progress, log, save=save, stop=stop, before=profiler(config, folder)
-            )
-        seconds["training"] = time.monotonic() - begin
+        step, signal = trained(made, programs, progress, log, folder=folder, save=save, spent=clock.spent)
+        seconds["training"] = time.monotonic() - begin - seconds["start and first fill"]
         if signal:
             log.say(f"stopped by signal {signal} at step {step}; the same command goes on from there")
-            return 128 + signal
         if not processes.leads():
-            return 0
+            return 128 + signal if signal else 0
+        clock.write(step, "stopped" if signal else "training done")
+        if signal:
+            return 128 + signal
         log.say("rendering the results")
-        begin = time.monotonic()
-        metrics = finish(made, programs, progress, folder, seconds)
-        log.say(f"results took {time.monotonic() - begin:.0f} s")
+        with clock.spent("results"):
+            metrics = finish(made, programs, progress, folder, seconds)
+        clock.write(step, "finished")
+        log.say(f"results took {clock.seconds['results']:.0f} s")
     except (loop.GivenUp, OSError) as error:
         print(f"error: {command.sentence(error)}", file=sys.stderr)
         with contextlib.suppress(OSError):  # on a full disk the log is full too
@@ -145,6 +142,30 @@ def train_run(
     print(f"PSNR at the portrait's view: {metrics['portrait_psnr_masked']:.1f} dB (masked)")
     report_paths(folder)
     return 0
+
+
+def trained(
+    made: setup.Setup,
+    programs: Programs,
+    progress: Progress,
+    log: loop.Logger,
+    *,
+    folder: Path,
+    save: Callable[[int], None],
+    spent: Callable[[str], contextlib.AbstractContextManager],
+) -> tuple[int, int]:
+    """Trains until the last step or a signal to any process; returns the step, and the signal or 0."""
+    signal = 0
+    with signals.termination() as received:
+
+        def stop() -> bool:
+            nonlocal signal
+            signal = processes.largest(received[0] if received else 0)
+            return bool(signal)
+
+        before = profiler(made.config, folder)
+        step = loop.train(made, programs, progress, log, save=save, stop=stop, before=before, spent=spent)
+    return step, signal
 
 
 def restored(checkpoints: Path, like: dict[str, Any]) -> tuple[int, dict[str, Any] | None, list[str]]:
