@@ -173,7 +173,7 @@ def is_of_exchange(error: BaseException) -> bool:
 
 
 def _leave(code: int) -> NoReturn:
-    """Exits once all are done, so that no exchange breaks; process 0, which the others' clients hang on, last.
+    """Exits once all are done, so that no exchange breaks; last process 0, on which the others hang.
 
     Not by jax.distributed.shutdown: of processes that may be lost (see `join`) it waits for none, and those
     that come late abort.
