@@ -49,7 +49,7 @@ def test_a_turned_view_knows_less_and_the_back_nothing(carried):
 
 
 def test_trust_ends_softly(carried):
-    """Much of what is trusted is trusted in part: no border of the portrait's part must be seen in the frames."""
+    """Much of what is trusted is trusted in part: no border of it must be seen in the frames."""
     _, trust, _ = carried
     some = trust[1] > 0.05
     assert (trust[1][some] < 0.95).mean() > 0.3

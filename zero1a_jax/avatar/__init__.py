@@ -1,7 +1,7 @@
 """The avatar: Gaussians rigged to a head's triangles."""
 
 from zero1a_jax.avatar.bind import bind, pose, to_world
-from zero1a_jax.avatar.colours import bilinear, colours_from_portrait, part_ids, smoothstep
+from zero1a_jax.avatar.colours import MOUTH, bilinear, colours_from_portrait, part_ids, smoothstep
 from zero1a_jax.avatar.density import (
     Statistics,
     accumulate,
@@ -13,6 +13,7 @@ from zero1a_jax.avatar.losses import position_loss, scale_loss
 from zero1a_jax.avatar.outside import at_vertices, cover_outside, moved
 
 __all__ = [
+    "MOUTH",
     "Statistics",
     "accumulate",
     "at_vertices",

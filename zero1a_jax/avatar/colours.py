@@ -37,6 +37,7 @@ _PARTS = (
     ("iris", (0.30, 0.22, 0.16)),
     ("pupil", (0.04, 0.04, 0.04)),
 )
+MOUTH = 1  # of `part_ids`: the pocket behind the lips
 _EYES = ("left_eyeball", "right_eyeball")
 
 
@@ -158,7 +159,8 @@ def _part_colours(model: FlameModel, skin: Array) -> tuple[Array, Array, Array]:
 
 
 def part_ids(model: FlameModel) -> Array:
-    """Which loose or inner part each triangle belongs to, int32 [F]: 0 is skin, also where nobody knows."""
+    """Which inner part each triangle belongs to, int32 [F]: 0 is skin, also where nobody knows, MOUTH the
+    pocket behind the lips, and higher numbers are tongue, teeth and eyes."""
     faces, masks = jnp.asarray(model.faces), model.masks or {}
     parts = jnp.zeros(len(faces), jnp.int32)
     for number, (name, _) in enumerate(_PARTS, 1):

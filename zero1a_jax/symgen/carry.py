@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from zero1a_jax.avatar import bilinear, moved, part_ids, smoothstep
+from zero1a_jax.avatar import MOUTH, bilinear, moved, part_ids, smoothstep
 from zero1a_jax.flame import forward
 from zero1a_jax.geometry import face_normals, position, project, resize, vertex_normals, zbuffer
 from zero1a_jax.types import Array, Camera, FlameModel, FlameParams, Portrait
@@ -36,7 +36,7 @@ class Seen:
 
     rgb: Array  # [H, W, 3]
     sure: Array  # [H, W] 0..1: how far the colours there are the surface's
-    apart: Array  # [H, W] 0..1: the same without skin right beside an eye or the inside of the mouth
+    apart: Array  # [H, W] 0..1: the same without skin right beside eyes, teeth or tongue
     depth: Array  # [H, W] metres, of the head in the portrait
     part: Array  # [H, W] int32, see `part_ids`
     camera: Camera  # of these pictures
@@ -73,7 +73,8 @@ def seen_by(portrait: Portrait, model: FlameModel, offset: Array | None = None) 
     sure = smoothstep(cosine, *_FACING) * smoothstep(alpha, *_COVERED) * hit
     sure = sure * (1.0 - _mean(_mean(hidden, _RIM), _RIM)) * (1.0 - hidden)
     part = jnp.where(hit, part_ids(model)[ids], -1)
-    other = _around((part > 0).astype(jnp.float32), _BLEEDS, 0.0, jax.lax.max)
+    # Not the pocket behind the lips: closed ones show a line of it, and so are their own.
+    other = _around((part > MOUTH).astype(jnp.float32), _BLEEDS, 0.0, jax.lax.max)
     apart = jnp.where(part > 0, sure, sure * (1.0 - _mean(other, 2)))
     rgb = jnp.clip(jax.image.resize(_crisp(portrait.rgb), (*shape, 3), "cubic"), 0.0, 1.0)
     return Seen(rgb, sure, apart, depth, part, camera, vertices, _still(model, portrait.flame), offset)
