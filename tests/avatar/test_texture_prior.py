@@ -39,6 +39,11 @@ def places(model):
     return (corners * at.weights[..., None]).sum(2), at.face_ids >= 0
 
 
+def faces_of(model, part):
+    """The triangles [F] bool of a part by name."""
+    return np.asarray(model.masks[part])[np.asarray(model.faces)].all(1)
+
+
 def test_the_front_is_trusted_and_the_back_is_not(made):
     model, texture, _ = made
     place, member = places(model)
@@ -67,8 +72,17 @@ def test_the_guess_is_in_range_and_near_the_mesh(made):
     rgb, offset = np.asarray(guess.rgb), np.linalg.norm(np.asarray(guess.offset), axis=-1)
     assert rgb.shape == (len(model.faces), 3) and rgb.min() >= 0 and rgb.max() <= 1
     assert offset.max() < 2 * texture_prior.REACH
-    eyes = np.asarray(model.masks["left_eyeball"])[np.asarray(model.faces)].all(1)
-    assert np.median(offset[eyes]) < 0.002, "eyes stay where they are"
+    for part in ("left_eyeball", "right_eyeball", "teeth", "mouth_interior"):
+        assert offset[faces_of(model, part)].max() == 0, "what opens lids and lips stays where it is"
+    assert (offset[faces_of(model, "nose")] < 1e-3).all(), "bare skin does not stand off"
+
+
+def test_both_ears_have_a_texture(made):
+    """The right one's island turns its back, so that nothing is drawn there: it looks at the left one's."""
+    model, _, guess = made
+    left, right = (np.asarray(guess.rgb)[faces_of(model, f"{side}_ear")] for side in ("left", "right"))
+    np.testing.assert_allclose(left.mean(0), right.mean(0), atol=0.06)
+    assert np.abs(left.std(0) - right.std(0)).max() < 0.05
 
 
 def test_standing_off_moves_along_the_triangles_frames(made):

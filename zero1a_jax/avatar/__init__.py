@@ -1,7 +1,7 @@
 """The avatar: Gaussians rigged to a head's triangles."""
 
 from zero1a_jax.avatar.bind import bind, pose, to_world
-from zero1a_jax.avatar.colours import colours_from_portrait, nearest_depth, sample_visible
+from zero1a_jax.avatar.colours import MOUTH, bilinear, colours_from_portrait, part_ids, smoothstep
 from zero1a_jax.avatar.density import (
     Statistics,
     accumulate,
@@ -10,22 +10,25 @@ from zero1a_jax.avatar.density import (
     zero_statistics,
 )
 from zero1a_jax.avatar.losses import position_loss, scale_loss
-from zero1a_jax.avatar.outside import cover_outside, moved
+from zero1a_jax.avatar.outside import at_vertices, cover_outside, moved
 
 __all__ = [
+    "MOUTH",
     "Statistics",
     "accumulate",
+    "at_vertices",
+    "bilinear",
     "bind",
     "colours_from_portrait",
     "cover_outside",
     "density_control",
     "moved",
-    "nearest_depth",
+    "part_ids",
     "pose",
     "position_loss",
     "reset_moments",
-    "sample_visible",
     "scale_loss",
+    "smoothstep",
     "to_world",
     "zero_statistics",
 ]

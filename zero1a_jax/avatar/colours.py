@@ -37,10 +37,12 @@ _PARTS = (
     ("iris", (0.30, 0.22, 0.16)),
     ("pupil", (0.04, 0.04, 0.04)),
 )
+MOUTH = 1  # of `part_ids`: the pocket behind the lips
 _EYES = ("left_eyeball", "right_eyeball")
 
 
-def _smoothstep(value: Array, low: float, high: float) -> Array:
+def smoothstep(value: Array, low: float, high: float) -> Array:
+    """Rises smoothly from 0 at `low` to 1 at `high`."""
     part = jnp.clip((value - low) / (high - low), 0.0, 1.0)
     return part * part * (3.0 - 2.0 * part)
 
@@ -88,7 +90,7 @@ def sample_visible(
     seen = inside & (depth <= front + slack)
 
     values = bilinear(jnp.concatenate([portrait.rgb, portrait.alpha[..., None]], -1), pixels)
-    trust = _smoothstep(cosine, *_FACING) * _smoothstep(values[:, 3], *_COVERED) * seen
+    trust = smoothstep(cosine, *_FACING) * smoothstep(values[:, 3], *_COVERED) * seen
     return values[:, :3], trust
 
 
@@ -154,6 +156,17 @@ def _part_colours(model: FlameModel, skin: Array) -> tuple[Array, Array, Array]:
             own |= member
             eyes |= member & (name in _EYES)
     return colours, own, eyes
+
+
+def part_ids(model: FlameModel) -> Array:
+    """Which inner part each triangle belongs to, int32 [F]: 0 is skin, also where nobody knows, MOUTH the
+    pocket behind the lips, and higher numbers are tongue, teeth and eyes."""
+    faces, masks = jnp.asarray(model.faces), model.masks or {}
+    parts = jnp.zeros(len(faces), jnp.int32)
+    for number, (name, _) in enumerate(_PARTS, 1):
+        if name in masks and name not in ("iris", "pupil"):
+            parts = jnp.where(jnp.all(jnp.asarray(masks[name])[faces], 1), number, parts)
+    return parts
 
 
 def _scalp(model: FlameModel) -> Array:
@@ -233,7 +246,7 @@ def _fill(
         (~scalp & ~is_part, skin_below(model, vertices, colours, known, plain)),
     ):
         flowed, trust = spread(vertices, model.faces, colours, known, region)
-        share = _smoothstep(trust, *_FLOWED)[:, None]
+        share = smoothstep(trust, *_FLOWED)[:, None]
         filled = jnp.where(region[:, None], share * flowed + (1.0 - share) * hidden, filled)
     return filled
 

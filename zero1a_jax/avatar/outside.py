@@ -71,10 +71,15 @@ def moved(vertices: Array, faces: Array, offset: Array) -> Array:
     """Vertices [V, 3] moved by the mean of their triangles' offsets [F, 3], metres in triangle frames."""
     _, rotation, _ = triangle_frames(vertices, faces)
     world = jnp.einsum("fij,fj->fi", rotation, offset, precision="highest")
-    total = jnp.zeros((len(vertices), 4))
+    return vertices + at_vertices(world, faces, len(vertices))
+
+
+def at_vertices(values: Array, faces: Array, count: int) -> Array:
+    """Means [count, C], over the triangles [F, 3] around each vertex, of their values [F, C]."""
+    total = jnp.zeros((count, values.shape[1] + 1))
     for k in range(3):
-        total = total.at[faces[:, k]].add(jnp.concatenate([world, jnp.ones((len(world), 1))], -1))
-    return vertices + total[:, :3] / jnp.maximum(total[:, 3:], 1.0)
+        total = total.at[faces[:, k]].add(jnp.concatenate([values, jnp.ones((len(values), 1))], -1))
+    return total[:, :-1] / jnp.maximum(total[:, -1:], 1.0)
 
 
 def _even_subset(chosen: Array, count: int) -> tuple[Array, Array, Array]:

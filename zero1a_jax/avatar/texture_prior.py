@@ -20,7 +20,8 @@ import scipy.ndimage
 from flax import traverse_util
 from safetensors.numpy import load_file, save_file
 
-from zero1a_jax.avatar.colours import bilinear, nearest_depth, sample_visible
+from zero1a_jax.avatar.colours import bilinear, nearest_depth, part_ids, sample_visible, smoothstep
+from zero1a_jax.avatar.retouch import matched
 from zero1a_jax.flame.model import forward, shaped_template
 from zero1a_jax.flame.procedural import procedural_head
 from zero1a_jax.geometry.cameras import project
@@ -36,6 +37,12 @@ BESIDE = (0.010, 0.028)  # metres off the mesh at which the portrait is looked a
 CHANNELS = 4 + 5 * len(BESIDE)
 THUMBNAIL = 32  # pixels a side of the whole portrait, as the network sees it
 _RADIUS = 0.08  # metres, of a head: what stands off by as much is twice as wide
+_NOISE = (0.0005, 0.002)  # metres: offsets of bare skin are noise, and would open lids and lips
+_GROWN = (1.08, 0.0015)  # times as far and metres more: hair that falls short shows what is behind it
+_CLOTHES = -0.135  # metres above the head's origin, under which people wear clothes
+_ROUND = (0.15, 4.0, 0.15)  # how much more a metre counts there: a stripe goes round at one height
+_TWINS = {"right_ear": (-0.14, 0.0), "right_eyeball": (-0.14, 0.0), "teeth_lower": (0.0, 0.06)}
+_LID_REACH = 3.0  # texels from which lids take their colour
 _WIDTHS = (48, 64, 96, 128)
 
 
@@ -63,7 +70,7 @@ def texels() -> Texels:
     """Those of the embedded head."""
     with jax.ensure_compile_time_eval():
         model = procedural_head()
-        uv = np.asarray(model.uv)
+        uv = _drawn(model)
         pixels = np.stack([uv[:, 0], 1.0 - uv[:, 1]], -1).astype(np.float32) * SIZE
         face_ids, weights, _ = jax.jit(zbuffer, static_argnums=(3, 4))(
             pixels, np.ones(len(uv), np.float32), np.asarray(model.uv_faces), SIZE, SIZE
@@ -75,6 +82,16 @@ def texels() -> Texels:
         column, row = np.clip(places.astype(int), 0, SIZE - 1).T
         large = islands[row, column] == np.bincount(islands.ravel()).argmax()
         return Texels(face_ids, np.asarray(weights), places, pixels, nearest, large)
+
+
+def _drawn(model: FlameModel) -> np.ndarray:
+    """Texture coordinates [U, 2] with the islands of _TWINS moved onto those of left ear, left eyeball and
+    upper teeth: their own turn their backs, so that nothing is ever drawn or learned there."""
+    uv, uv_faces = np.array(model.uv), np.asarray(model.uv_faces)
+    for name, step in _TWINS.items():
+        member = np.asarray((model.masks or {})[name])[np.asarray(model.faces)].all(1)
+        uv[np.unique(uv_faces[member])] += step
+    return uv
 
 
 def is_embedded(model: FlameModel) -> bool:
@@ -173,10 +190,67 @@ def guess(params: Any, model: FlameModel, portrait: Portrait) -> Guess:
     texture = unwrap(portrait, vertices, faces)
     made = TexturePrior().apply({"params": params}, texture[None], thumbnail(portrait)[None])[0]
     values = bilinear(made, jnp.asarray(texels().places))
+    colours, rgb = _retouched(made[..., :3], values[:, :3], texture, portrait, vertices, faces)
     _, rotation, _ = triangle_frames(shaped_template(model, portrait.flame.shape), faces)
-    offset = jnp.einsum("fji,fj->fi", rotation, REACH * values[:, 3:], precision="highest")
+    off = jnp.where(part_ids(model)[:, None] > 0, 0.0, REACH * values[:, 3:])
+    length = jnp.maximum(jnp.linalg.norm(off, axis=-1, keepdims=True), 1e-6)
+    off = off * smoothstep(length, *_NOISE) * (_GROWN[0] + _GROWN[1] / length)
+    offset = jnp.einsum("fji,fj->fi", rotation, off, precision="highest")
     row, column = texels().nearest
-    return Guess(values[:, :3], offset, made[row, column, :3])
+    return Guess(rgb, offset, colours[row, column])
+
+
+def _retouched(
+    colours: Array, rgb: Array, texture: Array, portrait: Portrait, vertices: Array, faces: Array
+) -> tuple[Array, Array]:
+    """The network's colours of texels [SIZE, SIZE, 3] and triangles [F, 3], corrected by the portrait's."""
+    at, model = texels(), procedural_head()
+    # Parts of their own, such as teeth, are of no material that the portrait shows much of.
+    with jax.ensure_compile_time_eval():
+        own_part = np.asarray(part_ids(model)) > 0
+    valid = np.flatnonzero((at.face_ids >= 0) & ~own_part[np.maximum(at.face_ids, 0)])
+    small = np.flatnonzero(~at.large & ~own_part)
+    centres = np.asarray(model.template)[np.asarray(model.faces)[small]].mean(1)
+    places = np.concatenate([_places().reshape(-1, 6)[valid, :3] / 8.0, centres])
+    places = np.where(places[:, 1:2] < _CLOTHES, places * _ROUND, places).astype(np.float32)
+    nearest, points = nearest_depth(portrait.camera, vertices, faces), vertices[faces[small]].mean(1)
+    own, sure = sample_visible(portrait, vertices, faces, points, small, nearest=nearest)
+    known = texture.reshape(-1, CHANNELS)[valid]
+    trust = jnp.concatenate([known[:, 3], sure])
+    shown = jnp.concatenate([known[:, :3] / jnp.maximum(known[:, 3:4], 1e-3), own])
+    # Every other texel tells enough, and comparing all with all takes time.
+    source = np.concatenate([np.flatnonzero((valid + valid // SIZE) % 2), len(valid) + np.arange(len(small))])
+    mixed = jnp.concatenate([colours.reshape(-1, 3)[valid], rgb[small]])
+    found = matched(mixed, jnp.asarray(places), shown, trust, source)
+    colours = colours.reshape(-1, 3).at[valid].set(found[: len(valid)]).reshape(colours.shape)
+    colours = _without_eyes(colours)
+    rgb = bilinear(colours, jnp.asarray(at.places)).at[small].set(found[len(valid) :])
+    return colours, rgb
+
+
+def _without_eyes(colours: Array) -> Array:
+    """Lids, a few texels wide, in the colour of the skin around: the network gives them some of the eyes'."""
+    lids = jnp.asarray(_lids())[..., None]
+    around = jnp.concatenate([colours * (1.0 - lids), 1.0 - lids], -1)
+    at = jnp.arange(SIZE)
+    near = jnp.exp(-0.5 * ((at[:, None] - at) / _LID_REACH) ** 2)
+    around = jnp.einsum("ij,jkc,lk->ilc", near, around, near, precision="highest")
+    return colours + lids * (around[..., :3] / jnp.maximum(around[..., 3:], 1e-9) - colours)
+
+
+@functools.cache
+def _lids() -> np.ndarray:
+    """Which texels [SIZE, SIZE] are lids, or what they open on: 1 there, fading to 0 around."""
+    model, corners = procedural_head(), texels().corners
+    found = np.zeros((SIZE, SIZE), bool)
+    row, column = np.mgrid[:SIZE, :SIZE] + 0.5
+    for name in ("left_eyelids", "right_eyelids"):
+        member = np.asarray((model.masks or {})[name])[np.asarray(model.faces)].all(1)
+        rim = corners[np.asarray(model.uv_faces)[member].ravel()]
+        (left, top), (right, bottom) = rim.min(0), rim.max(0)
+        x, y = (column - (left + right) / 2) / (right - left), (row - (top + bottom) / 2) / (bottom - top)
+        found |= np.hypot(x, y) < 0.5
+    return ndimage.gaussian_filter(ndimage.binary_dilation(found).astype(np.float32), 0.7)
 
 
 def stand_off(avatar: Avatar, model: FlameModel, offset: Array) -> Avatar:

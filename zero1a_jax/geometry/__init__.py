@@ -1,6 +1,6 @@
 """Rotations, cameras and meshes: the geometry below everything else."""
 
-from zero1a_jax.geometry.cameras import crop, look_at, orbit, portrait_camera, project, resize
+from zero1a_jax.geometry.cameras import crop, look_at, orbit, portrait_camera, position, project, resize
 from zero1a_jax.geometry.meshes import face_normals, triangle_frames, vertex_normals
 from zero1a_jax.geometry.rotations import (
     axis_angle_to_matrix,
@@ -27,6 +27,7 @@ __all__ = [
     "matrix_to_quat",
     "orbit",
     "portrait_camera",
+    "position",
     "project",
     "quat_multiply",
     "quat_normalize",

@@ -5,13 +5,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from zero1a_jax.avatar import moved, sample_visible, texture_prior
-from zero1a_jax.flame import forward
-from zero1a_jax.geometry import project, resize, zbuffer
-from zero1a_jax.symgen.carry import Seen
+from zero1a_jax.avatar import at_vertices, bilinear, texture_prior
+from zero1a_jax.symgen.carry import Seen, carried, shrunk, surface
 from zero1a_jax.types import Array, Camera, FlameModel, FlameParams
-
-SUPERSAMPLE = 2
 
 
 def paint_over(
@@ -22,7 +18,7 @@ def paint_over(
     flame: FlameParams,
     camera: Camera,
 ) -> tuple[Array, Array]:
-    """The first avatar's frames with the textured mesh before them; what stands beside the mesh stays.
+    """Frames of what stands beside the mesh, such as loose hair, with the textured mesh before it.
 
     Args:
       frames: rgb [T, H, W, 3] over any background, and alpha [T, H, W].
@@ -32,29 +28,22 @@ def paint_over(
     Returns:
       rgb [T, H, W, 3] over that background, and alpha [T, H, W].
     """
-    faces, uv_faces = jnp.asarray(model.faces), jnp.asarray(model.uv_faces)
-    at = texture_prior.texels()
-    places = jnp.asarray(at.corners)
+    uv_faces, at = jnp.asarray(model.uv_faces), texture_prior.texels()
+    places, faces = jnp.asarray(at.corners), jnp.asarray(model.faces)
+    corners = at_vertices(guess.rgb, faces, len(model.template))
 
     def frame(item: tuple[Array, Array, FlameParams, Camera]) -> tuple[Array, Array]:
         behind, alpha, params, view = item
-        height, width = alpha.shape
-        fine = resize(view, height * SUPERSAMPLE, width * SUPERSAMPLE)
-        vertices, _ = forward(model, params)
-        pixels, depth = project(fine, moved(vertices, faces, guess.offset))
-        face_id, weights, _ = zbuffer(pixels, depth, faces, fine.height, fine.width)
-        ids, weights = jnp.maximum(face_id, 0).reshape(-1), weights.reshape(-1, 3, 1)
-        place = jnp.sum(places[uv_faces[ids]] * weights, 1)
-        rgb = texture_prior.bilinear(guess.texture, place)
+        head = surface(seen, model, params, view)
+        place = jnp.sum(places[uv_faces[head.ids]] * head.weights[..., None], 1)
+        rgb = bilinear(guess.texture, place)
         # Other islands of the texture are too small for their own triangles.
-        rgb = jnp.where(jnp.asarray(at.large)[ids, None], rgb, guess.rgb[ids])
-        points = jnp.sum(seen.vertices[faces[ids]] * weights, 1)
-        own, trust = sample_visible(seen.portrait, seen.vertices, faces, points, ids, nearest=seen.nearest)
+        smooth = jnp.sum(corners[faces[head.ids]] * head.weights[..., None], 1)
+        rgb = jnp.where(jnp.asarray(at.large)[head.ids, None], rgb, smooth)
+        own, trust = carried(seen, model, head)
         rgb = rgb + trust[:, None] * (own - rgb)
-        cover = (face_id >= 0).astype(jnp.float32)
-        shape = (height, SUPERSAMPLE, width, SUPERSAMPLE)
-        painted = (rgb * cover.reshape(-1, 1)).reshape(*shape, 3).mean((1, 3))
-        cover = cover.reshape(shape).mean((1, 3))
+        cover = shrunk(head.cover, view)
+        painted = shrunk(rgb * head.cover[:, None], view)
         return painted + (1 - cover[..., None]) * behind, jnp.maximum(cover, alpha)
 
     return jax.lax.map(frame, (*frames, flame, camera))

@@ -28,7 +28,7 @@ class Frames(NamedTuple):
 
     rgb: Any
     alpha: Any
-    known: Any  # rgb and alpha of the avatar at the start behind its textured mesh, or None
+    known: Any  # rgb and alpha of the head at the start as a textured mesh, or None
 
 
 def first_fill(setup: Setup, programs: Programs, progress: Progress) -> None:
@@ -120,12 +120,12 @@ def shares(setup: Setup, tree: Any) -> list[Any]:
 def rendered(
     setup: Setup, programs: Programs, progress: Progress, flame: FlameParams, camera: Camera, capacity: int
 ) -> tuple[Frames, np.ndarray]:
-    """The avatar's frames [D, T], those of the avatar at the start where they count, and the overflow [D]."""
+    """The avatar's frames [D, T], those of the textured mesh where they count, and the overflow [D]."""
     render = programs.render(capacity)
     rgb, alpha, overflow = render(progress.state.avatar, setup.model, flame, camera)
-    if programs.first is None or programs.paint is None:
+    if programs.beside is None or programs.paint is None:
         return Frames(rgb, alpha, None), np.asarray(overflow)
-    *known, more = render(programs.first, setup.model, flame, camera)
+    *known, more = render(programs.beside, setup.model, flame, camera)
     known = programs.paint(setup.model, flame, camera, tuple(known))
     return Frames(rgb, alpha, known), np.maximum(overflow, more)
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from zero1a_jax import keys, symgen
-from zero1a_jax.avatar import density_control, reset_moments, texture_prior
+from zero1a_jax.avatar import density_control, reset_moments
 from zero1a_jax.config import Config, Density
 from zero1a_jax.devices import (
     AXIS,
@@ -28,7 +28,7 @@ from zero1a_jax.devices import (
     shared_frames,
     split,
 )
-from zero1a_jax.training.progress import first_avatar, has_prior
+from zero1a_jax.training.progress import first_avatar, guessed, without_surface
 from zero1a_jax.training.setup import Setup
 from zero1a_jax.types import FlameModel, State
 
@@ -61,11 +61,8 @@ class Programs:
             return symgen.condition_images(model, flame, camera, size=size, kind=kind, points=points)
 
         self.conditions = on_each(images, setup.devices)  # to [T, S, S, 3]
-        self.carry_over = self._carry_over() if config.refresh.portrait_outranks else None
-        self.first = self.paint = None
-        if config.refresh.prior_share and has_prior(config, parts.model):
-            self.first = replicate(first_avatar(config, parts.model, parts.portrait), setup.devices)
-            self.paint = self._paint()
+        self.carry_over = self.beside = self.paint = None
+        self._show_what_is_known()
         self._density = jax.jit(functools.partial(_control_density, config=config.density))
         self._compiled_density: Callable | None = None
         self._gather = gathered(config.update.batch, setup.devices)
@@ -99,21 +96,27 @@ class Programs:
 
         return first
 
-    def _carry_over(self) -> Callable:
-        """(model, flame [T], camera [T]) to the portrait's colours [T, H, W, 3] and the trust in them."""
-        seen = jax.jit(symgen.seen_by)(self._setup.parts.portrait, self._setup.parts.model)
-        return on_each(functools.partial(symgen.carry_over, seen), self._setup.devices)
+    def _show_what_is_known(self) -> None:
+        """carry_over: (model, flame [T], camera [T]) to the portrait's colours [T, H, W, 3] and their trust.
 
-    def _paint(self) -> Callable:
-        """(model, flame [T], camera [T], the first avatar's rgb and alpha) to the same behind its mesh."""
-        portrait, model = self._setup.parts.portrait, self._setup.parts.model
-        seen = jax.jit(symgen.seen_by)(portrait, model)
-        guess = jax.jit(texture_prior.guess)(texture_prior.load_prior(), model, portrait)
+        paint: those and the rgb and alpha of `beside`, what stands beside the mesh, to the same behind it.
+        """
+        config, parts, devices = self._setup.config, self._setup.parts, self._setup.devices
+        portrait, model = parts.portrait, parts.model
+        guess = guessed(config, model, portrait) if config.refresh.prior_share else None
+        if guess is None and not config.refresh.portrait_outranks:
+            return
+        seen = jax.jit(symgen.seen_by)(portrait, model, None if guess is None else guess.offset)
+        if config.refresh.portrait_outranks:
+            self.carry_over = on_each(functools.partial(symgen.carry_over, seen), devices)
+        if guess is not None:
+            beside = without_surface(first_avatar(config, model, portrait, guess), model)
+            self.beside = replicate(beside, devices)
 
-        def one(model, flame, camera, frames):
-            return symgen.paint_over(frames, guess, seen, model, flame, camera)
+            def paint(model, flame, camera, frames):
+                return symgen.paint_over(frames, guess, seen, model, flame, camera)
 
-        return on_each(one, self._setup.devices)
+            self.paint = on_each(paint, devices)
 
     def render(self, capacity: int) -> Callable:
         """(avatar, model, flame [T], camera [T]) to rgb [T, H, W, 3], alpha [T, H, W], overflow []."""

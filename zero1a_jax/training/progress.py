@@ -44,12 +44,27 @@ class Progress:
         return Progress(state, arrays["dataset"], capacity, skipped, rejected)
 
 
-def first_avatar(config: Config, model: FlameModel, portrait: Portrait) -> Avatar:
-    """Gaussians on the portrait's identity, coloured by the portrait, and by the texture prior if on."""
+def first_avatar(
+    config: Config, model: FlameModel, portrait: Portrait, guess: texture_prior.Guess | None = None
+) -> Avatar:
+    """Gaussians on the portrait's identity, coloured by the portrait, and by the texture prior if on, whose
+    `guess` is made where it is not given."""
     capacity = int(np.ceil(config.update.capacity * len(model.faces)))
     key = keys.key(config.runner.seed, "bind")
-    prior = texture_prior.load_prior() if has_prior(config, model) else None
-    return _first_avatar(key, model, portrait, prior, capacity=capacity, degree=config.update.sh_degree)
+    guess = guessed(config, model, portrait) if guess is None else guess
+    return _first_avatar(key, model, portrait, guess, capacity=capacity, degree=config.update.sh_degree)
+
+
+def guessed(config: Config, model: FlameModel, portrait: Portrait) -> texture_prior.Guess | None:
+    """What the texture prior says of the portrait, where it speaks in this run."""
+    if not has_prior(config, model):
+        return None
+    return jax.jit(texture_prior.guess)(texture_prior.load_prior(), model, portrait)
+
+
+def without_surface(avatar: Avatar, model: FlameModel) -> Avatar:
+    """A first avatar's Gaussians that stand beside the mesh alone."""
+    return avatar.replace(alive=avatar.alive & (jnp.arange(len(avatar.alive)) >= len(model.faces)))
 
 
 def has_prior(config: Config, model: FlameModel) -> bool:
@@ -59,13 +74,18 @@ def has_prior(config: Config, model: FlameModel) -> bool:
 
 @functools.partial(jax.jit, static_argnames=("capacity", "degree"))
 def _first_avatar(
-    key: jax.Array, model: FlameModel, portrait: Portrait, prior: Any, *, capacity: int, degree: int
+    key: jax.Array,
+    model: FlameModel,
+    portrait: Portrait,
+    guess: texture_prior.Guess | None,
+    *,
+    capacity: int,
+    degree: int,
 ) -> Avatar:
     shape = jnp.asarray(portrait.flame.shape)
     avatar = bind(key, model, shape, capacity=capacity, degree=degree, opacity=OPACITY)
-    if prior is None:
+    if guess is None:
         return cover_outside(colours_from_portrait(avatar, model, portrait), model, portrait)
-    guess = texture_prior.guess(prior, model, portrait)
     avatar = texture_prior.stand_off(avatar, model, guess.offset)
     avatar = colours_from_portrait(avatar, model, portrait, hidden=guess.rgb)
     return cover_outside(avatar, model, portrait, offset=guess.offset)
