@@ -21,16 +21,16 @@ def rows(identity):
 def test_ablations_call_the_runner_and_resume(tmp_path, monkeypatch):
     calls, measured = [], []
 
-    def run(arguments, check):
-        assert arguments[1:4] == ["-m", "zero1a_jax", "run"]
-        config = flags.parse(Config, arguments[4:])
+    def call(arguments):
+        assert arguments[0] == "run"
+        config = flags.parse(Config, arguments[1:])
         calls.append(config)
         folder = tmp_path / config.runner.workdir
         folder.mkdir(parents=True)
         (folder / "metrics.json").write_text("{}")
-        return type("Done", (), {"returncode": 0})
+        return 0, ""
 
-    monkeypatch.setattr(subrun.subprocess, "run", run)
+    monkeypatch.setattr(subrun, "call", call)
     monkeypatch.setattr(
         evaluation, "evaluate", lambda folder, seed, out, pairs: measured.append(folder) or rows(seed)
     )
@@ -53,6 +53,6 @@ def test_ablations_call_the_runner_and_resume(tmp_path, monkeypatch):
 
 
 def test_a_failed_run_stops_the_table(tmp_path, monkeypatch):
-    monkeypatch.setattr(subrun.subprocess, "run", lambda *a, **k: type("Done", (), {"returncode": 3}))
+    monkeypatch.setattr(subrun, "call", lambda arguments: (3, ""))
     with pytest.raises(Refused, match="exit code 3"):
         ablations.main(ablations.Options(seeds=("1",), out=str(tmp_path)))
