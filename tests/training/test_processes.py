@@ -19,6 +19,8 @@ from zero1a_jax.training import checkpoint, processes
 FAKES = Path(__file__).parents[1] / "fakes.py"
 # Small enough that two processes fit into a minute of CI: nothing compiles twice.
 CUT = "steps=8 checkpoint_every=2 update_every=3 density_every=4 density_start=4 patience=20".split()
+# What compiles least: the dataset is made once, no Gaussian is split.
+QUICK = ("dataset=once", "density_every=0", "steps=14")
 LIMIT = 900
 
 
@@ -88,19 +90,22 @@ def alone(tmp_path_factory, start):
     return folder
 
 
-def test_killed_and_started_again_two_processes_make_the_bits_of_one(tmp_path, start, alone):
-    folder = tmp_path / "run"
-    both = start(folder)
+@pytest.mark.parametrize("options", [QUICK, pytest.param((), marks=pytest.mark.slow)], ids=["quick", "whole"])
+def test_killed_and_started_again_two_processes_make_the_bits_of_one(tmp_path, start, options):
+    folder, alone = tmp_path / "run", tmp_path / "alone"
+    ends(start(alone, *options, count=1), [0])
+    both = start(folder, *options)
     wait_for(folder / "checkpoints" / "00000002", both)
     both[1].kill()
     said = ends(both, [processes.LOST, -signal.SIGKILL])[0]
     assert "process 0: another process has ended" in said and "start the same command" in said
     assert "Traceback" not in said
-    again, quiet = ends(start(folder), [0, 0])
+    again, quiet = ends(start(folder, *options), [0, 0])
     assert "resuming at step" in again and "rendering the results" in again
     assert "step" not in quiet
     same_bits(alone, folder)
-    assert "step 8" in (folder / "logs" / "process_1.txt").read_text()
+    last = max(checkpoint.steps(folder / "checkpoints"))
+    assert f"step {last}" in (folder / "logs" / "process_1.txt").read_text()
 
 
 @pytest.mark.slow
