@@ -6,8 +6,13 @@ import os
 import sys
 from pathlib import Path
 
-# On a CPU: YNNPACK splits sums by the number of threads, and Eigen may split products.
-ONE_ORDER = ("--xla_cpu_experimental_ynn_fusion_type=-reduce", "--xla_cpu_multi_thread_eigen=false")
+# On a CPU: YNNPACK splits sums by the number of threads, Eigen may split products, and XLA compiles loops for
+# as many threads as there are, which rounds otherwise where they are cut.
+ONE_ORDER = (
+    "--xla_cpu_experimental_ynn_fusion_type=-reduce",
+    "--xla_cpu_multi_thread_eigen=false",
+    "--xla_disable_hlo_passes=cpu-parallel-task-assigner",
+)
 
 
 def forget_empty_home() -> None:
