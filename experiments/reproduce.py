@@ -72,8 +72,7 @@ def keep_portrait(old: Path, new: Path, config: Config) -> None:
     if (new / "config.json").is_file():
         return
     new.mkdir(parents=True, exist_ok=True)
-    for name in ("portrait.npz", "environment.json"):
-        shutil.copyfile(old / name, new / name)
+    shutil.copyfile(old / "portrait.npz", new / "portrait.npz")
     files.write_json(new / "config.json", values.to_values(config))
 
 

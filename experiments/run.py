@@ -6,9 +6,9 @@ The same command again resumes the run. Thousands of portraits, on as many worke
 
   python -m experiments.run --flagfile=FILE --portraits=LIST --shard=I/N --workdir=FOLDER
 
-What decides bits on a CPU is set here, before jax is imported. A
-mark says where a default comes from: [P] the paper, [S] second-hand summaries of it, [C] the code of a system
-that it builds on, [D] our own decision; docs/method.md says more.
+What decides bits on a CPU is set here, before jax is imported. A mark says where a default comes from: [P]
+the paper, [S] second-hand summaries of it, [C] the code of a system that it builds on, [D] our own decision;
+docs/method.md says more.
 """
 
 from __future__ import annotations

@@ -110,8 +110,8 @@ def broadcast(data: bytes) -> bytes:
 
     count = multihost_utils.broadcast_one_to_all(np.array(divmod(len(data), 2**31), np.uint32))
     count = int(count[0]) * 2**31 + int(count[1])
-    mine = np.frombuffer(data, np.uint8) if jax.process_index() == 0 else np.zeros(count, np.uint8)
-    return multihost_utils.broadcast_one_to_all(mine).tobytes() if count else b""
+    own = np.frombuffer(data, np.uint8) if jax.process_index() == 0 else np.zeros(count, np.uint8)
+    return multihost_utils.broadcast_one_to_all(own).tobytes() if count else b""
 
 
 def on_each(function: Callable, devices: Sequence[Device], *, donate: Sequence[int] = ()) -> Callable:

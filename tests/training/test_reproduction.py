@@ -85,5 +85,6 @@ def test_the_run_is_made_again(finished, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(reproduce.subrun, "make", make)
     assert reproduce.main(reproduce.Options(of=str(finished), out=str(tmp_path / "new"))) == 0
     said = capsys.readouterr().out
+    assert "environment.json: what differs around the runs is not known" in said
     assert "the picture is gone" in said and "6 of 6 arrays, videos and metrics have the same bits" in said
     assert made[0].runner.process == "" and made[0].input.image == "gone.png"

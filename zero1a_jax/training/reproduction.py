@@ -19,9 +19,11 @@ FREE = ("platform", "input", "devices")
 
 def surroundings(one: Path, other: Path) -> list[str]:
     """One line for each entry of environment.json that differs and may explain other bits."""
-    first, second = (
-        _flat(json.loads((folder / "environment.json").read_text("utf-8"))) for folder in (one, other)
-    )
+    paths = [folder / "environment.json" for folder in (one, other)]
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:  # of a run that began with another's portrait
+        return [f"there is no {missing[0]}: what differs around the runs is not known"]
+    first, second = (_flat(json.loads(path.read_text("utf-8"))) for path in paths)
     names = sorted(name for name in first | second if name.split(".")[0] not in FREE)
     return [
         f"{name}: was {first.get(name)}, now {second.get(name)}"
