@@ -81,7 +81,7 @@ def _truth(table, lists, grid, cotangents):
     row, column = (small.origins()[:, axis].astype(int) // grid.tile for axis in (1, 0))
     owner = row * grid.columns + column
     lists = tiles.Lists(lists.ids, *(jnp.asarray(x)[owner] for x in lists[1:]))
-    plan, widths = blend_xla.plan(small.tiles), tuple(c.shape[-1] for c in cotangents[:-1])
+    plan, widths = blend_xla.plan(small.tiles, small), tuple(c.shape[-1] for c in cotangents[:-1])
     images = blend_xla.forward(table, lists, small, widths, plan)
     return images, _gradient(
         lambda *given: blend_xla.backward(table, lists, small, *given, plan), images, cotangents

@@ -78,8 +78,8 @@ def _choose(implementation: str) -> blend_pallas.Plan | None:
     return chosen
 
 
-def _xla_plan(lists: Lists) -> blend_xla.Plan:
-    return blend_xla.plan(lists.counts.shape[0])
+def _xla_plan(lists: Lists, grid: Grid) -> blend_xla.Plan:
+    return blend_xla.plan(lists.counts.shape[0], grid)
 
 
 @functools.cache
@@ -91,13 +91,13 @@ def _differentiable(implementation: str, grid: Grid, widths: tuple[int, ...], ab
     def forward_kernel(table, lists, _):
         if chosen:
             return blend_pallas.forward(table, lists, grid, widths, chosen)
-        return blend_xla.forward(table, lists, grid, widths, _xla_plan(lists))
+        return blend_xla.forward(table, lists, grid, widths, _xla_plan(lists, grid))
 
     def backward_kernel(table, lists, images):
         remaining, cotangents = images
         if chosen:
             return blend_pallas.backward(table, lists, grid, remaining, cotangents, chosen)
-        plan = _xla_plan(lists)
+        plan = _xla_plan(lists, grid)
         return blend_xla.backward(table, lists, grid, remaining, cotangents, plan, absolute=absolute)
 
     forward, backward = _foldable(forward_kernel), _foldable(backward_kernel)
@@ -153,4 +153,4 @@ def inspect(table: jax.Array, lists: Lists, _absolute: None = None, *, grid: Gri
 
 @functools.cache
 def _inspect(grid: Grid) -> Callable:
-    return _foldable(lambda table, lists, _: blend_xla.inspect(table, lists, grid, _xla_plan(lists)))
+    return _foldable(lambda table, lists, _: blend_xla.inspect(table, lists, grid, _xla_plan(lists, grid)))
