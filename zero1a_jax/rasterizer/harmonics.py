@@ -58,9 +58,10 @@ def _from_columns(_: None, gradients: tuple[jax.Array, ...]) -> tuple[jax.Array]
     # Kept, or a batch's sum over cameras would be computed anew for every element of the product.
     gradients = jax.lax.optimization_barrier(gradients)
     unit = jnp.eye(len(gradients), dtype=gradients[0].dtype)[:, None]
-    outer = functools.partial(jnp.matmul, precision="highest")
-    parts = [outer(gradient[:, None], unit[i]) for i, gradient in enumerate(gradients)]
-    return (functools.reduce(jnp.add, parts),)
+    product = functools.partial(jnp.matmul, precision="highest")
+    parts = [product(gradient[:, None], unit[i]) for i, gradient in enumerate(gradients)]
+    # A product that is one in name only: what uses the gradient is not fused with what leads to it.
+    return (product(functools.reduce(jnp.add, parts), unit[:, 0]),)
 
 
 columns.defvjp(lambda values: (columns(values), None), _from_columns)
