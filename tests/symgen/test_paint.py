@@ -29,8 +29,8 @@ def test_the_portrait_outranks_the_guess_and_the_mesh_what_is_behind():
     behind, thin = jnp.full((2, SIZE, SIZE, 3), 0.25), jnp.full((2, SIZE, SIZE), 0.125)
     flame = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), params)
     seen = jax.jit(symgen.seen_by)(portrait, model)
-    rgb, alpha = jax.jit(symgen.paint_over)((behind, thin), guess, seen, model, flame, camera)
-    rgb, alpha = np.asarray(rgb), np.asarray(alpha)
+    painted = jax.jit(symgen.paint_over)((behind, thin), guess, seen, model, flame, camera)
+    rgb, alpha = np.asarray(painted.rgb), np.asarray(painted.alpha)
     inside, beside = alpha == 1, alpha == 0.125
     assert 0.3 < inside.mean() < 0.7 and beside.mean() > 0.2
     np.testing.assert_array_equal(rgb[beside], 0.25)
@@ -38,3 +38,7 @@ def test_the_portrait_outranks_the_guess_and_the_mesh_what_is_behind():
     assert rgb[0][inside[0], 1].mean() > 0.6 and rgb[1][inside[1], 1].max() < 0.01
     middle = rgb[0, SIZE // 2 - 8 : SIZE // 2 + 8, SIZE // 2 - 8 : SIZE // 2 + 8]
     assert middle[..., 1].mean() > 0.65  # but for what nose and lips hide, and their rims
+    for made, alone in zip(
+        painted.carried, jax.jit(symgen.carry_over)(seen, model, flame, camera), strict=True
+    ):
+        np.testing.assert_allclose(made, alone, atol=1e-5)

@@ -21,7 +21,7 @@ from zero1a_jax.symgen.generate import (
     refresh,
     render_sample,
 )
-from zero1a_jax.symgen.paint import paint_over
+from zero1a_jax.symgen.paint import Painted, paint_over
 from zero1a_jax.symgen.protocol import Diffusion
 from zero1a_jax.symgen.sequences import MOTION_FPS, Samples, build_samples, sequence
 from zero1a_jax.symgen.update import Batch, Metrics, Part, init_state, part_of, step, update
@@ -41,6 +41,7 @@ __all__ = [
     "Batch",
     "Diffusion",
     "Metrics",
+    "Painted",
     "Plan",
     "Samples",
     "Seen",

@@ -141,12 +141,16 @@ def carry_over(seen: Seen, model: FlameModel, flame: FlameParams, camera: Camera
     def frame(item: tuple[FlameParams, Camera]) -> tuple[Array, Array]:
         params, view = item
         at = surface(seen, model, params, view)
-        rgb, trust = carried(seen, model, at)
-        trust = trust * at.cover
-        total = shrunk(trust, view)
-        return shrunk(rgb * trust[:, None], view) / jnp.maximum(total, 1e-6)[..., None], total
+        return in_pixels(*carried(seen, model, at), at, view)
 
     return jax.lax.map(frame, (flame, camera))
+
+
+def in_pixels(rgb: Array, trust: Array, at: Surface, camera: Camera) -> tuple[Array, Array]:
+    """What is `carried` to a frame's surface, colours [P, 3] and trust [P], as pictures of the frame."""
+    trust = trust * at.cover
+    total = shrunk(trust, camera)
+    return shrunk(rgb * trust[:, None], camera) / jnp.maximum(total, 1e-6)[..., None], total
 
 
 def outrank(frames: Array, carried: tuple[Array, Array]) -> Array:

@@ -28,7 +28,7 @@ class Frames(NamedTuple):
 
     rgb: Any
     alpha: Any
-    known: Any  # rgb and alpha of the head at the start as a textured mesh, or None
+    known: Any  # symgen.Painted: the head at the start as a textured mesh; or None
 
 
 def first_fill(setup: Setup, programs: Programs, progress: Progress) -> None:
@@ -154,14 +154,15 @@ def generated(
     program = programs.fill if from_noise else programs.refresh
     rgb, alpha, reasons = program(setup.diffusion_params, setup.reference, rgb, alpha, conditions, noise)
     rgb, alpha, made = np.asarray(rgb), np.asarray(alpha), len(reasons)
-    if frames.known is not None:
-        share, (known, cover) = setup.config.refresh.prior_share, frames.known
+    known: symgen.Painted | None = frames.known
+    if known is not None:
+        share = setup.config.refresh.prior_share
         # Colours over a background and alpha are both linear in what covers a pixel.
-        rgb = rgb + share * (np.asarray(known)[:made] - rgb)
-        alpha = alpha + share * (np.asarray(cover)[:made] - alpha)
+        rgb = rgb + share * (np.asarray(known.rgb)[:made] - rgb)
+        alpha = alpha + share * (np.asarray(known.alpha)[:made] - alpha)
     if programs.carry_over is not None:
-        carried = jax.tree.map(np.asarray, programs.carry_over(setup.model, flame, camera))
-        rgb = symgen.outrank(rgb, jax.tree.map(lambda leaf: leaf[:made], carried))
+        carried = known.carried if known else programs.carry_over(setup.model, flame, camera)
+        rgb = symgen.outrank(rgb, jax.tree.map(lambda leaf: np.asarray(leaf)[:made], carried))
     reasons = np.where(lost[:made], dataset.LANDMARKS_LOST, np.asarray(reasons))
     return as_uint8(rgb), as_uint8(alpha), reasons
 

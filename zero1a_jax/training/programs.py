@@ -99,7 +99,8 @@ class Programs:
     def _show_what_is_known(self) -> None:
         """carry_over: (model, flame [T], camera [T]) to the portrait's colours [T, H, W, 3] and their trust.
 
-        paint: those and the rgb and alpha of `beside`, what stands beside the mesh, to the same behind it.
+        paint: those and the rgb and alpha of `beside`, what stands beside the mesh, to symgen.Painted, which
+        has what carry_over gives.
         """
         config, parts, devices = self._setup.config, self._setup.parts, self._setup.devices
         portrait, model = parts.portrait, parts.model
