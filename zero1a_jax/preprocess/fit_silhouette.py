@@ -18,8 +18,8 @@ COUNT = 256  # rim vertices that are used at most
 REACH = 0.06  # of the picture's side: how far the edge is looked for
 STEPS = 33
 BESIDE = (0.008, 0.02)  # of the side: where nothing of the head may lie beyond its outer rim
-# The weight of an edge outside of the rim. Long hair hangs beside cheeks and ears as it covers the scalp: believed
-# like an edge inside, it made ears and whole heads larger.
+# The weight of an edge outside of the rim. Long hair hangs beside cheeks and ears as it covers the scalp;
+# believed like an edge inside, it spoiled the whole head.
 OUTSIDE = 0.04
 
 
