@@ -18,7 +18,9 @@ COUNT = 256  # rim vertices that are used at most
 REACH = 0.06  # of the picture's side: how far the edge is looked for
 STEPS = 33
 BESIDE = (0.008, 0.02)  # of the side: where nothing of the head may lie beyond its outer rim
-BARE, HAIRY = 0.7, 0.04  # weights of an edge outside of the rim: of the face and ears, and of the scalp
+# The weight of an edge outside of the rim. Long hair hangs beside cheeks and ears as it covers the scalp;
+# believed like an edge inside, it spoiled the whole head.
+OUTSIDE = 0.04
 
 
 class Rim(NamedTuple):
@@ -44,13 +46,10 @@ def rim_weights(model: FlameModel) -> np.ndarray:
     count = len(model.template)
     if "face" not in masks or "scalp" not in masks:
         chin = np.asarray(model.template)[np.asarray(model.faces)[np.asarray(model.contour_faces)[0, 8]], 1]
-        return np.where(np.asarray(model.template)[:, 1] > chin.min(), HAIRY, 0.0)
+        return np.where(np.asarray(model.template)[:, 1] > chin.min(), OUTSIDE, 0.0)
     weights = np.zeros(count)
-    weights[masks["scalp"]] = HAIRY
-    for name in ("face", "left_ear", "right_ear"):
-        weights[masks.get(name, np.zeros(count, bool))] = BARE
-    for name in ("forehead", "scalp"):  # hair falls over both
-        weights[masks.get(name, np.zeros(count, bool))] = HAIRY
+    for name in ("scalp", "face", "left_ear", "right_ear"):
+        weights[masks.get(name, np.zeros(count, bool))] = OUTSIDE
     for name in ("neck", "boundary", "mouth_interior", "left_eyeball", "right_eyeball", "eyelids"):
         weights[masks.get(name, np.zeros(count, bool))] = 0.0
     return weights

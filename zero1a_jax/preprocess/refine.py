@@ -43,7 +43,7 @@ Render = Callable[[Array, Array, Array, int, int], tuple[Array, Array, Array]]
 
 ROUNDS, STEPS = 6, 3  # the rim, light and visibility are found anew in every round
 BLUR = 0.006  # of the picture's side, for the colours
-BIAS = 3.0  # how much wider than their spread points are believed here: they err together
+BIAS = 2.0  # how much wider than their spread points are believed here: they err together
 RIM_SPREAD = 0.0012  # metres
 COLOUR_SPREAD = 0.35  # of 0..1; many vertices tell the same
 OUTLIER = 3.0  # spreads of the rim
