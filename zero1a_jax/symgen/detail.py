@@ -31,7 +31,6 @@ _AGREES = 0.12  # change of colour against the prior's at which clothes are half
 _HAIR = (0.002, 0.005)  # metres that hair stands off the head, between which it has strands
 _CROWN = (0.0, 0.94, -0.342)  # from the middle of the head to where hair grows from
 _STRANDS = (110, 0.016)  # around the head, and metres of their length
-_STRAND = 0.35  # change of log lightness from which it is no strand, but skin between hair
 _DEPTH = 0.55  # of the portrait's own change of lightness in hair
 
 
@@ -101,8 +100,7 @@ def detailed(guess: texture_prior.Guess, seen: Seen, model: FlameModel) -> textu
     large = (SIZE, SIZE, 3)
     rgb = jax.image.resize(guess.texture, large, "linear").reshape(-1, 3)
     smooth = jax.image.resize(_blurred(guess.texture), large, "linear").reshape(-1, 3)
-    change = jnp.clip(jnp.log(_lightness(own) / _lightness(rgb)), -_STRAND, _STRAND)
-    depth = _spread(change, known * hair)
+    depth = _spread(jnp.log(_lightness(own) / _lightness(rgb)), known * hair)
     rgb = rgb * jnp.exp(_DEPTH * depth * hair * at.strands)[:, None]
     rgb = _round(rgb, own, known * clothes, at.height, smooth)
     row, column = texture_prior.texels(SIZE).nearest
