@@ -31,13 +31,15 @@ class Options:
     pairs: int = option(24, "How many of the fixed pairs.", low=1, high=240)
     size: int = option(128, "Side of the frames in pixels.", low=32, high=1024)
     supersample: int = option(3, "Samples of the truth along each side of a pixel.", low=1, high=8)
+    wholeness: bool = option(False, "Also says how much of the head is covered and how it flickers.")
 
 
 def main(options: Options) -> None:
     """Measures what is missing and prints the table."""
     if not options.avatar:
         raise Refused("give --avatar=FOLDER")
-    from zero1a_jax.showing import evaluation, tables
+    from zero1a_jax.showing import evaluation, tables, wholeness
+    from zero1a_jax.sources import avatars
 
     folder = Path(options.avatar)
     seed = options.identity if options.identity >= 0 else evaluation.run_seed(folder)
@@ -53,6 +55,9 @@ def main(options: Options) -> None:
     )
     print(tables.table_text(rows))
     print(f"{len(rows)} pairs in {out}")
+    if options.wholeness:
+        loaded = avatars.load(folder, options.flame)
+        print(wholeness.text(wholeness.holes(loaded), wholeness.flicker(loaded, seed)))
 
 
 if __name__ == "__main__":

@@ -77,6 +77,16 @@ def test_the_guess_is_in_range_and_near_the_mesh(made):
     assert (offset[faces_of(model, "nose")] < 1e-3).all(), "bare skin does not stand off"
 
 
+def test_teeth_are_told_from_the_dark_of_an_open_mouth(made):
+    model, _, guess = made
+    depth = np.asarray(model.template)[np.asarray(model.faces)].mean(1)[:, 2]
+    light = np.asarray(guess.rgb).mean(-1)
+    teeth, pocket = (faces_of(model, part) for part in ("teeth", "mouth_interior"))
+    front = teeth & (depth > 0.07)
+    assert front.sum() > 50 and light[front].min() > 1.5 * np.median(light[pocket])
+    assert light[pocket & (depth < 0.05)].max() < light[pocket & (depth > 0.07)].mean()
+
+
 def test_both_ears_have_a_texture(made):
     """The right one's island turns its back, so that nothing is drawn there: it looks at the left one's."""
     model, _, guess = made

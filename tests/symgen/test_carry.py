@@ -76,6 +76,20 @@ def test_closed_lids_do_not_show_the_eyes():
     red = np.asarray(rgb[..., 0] * trust)
     assert eyes.sum() > 10 and red[0][eyes].mean() > 0.5
     assert red[1].max() < 0.2 and red[1][eyes].mean() < 0.02
+    # Nor what was folded on the lids: the prior's skin closes them.
+    assert np.asarray(trust)[1][eyes].mean() < 0.1
+
+
+def test_hair_is_trusted_from_less_flat_angles(fakes):
+    """It stands off by guess: at its rim another surface shows."""
+    model = fakes.sphere_head(rings=12, sides=24)
+    portrait = fakes.disc_portrait(model)
+    portrait = portrait.replace(alpha=jnp.ones_like(portrait.alpha))
+    shares = []
+    for off in (0.0, 0.008):
+        seen = jax.jit(symgen.seen_by)(portrait, model, jnp.zeros((len(model.faces), 3)).at[:, 1].set(off))
+        shares.append(float(seen.sure.sum() / (seen.part >= 0).sum()))
+    assert 0.5 * shares[0] < shares[1] < 0.95 * shares[0], shares
 
 
 def test_what_is_trusted_wins(carried):

@@ -34,7 +34,8 @@ def test_the_portrait_outranks_the_guess_and_the_mesh_what_is_behind():
     inside, beside = alpha == 1, alpha == 0.125
     assert 0.3 < inside.mean() < 0.7 and beside.mean() > 0.2
     np.testing.assert_array_equal(rgb[beside], 0.25)
-    np.testing.assert_allclose(rgb[inside].sum(-1), 1.0, atol=1e-5)  # green and red alone
+    total = rgb[inside].sum(-1)  # green and red alone, darker where there are lashes
+    assert total.max() < 1 + 1e-5 and (total > 1 - 1e-5).mean() > 0.95
     assert rgb[0][inside[0], 1].mean() > 0.6 and rgb[1][inside[1], 1].max() < 0.01
     middle = rgb[0, SIZE // 2 - 8 : SIZE // 2 + 8, SIZE // 2 - 8 : SIZE // 2 + 8]
     assert middle[..., 1].mean() > 0.65  # but for what nose and lips hide, and their rims

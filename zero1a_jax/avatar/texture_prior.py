@@ -43,17 +43,22 @@ _CLOTHES = -0.135  # metres above the head's origin, under which people wear clo
 _ROUND = (0.15, 4.0, 0.15)  # how much more a metre counts there: a stripe goes round at one height
 _TWINS = {"right_ear": (-0.14, 0.0), "right_eyeball": (-0.14, 0.0), "teeth_lower": (0.0, 0.06)}
 _LID_REACH = 3.0  # texels from which lids take their colour
+# sRGB of pocket, tongue and teeth, by their numbers in `part_ids`, right behind the lips and at the back
+_MOUTHS = {1: ((0.34, 0.12, 0.11), (0.09, 0.03, 0.03)), 2: ((0.58, 0.28, 0.27), (0.22, 0.09, 0.09))}
+_MOUTHS[3] = ((0.84, 0.81, 0.75), (0.40, 0.37, 0.33))
+_MOUTH_DEPTH = (0.078, 0.050)  # metres along z: lips, and where it is dark
+_MOUTH_SHARE = 0.5  # of those; the rest is the network's
 _WIDTHS = (48, 64, 96, 128)
 
 
 class Texels(NamedTuple):
-    """Where each texel lies on a mesh with texture coordinates."""
+    """Where each of S x S texels lies on a mesh with texture coordinates."""
 
-    face_ids: np.ndarray  # [SIZE, SIZE] int32, -1 where there is no mesh
-    weights: np.ndarray  # [SIZE, SIZE, 3] barycentric
+    face_ids: np.ndarray  # [S, S] int32, -1 where there is no mesh
+    weights: np.ndarray  # [S, S, 3] barycentric
     places: np.ndarray  # [F, 2] texel coordinates (x, y) of the triangles' centroids
     corners: np.ndarray  # [U, 2] those of the texture's own vertices
-    nearest: np.ndarray  # [2, SIZE, SIZE] row and column of the nearest texel with mesh
+    nearest: np.ndarray  # [2, S, S] row and column of the nearest texel with mesh
     large: np.ndarray  # [F] bool: triangles on the largest island, the head's and neck's skin
 
 
@@ -62,24 +67,24 @@ class Guess(NamedTuple):
 
     rgb: Array  # [F, 3] in 0..1
     offset: Array  # [F, 3] metres off the mesh, in the triangles' frames
-    texture: Array  # [SIZE, SIZE, 3], the colours as they were said, carried on beyond the islands' rims
+    texture: Array  # [S, S, 3], the colours as they were said, carried on beyond the islands' rims
 
 
 @functools.cache
-def texels() -> Texels:
-    """Those of the embedded head."""
+def texels(size: int = SIZE) -> Texels:
+    """Those of the embedded head, `size` a side."""
     with jax.ensure_compile_time_eval():
         model = procedural_head()
         uv = _drawn(model)
-        pixels = np.stack([uv[:, 0], 1.0 - uv[:, 1]], -1).astype(np.float32) * SIZE
+        pixels = np.stack([uv[:, 0], 1.0 - uv[:, 1]], -1).astype(np.float32) * size
         face_ids, weights, _ = jax.jit(zbuffer, static_argnums=(3, 4))(
-            pixels, np.ones(len(uv), np.float32), np.asarray(model.uv_faces), SIZE, SIZE
+            pixels, np.ones(len(uv), np.float32), np.asarray(model.uv_faces), size, size
         )
         face_ids, places = np.asarray(face_ids), pixels[np.asarray(model.uv_faces)].mean(1)
         nearest = ndimage.distance_transform_edt(face_ids < 0, return_distances=False, return_indices=True)
         islands, _ = ndimage.label(face_ids >= 0)
         islands = islands[tuple(nearest)]
-        column, row = np.clip(places.astype(int), 0, SIZE - 1).T
+        column, row = np.clip(places.astype(int), 0, size - 1).T
         large = islands[row, column] == np.bincount(islands.ravel()).argmax()
         return Texels(face_ids, np.asarray(weights), places, pixels, nearest, large)
 
@@ -225,7 +230,23 @@ def _retouched(
     colours = colours.reshape(-1, 3).at[valid].set(found[: len(valid)]).reshape(colours.shape)
     colours = _without_eyes(colours)
     rgb = bilinear(colours, jnp.asarray(at.places)).at[small].set(found[len(valid) :])
-    return colours, rgb
+    usual, share = _mouth()
+    return colours, rgb + share * (usual - rgb)
+
+
+@functools.cache
+def _mouth() -> tuple[np.ndarray, np.ndarray]:
+    """Usual colours [F, 3] of the mouth's inside, which hardly any portrait shows, and their share [F, 1]."""
+    with jax.ensure_compile_time_eval():
+        model = procedural_head()
+        part = np.asarray(part_ids(model))
+        depth = np.asarray(model.template)[np.asarray(model.faces)].mean(1)[:, 2]
+        deep = np.asarray(smoothstep(jnp.asarray(depth), *_MOUTH_DEPTH))[:, None]
+    usual = np.zeros((len(part), 3), np.float32)
+    for number, (front, back) in _MOUTHS.items():
+        own = (1 - deep) * np.array(front) + deep * np.array(back)
+        usual = np.where((part == number)[:, None], own, usual)
+    return usual, _MOUTH_SHARE * np.isin(part, list(_MOUTHS))[:, None]
 
 
 def _without_eyes(colours: Array) -> Array:

@@ -13,6 +13,7 @@ from zero1a_jax.symgen.curriculum import (
     stages,
 )
 from zero1a_jax.symgen.dataset import ACCEPTED, BLANK, LANDMARKS_LOST, NOT_FINITE, REASONS
+from zero1a_jax.symgen.detail import detailed
 from zero1a_jax.symgen.generate import (
     check,
     clean_matte,
@@ -53,6 +54,7 @@ __all__ = [
     "condition_images",
     "condition_points",
     "dataset",
+    "detailed",
     "init_state",
     "outrank",
     "paint_over",

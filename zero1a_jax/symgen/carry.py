@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
-from zero1a_jax.avatar import MOUTH, bilinear, moved, part_ids, smoothstep
+from zero1a_jax.avatar import MOUTH, at_vertices, bilinear, moved, part_ids, smoothstep
 from zero1a_jax.flame import forward
 from zero1a_jax.geometry import face_normals, position, project, resize, vertex_normals, zbuffer
 from zero1a_jax.types import Array, Camera, FlameModel, FlameParams, Portrait
@@ -20,11 +21,14 @@ from zero1a_jax.types import Array, Camera, FlameModel, FlameParams, Portrait
 SUPERSAMPLE = 2
 _FINE = 4  # the portrait's surface is looked at in pixels so many times smaller, or its borders are jagged
 _FACING = (0.20, 0.55)  # cosine to the viewer between which trust rises from 0 to 1
+_FACING_HAIR = (0.30, 0.65)  # the same of hair: it stands off by guess, and is another at its rim
+_HAIR = (0.002, 0.006)  # metres off the mesh between which it is hair
 _COVERED = (0.90, 0.999)  # the same for the portrait's alpha around: rims carry background
 _STEP = 0.004  # metres by which a surface before another hides part of it
 _RIM = 3  # half the side, in fine pixels, of what is looked at around a point
 _BLEEDS = 5  # fine pixels from an eye, or another part, at which a pixel of the portrait holds some of it
 _MOVED = (0.002, 0.006)  # metres by which an expression moves skin: between them such pixels lose their trust
+_LIDS = (0.002, 0.005)  # the same for lids, which then trust nothing: what they showed was folded
 _RAISED = 1.0  # times the portrait's finest detail, some of which is lost where frames average it anew
 _SLACK = 0.0015  # metres behind the z-buffer at which a point still counts as seen
 _STRETCHED = (2.0, 4.0)  # times its area in the portrait between which a triangle's trust falls to 0
@@ -70,7 +74,12 @@ def seen_by(portrait: Portrait, model: FlameModel, offset: Array | None = None) 
     nearest = _around(depth, 2 * _RIM, jnp.inf, jax.lax.min)
     hidden = jnp.where(hit, (depth - nearest > _STEP + reach * slope).astype(jnp.float32), 0.0)
     alpha = jax.image.resize(_around(portrait.alpha, 1, 1.0, jax.lax.min), shape, "linear")
-    sure = smoothstep(cosine, *_FACING) * smoothstep(alpha, *_COVERED) * hit
+    facing = smoothstep(cosine, *_FACING)
+    if offset is not None:
+        off = jnp.linalg.norm(at_vertices(offset, faces, len(vertices)), axis=-1)
+        hair = smoothstep(jnp.sum(off[corners] * weights, 2), *_HAIR)
+        facing = facing + hair * (smoothstep(cosine, *_FACING_HAIR) - facing)
+    sure = facing * smoothstep(alpha, *_COVERED) * hit
     sure = sure * (1.0 - _mean(_mean(hidden, _RIM), _RIM)) * (1.0 - hidden)
     part = jnp.where(hit, part_ids(model)[ids], -1)
     # Not the pocket behind the lips: closed ones show a line of it, and so are their own.
@@ -115,8 +124,10 @@ def carried(seen: Seen, model: FlameModel, at: Surface) -> tuple[Array, Array]:
     front = inside & (depth <= seen.depth[row, column] + _SLACK)
     front &= seen.part[row, column] == part_ids(model)[at.ids]
     values = bilinear(jnp.concatenate([seen.rgb, jnp.stack([seen.sure, seen.apart], -1)], -1), pixels)
-    strained = smoothstep(jnp.sum(at.strained[corners] * at.weights, 1), *_MOVED)
-    sure = values[:, 3] + strained * (values[:, 4] - values[:, 3])
+    metres = jnp.sum(at.strained[corners] * at.weights, 1)
+    sure = values[:, 3] + smoothstep(metres, *_MOVED) * (values[:, 4] - values[:, 3])
+    lids = jnp.sum(_lids(model)[corners] * at.weights, 1)
+    sure = sure * (1.0 - lids * smoothstep(metres, *_LIDS))
     return values[:, :3], sure * front * (1.0 - smoothstep(at.stretch, *_STRETCHED))[at.ids]
 
 
@@ -163,6 +174,11 @@ def _vertices(model: FlameModel, params: FlameParams, offset: Array | None) -> A
     """Those [V, 3] of the head with what stands off it."""
     vertices, _ = forward(model, params)
     return vertices if offset is None else moved(vertices, jnp.asarray(model.faces), offset)
+
+
+def _lids(model: FlameModel) -> Array:
+    """1 at the vertices [V] of lids, 0 elsewhere and where nobody knows."""
+    return jnp.asarray((model.masks or {}).get("eyelids", np.zeros(len(model.template))), jnp.float32)
 
 
 def _still(model: FlameModel, params: FlameParams) -> Array:

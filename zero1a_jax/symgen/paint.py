@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from zero1a_jax.avatar import at_vertices, bilinear, texture_prior
 from zero1a_jax.symgen.carry import Seen, carried, in_pixels, shrunk, surface
+from zero1a_jax.symgen.detail import lashes
 from zero1a_jax.types import Array, Camera, FlameModel, FlameParams
 
 
@@ -36,7 +37,8 @@ def paint_over(
       flame, camera: [T].
     """
     uv_faces, at = jnp.asarray(model.uv_faces), texture_prior.texels()
-    places, faces = jnp.asarray(at.corners), jnp.asarray(model.faces)
+    finer = guess.texture.shape[0] / texture_prior.SIZE
+    places, faces = finer * jnp.asarray(at.corners), jnp.asarray(model.faces)
     corners = at_vertices(guess.rgb, faces, len(model.template))
 
     def frame(item: tuple[Array, Array, FlameParams, Camera]) -> Painted:
@@ -47,6 +49,7 @@ def paint_over(
         # Other islands of the texture are too small for their own triangles.
         smooth = jnp.sum(corners[faces[head.ids]] * head.weights[..., None], 1)
         rgb = jnp.where(jnp.asarray(at.large)[head.ids, None], rgb, smooth)
+        rgb = rgb * jnp.sum(jnp.asarray(lashes())[faces[head.ids]] * head.weights[..., None], 1)
         own, trust = carried(seen, model, head)
         rgb = rgb + trust[:, None] * (own - rgb)
         cover = shrunk(head.cover, view)

@@ -113,6 +113,7 @@ class Programs:
         if guess is not None:
             beside = without_surface(first_avatar(config, model, portrait, guess), model)
             self.beside = replicate(beside, devices)
+            guess = jax.jit(symgen.detailed)(guess, seen, model)
 
             def paint(model, flame, camera, frames):
                 return symgen.paint_over(frames, guess, seen, model, flame, camera)

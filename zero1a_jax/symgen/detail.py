@@ -1,0 +1,148 @@
+"""Fine detail for the texture prior's head, whose own texture is coarse and smooth. [D]
+
+Clothes go round at one height, hair has strands as deep as the portrait's, and closed lids have lashes.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.ndimage
+import scipy.spatial
+
+from zero1a_jax.avatar import at_vertices, part_ids, smoothstep, texture_prior
+from zero1a_jax.flame import procedural_head
+from zero1a_jax.symgen.carry import Seen, Surface, carried
+from zero1a_jax.types import Array, FlameModel
+
+ndimage: Any = scipy.ndimage  # its own annotations mislead type checkers
+SIZE = 512  # texels, a side: a millimetre of skin
+_LASHES = (0.0014, 0.0005)  # metres from the lids' edge between which they begin
+_LASH = 0.4  # lightness of lashes, over the skin's
+_CLOTHES = (-0.130, -0.140)  # metres above the head's origin between which clothes begin
+_BIN = 0.001  # metres of height that share a colour of the clothes
+_REACH, _COUNT = 0.12, 130  # metres below the clothes' upper end that are told apart, and such heights
+_BROAD = 8.0  # heights whose mean is compared with the prior's
+_AGREES = 0.12  # change of colour against the prior's at which clothes are half believed
+_HAIR = (0.002, 0.005)  # metres that hair stands off the head, between which it has strands
+_CROWN = (0.0, 0.94, -0.342)  # from the middle of the head to where hair grows from
+_STRANDS = (110, 0.016)  # around the head, and metres of their length
+_DEPTH = 0.55  # of the portrait's own change of lightness in hair
+
+
+class _Places(NamedTuple):
+    """What is the same for all heads, at P = SIZE^2 texels."""
+
+    ids: np.ndarray  # [P] triangles
+    weights: np.ndarray  # [P, 3] barycentric
+    skin: np.ndarray  # [P] 0 or 1: neither eyes nor teeth, nor beside the mesh
+    height: np.ndarray  # [P] metres
+    strands: np.ndarray  # [P], of variance 1
+
+
+@functools.cache
+def _places() -> _Places:
+    with jax.ensure_compile_time_eval():
+        model, at = procedural_head(), texture_prior.texels(SIZE)
+        ids, weights = np.maximum(at.face_ids, 0).reshape(-1), at.weights.reshape(-1, 3)
+        point = np.asarray(model.template)[np.asarray(model.faces)[ids]]
+        point = (point * weights[..., None]).sum(1)
+        skin = (at.face_ids.reshape(-1) >= 0) & at.large[ids] & (np.asarray(part_ids(model)) == 0)[ids]
+        return _Places(ids, weights, skin.astype(np.float32), point[:, 1], _strands(point))
+
+
+@functools.cache
+def lashes() -> np.ndarray:
+    """What colours [V, 1] of the embedded head are multiplied by, for the lids' edges to have lashes."""
+    with jax.ensure_compile_time_eval():
+        model = procedural_head()
+        template, faces, masks = np.asarray(model.template), np.asarray(model.faces), model.masks or {}
+        lids = np.asarray(masks["eyelids"])
+        sockets = np.asarray(masks["left_eye_region"]) | np.asarray(masks["right_eye_region"])
+        behind = (sockets & ~lids)[faces].any(1)
+        edge = template[np.unique(faces[behind][lids[faces[behind]]])]
+        away, _ = scipy.spatial.cKDTree(edge).query(template)
+        share = np.asarray(smoothstep(jnp.asarray(away), *_LASHES)) * (lids | sockets)
+        return (1.0 - (1.0 - _LASH) * share[:, None]).astype(np.float32)
+
+
+def _strands(point: np.ndarray) -> np.ndarray:
+    """Noise [P] of variance 1 that runs from the crown down at points [P, 3] of the template."""
+    axis = np.array(_CROWN)
+    middle = np.array([0.0, 0.03, -0.02])
+    along = (point - middle) @ axis
+    flat = point - middle - along[:, None] * axis
+    side = np.cross(axis, [1.0, 0, 0])
+    turn = np.arctan2(flat @ side, flat[:, 0]) / (2 * np.pi) + 0.5
+    draw = np.random.default_rng(0)
+    total = np.zeros(len(point))
+    for often, share in ((1.0, 0.7), (2.3, 0.5)):
+        count, length = int(often * _STRANDS[0]), _STRANDS[1]
+        table = draw.normal(size=(count, 64))
+        rows = turn * count + 1.5 * np.sin(along * 90.0)
+        total += share * ndimage.map_coordinates(table, [rows, along / length], order=1, mode="grid-wrap")
+    return (total / total.std()).astype(np.float32)
+
+
+def detailed(guess: texture_prior.Guess, seen: Seen, model: FlameModel) -> texture_prior.Guess:
+    """The guess with a texture of SIZE x SIZE texels. `seen` is what the portrait saw of `model`."""
+    at, faces = jax.tree.map(jnp.asarray, _places()), jnp.asarray(model.faces)
+    moved, still = jnp.ones(len(model.template)), jnp.zeros(len(faces))  # so that lids' rims are not trusted
+    own, trust = carried(seen, model, Surface(still, moved, at.ids, at.weights, at.skin))
+    known, clothes = trust * at.skin, at.height < _CLOTHES[0]
+    raised = jnp.linalg.norm(at_vertices(guess.offset, faces, len(model.template)), axis=-1)
+    hair = smoothstep(jnp.sum(raised[faces[at.ids]] * at.weights, 1), *_HAIR) * at.skin * ~clothes
+
+    large = (SIZE, SIZE, 3)
+    rgb = jax.image.resize(guess.texture, large, "linear").reshape(-1, 3)
+    smooth = jax.image.resize(_blurred(guess.texture), large, "linear").reshape(-1, 3)
+    depth = _spread(jnp.log(_lightness(own) / _lightness(rgb)), known * hair)
+    rgb = rgb * jnp.exp(_DEPTH * depth * hair * at.strands)[:, None]
+    rgb = _round(rgb, own, known * clothes, at.height, smooth)
+    row, column = texture_prior.texels(SIZE).nearest
+    return guess._replace(texture=jnp.clip(rgb, 0.0, 1.0).reshape(large)[row, column])
+
+
+def _blurred(texture: Array) -> Array:
+    """A texture [S, S, 3] without what is finer than some texels."""
+    at = jnp.arange(len(texture))
+    near = jnp.exp(-0.5 * ((at[:, None] - at) / 3.0) ** 2)
+    near = near / jnp.sum(near, -1, keepdims=True)
+    return jnp.einsum("ij,jkc,lk->ilc", near, texture, near, precision="highest")
+
+
+def _lightness(rgb: Array) -> Array:
+    return jnp.mean(rgb, -1) + 0.03
+
+
+def _spread(values: Array, weight: Array) -> Array:
+    """Standard deviation of values [P] under weights [P]; 0 where there are none."""
+    total = jnp.maximum(jnp.sum(weight), 1e-6)
+    mean = jnp.sum(weight * values) / total
+    return jnp.sqrt(jnp.sum(weight * (values - mean) ** 2) / total)
+
+
+def _round(rgb: Array, own: Array, known: Array, height: Array, smooth: Array) -> Array:
+    """Colours [P, 3] with those of clothes all around that the portrait shows, as `known` [P] says, in front.
+
+    Lightness follows the prior's, `smooth` [P, 3], since light does not go round.
+    """
+    place = (height - _CLOTHES[1] + _REACH) / _BIN
+    index = jnp.clip(place, 0, _COUNT - 1).astype(jnp.int32)
+    values = jnp.concatenate([own, smooth, jnp.ones_like(own[:, :1])], -1) * known[:, None]
+    sums = jax.ops.segment_sum(values, index, _COUNT)
+    away = jnp.arange(_COUNT)[:, None] - jnp.arange(_COUNT)
+    lines, enough = [], jnp.zeros(_COUNT)
+    for width in (_BROAD, 0.7):
+        near = jnp.exp(-0.5 * (away / width) ** 2) @ sums
+        mean = near[:, :6] / jnp.maximum(near[:, 6:], 1e-6)
+        lines.append(jnp.stack([jnp.interp(place - 0.5, jnp.arange(_COUNT), c) for c in mean.T], -1))
+        enough = near[:, 6] / (near[:, 6] + 20.0)
+    light = jnp.clip(_lightness(smooth) / _lightness(lines[0][:, 3:]), 0.5, 1.5)[:, None]
+    off = jnp.linalg.norm(lines[0][:, :3] * light - smooth, axis=-1) / _AGREES
+    sure = enough[index] / (1.0 + off**2) * smoothstep(height, *_CLOTHES)
+    return rgb + sure[:, None] * (lines[1][:, :3] * light - rgb)
