@@ -58,7 +58,7 @@ def test_flag_file_starts_the_same_run(tmp_path):
     assert config.input.motions == ("x.csv", "y.npz") and config.curriculum.spatial is False
 
 
-@pytest.mark.parametrize("name", ["best", "quickstart", "zero1a", "zero1a_512"])
+@pytest.mark.parametrize("name", ["best", "pod", "quickstart", "zero1a", "zero1a_512"])
 def test_shipped_flag_files(name):
     path = flagfiles.find(f"{name}.flags")
     config = parsed(f"--flagfile={path}", "--workdir=w", "--image=synthetic:1")
