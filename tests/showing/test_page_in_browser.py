@@ -239,7 +239,7 @@ def test_a_baked_head_fades_between_its_poses_and_says_why(opened):
     assert psnr(picture(page), ours) >= LEAST
 
 
-@pytest.mark.parametrize("width", [360, 768, 1440])
+@pytest.mark.parametrize("width", [320, 390, 768, 1440])
 def test_it_fits_the_window(opened, avatar, width):
     page = opened(avatar, width=width, height=800)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -188,7 +188,11 @@ def _row(flame: FlameParams) -> dict[str, Any]:
 def _talk(model: FlameModel, seed: Any) -> FlameParams:
     """Relaxed speech, blinks and glances [TALK], whose end leads to its start."""
     key = jax.random.key(seed if isinstance(seed, int) else 0)
-    make = jax.jit(lambda key: synthetic.motions.sequence(key, model, TALK, intensity=0.6, fps=FPS))
+    # It runs once: to compile it well takes three times as long as to run it badly.
+    make = jax.jit(
+        lambda key: synthetic.motions.sequence(key, model, TALK, intensity=0.6, fps=FPS),
+        compiler_options={"xla_backend_optimization_level": 0},
+    )
 
     def closed(values: Array) -> np.ndarray:
         values = np.array(values)
