@@ -138,7 +138,9 @@ def test_a_head_of_others_is_baked_and_the_page_says_why(unpacked):
 def test_pages_are_small(version, degree, count, most):
     loaded = made(version, degree, capacity=count)
     loaded = loaded._replace(avatar=loaded.avatar.replace(alive=np.ones(count, bool)))
-    assert len(living.text(loaded, name="run")) < most
+    size = len(living.text(loaded, name="run"))
+    print(f"{loaded.model.version}, {count} Gaussians, degree {degree}: {size / 1e6:.2f} MB")
+    assert size < most
 
 
 def test_a_page_is_written_and_nothing_of_the_users_replaced(rigged, tmp_path):
