@@ -14,6 +14,7 @@ const GROUPS = [
 ];
 const HOME = { yaw: 0, pitch: 0, distance: 1 };
 const FADE = 0.35; // seconds to a pose that was asked for
+const PHOTO = 1024; // pixels a side of a screenshot
 const SMALLEST = 256; // pixels a side, of a picture that is drawn slowly
 
 const byId = (id) => document.getElementById(id);
@@ -151,7 +152,7 @@ class Page {
   // Nothing moves: a picture that was drawn small comes once more at its full size.
   _rest() {
     this.drawn.length = 0;
-    if (this.canvas.width < this.side && !this.fixed) {
+    if (this.canvas.width < this.side) {
       this._side(this.side);
       this._draw();
     }
@@ -159,7 +160,7 @@ class Page {
 
   // Pixels a side; to write it clears the picture, even where it is the same.
   _side(pixels) {
-    if (!this.fixed && this.canvas.width !== pixels) this.canvas.width = this.canvas.height = pixels;
+    if (this.canvas.width !== pixels) this.canvas.width = this.canvas.height = pixels;
   }
 
   _fit() {
@@ -345,8 +346,10 @@ class Page {
   // ---- pictures
 
   // The picture as a data URL, with the word in its corner where the avatar is labelled.
-  _picture() {
+  _picture(pixels) {
+    this._side(pixels);
     this._draw();
+    this.stale = true; // at its own size
     const flat = element("canvas", { width: this.canvas.width, height: this.canvas.height });
     const context = flat.getContext("2d");
     context.drawImage(this.canvas, 0, 0);
@@ -360,7 +363,7 @@ class Page {
   }
 
   _save() {
-    const file = told(this._picture().split(",")[1], this.data.chunks);
+    const file = told(this._picture(PHOTO).split(",")[1], this.data.chunks);
     const link = element("a", { href: URL.createObjectURL(file), download: "avatar.png" });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
@@ -393,10 +396,7 @@ function start() {
         look(view);
         page._draw();
       },
-      picture(size) {
-        if (size) page.fixed = page.canvas.width = page.canvas.height = size;
-        return page._picture();
-      },
+      picture: (pixels = PHOTO) => page._picture(pixels),
     };
   } catch (error) {
     byId("trouble").hidden = false;
