@@ -23,7 +23,7 @@ from zero1a_jax.provenance import Provenance
 from zero1a_jax.types import Array
 
 _SOURCE = resources.files("zero1a_jax") / "assets" / "page"
-_SCRIPTS = ("rig.js", "splats.js", "app.js")
+_SCRIPTS = ("rig.js", "splats.js", "names.js", "app.js")
 _WHOLE = {"u1": "uint8", "u2": "uint16", "u4": "uint32", "f4": "float32"}
 _TEXTS = (b"tEXt", b"iTXt")
 

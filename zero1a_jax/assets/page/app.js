@@ -2,36 +2,19 @@
 // For scripts there is window.zero1a: set(weights, view), frame(motion, number, view), picture(size).
 "use strict";
 
-// What is no shape: degrees, and what they turn. Names and signs are Live Link's.
-const TURNS = {
-  headYaw: [-60, 60], headPitch: [-35, 35], headRoll: [-30, 30],
-  eyeYaw: [-30, 30], eyePitch: [-25, 25], jawPitch: [0, 22],
-};
-const GROUPS = [
-  ["Mouth", /^mouth/], ["Jaw and tongue", /^(jaw|tongue)/], ["Eyelids", /^eye(Blink|Squint|Wide)/],
-  ["Gaze", /^(eyeYaw|eyePitch|eyeLook)/], ["Brows", /^brow/], ["Cheeks and nose", /^(cheek|nose)/],
-  ["Head", /^head/], ["Other", /./],
-];
 const HOME = { yaw: 0, pitch: 0, distance: 1 };
 const FADE = 0.35; // seconds to a pose that was asked for
 const PHOTO = 1024; // pixels a side of a screenshot
 const SMALLEST = 256; // pixels a side, of a picture that is drawn slowly
 
 const byId = (id) => document.getElementById(id);
+const softly = (share) => share * share * (3 - 2 * share);
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);
   return made;
-}
-
-// The shape on the other side of the face that goes with this one, or undefined.
-function partner(name) {
-  if (/^(jaw|mouth)(Left|Right)$/.test(name)) return undefined; // these are contraries
-  const other = name.replace(/(Left|Right)$/, (side) => (side === "Left" ? "Right" : "Left"));
-  const crossed = other.replace(/Look(In|Out)/, (_, way) => (way === "In" ? "LookOut" : "LookIn"));
-  return crossed === name ? undefined : crossed;
 }
 
 // What Splats draws. Baked Gaussians are each in a frame of its own.
@@ -99,7 +82,7 @@ class Page {
 
   _baked(motion, at) {
     const first = Math.floor(at) % motion.keys.length, second = (first + 1) % motion.keys.length, share = at % 1;
-    return { from: motion.keys[first], to: motion.keys[second], share: share * share * (3 - 2 * share) };
+    return { from: motion.keys[first], to: motion.keys[second], share: softly(share) };
   }
 
   // World to camera for a view around the head: x right, y down, z forward.
@@ -107,7 +90,9 @@ class Page {
     const [a, b] = [yaw, pitch].map((degrees) => (degrees * Math.PI) / 180), target = this.data.target;
     const out = [Math.sin(a) * Math.cos(b), Math.sin(b), Math.cos(a) * Math.cos(b)];
     const eye = out.map((value, axis) => target[axis] + distance * value);
-    const rows = [[Math.cos(a), 0, -Math.sin(a)], [Math.sin(a) * Math.sin(b), -Math.cos(b), Math.cos(a) * Math.sin(b)], out.map((v) => -v)];
+    const right = [Math.cos(a), 0, -Math.sin(a)];
+    const down = [Math.sin(a) * Math.sin(b), -Math.cos(b), Math.cos(a) * Math.sin(b)];
+    const rows = [right, down, out.map((value) => -value)];
     const view = rows.map((row) => [...row, -row.reduce((sum, value, axis) => sum + value * eye[axis], 0)]);
     return { view, eye, fov: this.data.fov };
   }
@@ -182,7 +167,8 @@ class Page {
       Object.assign(this.view, HOME);
       this._fadeTo(data.presets[0]);
     };
-    byId("background").value = "#" + this.background.map((v) => Math.round(255 * v).toString(16).padStart(2, "0")).join("");
+    const digits = (value) => Math.round(255 * value).toString(16).padStart(2, "0");
+    byId("background").value = "#" + this.background.map(digits).join("");
     byId("background").oninput = ({ target }) => {
       this.background = [1, 3, 5].map((i) => parseInt(target.value.slice(i, i + 2), 16) / 255);
       this.stale = true;
@@ -197,12 +183,14 @@ class Page {
       names.forEach((name) => left.delete(name));
       if (!names.length) return;
       const rows = names.map((name) => this._slider(name));
-      byId("panel").append(element("details", { open: number === 0 && innerWidth > 760 }, element("summary", { textContent: title }), ...rows));
+      const open = number === 0 && innerWidth > 760;
+      byId("panel").append(element("details", { open }, element("summary", { textContent: title }), ...rows));
     });
   }
 
   _slider(name) {
-    const [min, max] = TURNS[name] || [0, 1], number = element("output", { textContent: name in TURNS ? "0\u00b0" : "0.00" });
+    const [min, max] = TURNS[name] || [0, 1];
+    const number = element("output", { textContent: name in TURNS ? "0\u00b0" : "0.00" });
     const input = element("input", { type: "range", min, max, step: (max - min) / 100, value: 0, name });
     input.setAttribute("aria-label", name);
     input.oninput = () => this._slide(name, Number(input.value));
@@ -235,9 +223,8 @@ class Page {
     if (!this.playing && !this.scrubbed) return this.weights[name] || 0;
     const k = this.data.expressions.indexOf(name), degrees = 180 / Math.PI;
     if (k >= 0) return this.pose.expression[k];
-    const { neck, leftEye, jaw } = this.pose;
-    const of = { headYaw: neck[1], headPitch: neck[0], headRoll: neck[2], eyeYaw: leftEye[1], eyePitch: leftEye[0], jawPitch: jaw[0] };
-    return of[name] * degrees;
+    const { neck, leftEye, jaw } = this.pose, head = { headYaw: neck[1], headPitch: neck[0], headRoll: neck[2] };
+    return { ...head, eyeYaw: leftEye[1], eyePitch: leftEye[0], jawPitch: jaw[0] }[name] * degrees;
   }
 
   // Stops the motion where it is, so that sliders go on from there.
@@ -260,7 +247,7 @@ class Page {
   }
 
   _fadeOn(seconds) {
-    const { fade } = this, share = (fade.share = Math.min(1, fade.share + seconds / FADE)), soft = share * share * (3 - 2 * share);
+    const { fade } = this, share = (fade.share = Math.min(1, fade.share + seconds / FADE)), soft = softly(share);
     if (this.rigged)
       for (const name of new Set([...Object.keys(fade.start), ...Object.keys(fade.end)]))
         this.weights[name] = (fade.start[name] || 0) * (1 - soft) + (fade.end[name] || 0) * soft;
@@ -355,7 +342,8 @@ class Page {
     context.drawImage(this.canvas, 0, 0);
     if (this.data.label) {
       const side = Math.max(12, flat.height / 16);
-      Object.assign(context, { font: `${side}px sans-serif`, fillStyle: "#fff", strokeStyle: "#000", lineWidth: side / 5, lineJoin: "round" });
+      Object.assign(context, { font: `${side}px sans-serif`, fillStyle: "#fff", strokeStyle: "#000" });
+      Object.assign(context, { lineWidth: side / 5, lineJoin: "round" });
       context.strokeText("synthetic", side / 3, flat.height - side / 3);
       context.fillText("synthetic", side / 3, flat.height - side / 3);
     }

@@ -129,8 +129,9 @@ class Rig {
     const { vertices, faces, frames } = this;
     for (let f = 0; f < faces.length / 3; f++) {
       const i = 3 * faces[3 * f], j = 3 * faces[3 * f + 1], k = 3 * faces[3 * f + 2];
-      let ax = vertices[j] - vertices[i], ay = vertices[j + 1] - vertices[i + 1], az = vertices[j + 2] - vertices[i + 2];
-      const sx = vertices[k] - vertices[i], sy = vertices[k + 1] - vertices[i + 1], sz = vertices[k + 2] - vertices[i + 2];
+      const ox = vertices[i], oy = vertices[i + 1], oz = vertices[i + 2];
+      let ax = vertices[j] - ox, ay = vertices[j + 1] - oy, az = vertices[j + 2] - oz;
+      const sx = vertices[k] - ox, sy = vertices[k + 1] - oy, sz = vertices[k + 2] - oz;
       const base = Math.max(Math.sqrt(ax * ax + ay * ay + az * az), 1e-10);
       ax /= base; ay /= base; az /= base;
       let nx = ay * sz - az * sy, ny = az * sx - ax * sz, nz = ax * sy - ay * sx;
@@ -164,14 +165,17 @@ class Baked {
       return a + share * (b - a);
     };
     for (let n = 0; n < count; n++) {
-      let w = mix(bakedQuats, 4, n, 0), x = mix(bakedQuats, 4, n, 1), y = mix(bakedQuats, 4, n, 2), z = mix(bakedQuats, 4, n, 3);
-      const length = Math.max(Math.hypot(w, x, y, z), 1e-10), scale = Math.exp(mix(bakedSizes, 1, n, 0));
-      w /= length; x /= length; y /= length; z /= length;
-      frames.set([
-        scale * (1 - 2 * (y * y + z * z)), scale * 2 * (x * y - w * z), scale * 2 * (x * z + w * y), mix(bakedMeans, 3, n, 0),
-        scale * 2 * (x * y + w * z), scale * (1 - 2 * (x * x + z * z)), scale * 2 * (y * z - w * x), mix(bakedMeans, 3, n, 1),
-        scale * 2 * (x * z - w * y), scale * 2 * (y * z + w * x), scale * (1 - 2 * (x * x + y * y)), mix(bakedMeans, 3, n, 2),
-      ], 12 * n);
+      const quat = [0, 1, 2, 3].map((c) => mix(bakedQuats, 4, n, c)), scale = Math.exp(mix(bakedSizes, 1, n, 0));
+      const length = Math.max(Math.hypot(...quat), 1e-10), [w, x, y, z] = quat.map((value) => value / length);
+      const turn = [
+        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+      ];
+      for (let axis = 0; axis < 3; axis++) {
+        for (let c = 0; c < 3; c++) frames[12 * n + 4 * axis + c] = scale * turn[3 * axis + c];
+        frames[12 * n + 4 * axis + 3] = mix(bakedMeans, 3, n, axis);
+      }
     }
     return frames;
   }

@@ -1,5 +1,5 @@
 // Gaussians on the page: sorted by depth on the processor, drawn as quads by WebGL2 in one call. Quads that are
-// instances of one would be simpler, but software renderers draw instances one by one (seven times slower at 128 pixels).
+// instances of one would be simpler, but software renderers draw those one by one, seven times slower.
 // Projection, 0.3 px^2 blur, opacity compensation, limits of alpha and spherical harmonics are those of
 // zero1a_jax/rasterizer (project.py, blend_steps.py, harmonics.py).
 "use strict";
@@ -155,7 +155,8 @@ class Splats {
     gl.activeTexture(gl.TEXTURE0 + unit);
     gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
     gl.texStorage2D(gl.TEXTURE_2D, 1, gl.RGBA32F, ROW, Math.ceil(length / (4 * ROW)));
-    for (const side of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_2D, side, gl.NEAREST);
+    for (const filter of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER])
+      gl.texParameteri(gl.TEXTURE_2D, filter, gl.NEAREST);
     gl.uniform1i(gl.getUniformLocation(this.program, name), unit);
   }
 
