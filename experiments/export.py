@@ -1,7 +1,8 @@
-"""An avatar as files that other programs open: .ply in the frames of its triangles, and posed in the world.
+"""An avatar as files that other programs open, or as a page with the living head.
 
   python -m experiments.export --avatar=runs/quickstart --out=FOLDER
   python -m experiments.export --avatar=runs/quickstart --pose=jawOpen:0.6,eyeBlinkLeft:1 --out=FOLDER
+  python -m experiments.export --avatar=runs/quickstart --to=page --motions=take.csv --out=FOLDER
 
 docs/formats.md says what is in them.
 """
@@ -24,6 +25,12 @@ class Options:
     )
     flame: str = option("", "Folder of the FLAME model that the avatar was made on; else the embedded head.")
     arkit: str = option("", "Your own table of what ARKit's shapes ask of FLAME; see docs/assets.md.")
+    to: str = option(
+        "ply",
+        "ply: in the frames of the triangles, and posed in the world; page: avatar.html, for any browser.",
+        choices=("ply", "page"),
+    )
+    motions: tuple[str, ...] = option((), "Recordings that the page can play (docs/formats.md).")
     pose: tuple[str, ...] = option((), "ARKit shapes of avatar_world.ply, as jawOpen:0.6; else neutral.")
     out: str = option("", "Folder for the files; made where it is missing.")
     overwrite: bool = option(False, "Replace files of these names that are not what was written there.")
@@ -34,10 +41,15 @@ def main(options: Options) -> None:
     if not options.avatar or not options.out:
         raise Refused("give --avatar=FOLDER and --out=FOLDER")
     pose = dict(weight(text) for text in options.pose)
+    if options.pose and options.to == "page" or options.motions and options.to == "ply":
+        raise Refused("--pose is for --to=ply, --motions for --to=page")
     from zero1a_jax import api
 
     avatar = api.load(options.avatar, flame=options.flame, arkit=options.arkit)
-    for path in api.export(avatar, options.out, pose, overwrite=options.overwrite).values():
+    written = api.export(
+        avatar, options.out, pose, to=options.to, motions=options.motions, overwrite=options.overwrite
+    )
+    for path in written.values():
         print(path)
 
 

@@ -1,5 +1,6 @@
 """What every test may ask for: reference numbers, the head that they were computed with, a run of fakes."""
 
+import base64
 import importlib.util
 import os
 from pathlib import Path
@@ -153,3 +154,14 @@ def export_plain(path, shape, colours):
 def exported():
     """Writes a plain avatar into PATH/export: `exported(path, shape, colours)`."""
     return export_plain
+
+
+def unpack(entry):
+    """An array of a page, as assets/page/rig.js unpacks it."""
+    whole = np.frombuffer(base64.b64decode(entry["data"]), np.dtype(entry["dtype"])).reshape(entry["shape"])
+    return whole * np.array(entry["step"]) + np.array(entry["low"]) if "low" in entry else whole
+
+
+@pytest.fixture
+def unpacked():
+    return unpack

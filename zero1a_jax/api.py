@@ -6,7 +6,7 @@ import functools
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -22,7 +22,7 @@ from zero1a_jax.errors import Refused
 from zero1a_jax.flame import frame_target, procedural_head
 from zero1a_jax.geometry import portrait_camera
 from zero1a_jax.image.colour import as_uint8
-from zero1a_jax.showing import animation, playback, poses
+from zero1a_jax.showing import animation, living, playback, poses
 from zero1a_jax.sources import arkit_table, avatars, heads, portraits
 from zero1a_jax.sources.avatars import Loaded
 from zero1a_jax.training import progress
@@ -237,23 +237,32 @@ def export(
     folder: str | os.PathLike,
     pose: Mapping[str, float] | FlameParams | None = None,
     *,
+    to: str = "ply",
+    motions: Sequence[str | os.PathLike] = (),
     overwrite: bool = False,
 ) -> dict[str, Path]:
-    """Writes an avatar for other programs, all files or none.
+    """Writes an avatar for other programs, or as a page; all files or none.
 
     Args:
       avatar: from `load` or `run`.
       folder: made where it is missing; files of other names in it stay.
       pose: of avatar_world.ply, as `render`'s; None is the neutral face.
+      to: "ply" for other programs; "page" for avatar.html, the living head with its sliders in one file.
+      motions: recordings that the page can play, as `animate`'s; an avatar on FLAME plays its own alone.
       overwrite: replace also files of these names that we did not write, or that were changed since.
 
     Returns:
       The paths: "triangle" (avatar.ply, in the frames of triangles, GaussianAvatars' layout), "world"
-      (avatar_world.ply, the head in that pose, for any splat viewer), "shape" and "meta" (what `load` needs).
+      (avatar_world.ply, the head in that pose, for any splat viewer), "shape" and "meta" (what `load` needs);
+      or "page".
 
     Raises:
       zero1a_jax.errors.Refused: a shape that the head does not know, or files that are not ours.
     """
+    if to == "page":
+        return {"page": living.write(avatar, folder, motions=motions, overwrite=overwrite)}
+    if to != "ply":
+        raise Refused(f"to={to} must be ply or page")
     if not isinstance(pose, FlameParams):
         pose = poses.from_arkit(avatar.model, dict(pose or {}), avatar.arkit)
     posed = jax.jit(pose_avatar)(avatar.avatar, avatar.model, pose)

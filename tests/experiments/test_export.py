@@ -13,6 +13,12 @@ def test_weights_are_pairs():
             export.weight(text)
 
 
+@pytest.mark.parametrize("given", [{"pose": ("jawOpen:1",), "to": "page"}, {"motions": ("a.csv",)}], ids=str)
+def test_what_belongs_to_the_other_kind_is_refused(given):
+    with pytest.raises(Refused, match="--pose is for --to=ply, --motions for --to=page"):
+        export.main(export.Options(avatar="a", out="b", **given))
+
+
 @pytest.mark.parametrize("given", [{}, {"avatar": "a"}, {"out": "b"}], ids=str)
 def test_what_is_missing_is_said(given):
     with pytest.raises(Refused, match="give --avatar=FOLDER and --out=FOLDER"):

@@ -61,11 +61,19 @@ class Curves:
 
 
 @dataclasses.dataclass(frozen=True)
+class Page:
+    """A whole page within the report, as HTML."""
+
+    text: str
+    caption: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class Section:
     """A titled part of the report. A str is a paragraph; neighbouring pictures and films share a row."""
 
     title: str
-    blocks: Sequence[str | Picture | Movie | Table | Curves]
+    blocks: Sequence[str | Picture | Movie | Table | Curves | Page]
 
 
 def write(
@@ -93,7 +101,7 @@ def write(
         body.append(f'<section id="s{index}"><h2>{html.escape(section.title)}</h2>')
         body += _rows(section.blocks, provenance)
         body.append("</section>")
-    head, text = "".join(_metas(provenance)), "\n".join(filter(None, body))
+    head, text = "".join(metas(provenance)), "\n".join(filter(None, body))
     page = _PAGE.format(metas=head, title=html.escape(title), style=_STYLE, body=text)
     files.write_text(path, page)
 
@@ -158,7 +166,8 @@ def save_png(path: str | os.PathLike, image: np.ndarray, *, provenance: Provenan
     files.write_bytes(path, png.encode(_checked(image), provenance))
 
 
-def _metas(provenance: Provenance | None) -> list[str]:
+def metas(provenance: Provenance | None) -> list[str]:
+    """The <meta> elements of a page that say where it comes from, a line each; none without provenance."""
     if provenance is None:
         return []
     facts = {
@@ -188,6 +197,13 @@ def _rows(blocks: Sequence, provenance: Provenance | None) -> list[str]:
         elif isinstance(block, Curves):
             chart = curves.svg(block.lines, block.x_label, block.y_label, block.log_y)
             out.append(_figure(chart, block.caption))
+        elif isinstance(block, Page):
+            inside = html.escape(block.text, quote=True)
+            title = html.escape(block.caption, quote=True)
+            frame = (
+                f'<iframe title="{title}" sandbox="allow-scripts allow-downloads" srcdoc="{inside}"></iframe>'
+            )
+            out.append(_figure(frame, block.caption))
         elif block is not None:
             raise Refused(f"a section holds a {type(block).__name__}; see Section.blocks")
     return out
@@ -266,6 +282,7 @@ img,video{display:block;max-width:100%;height:auto;border-radius:6px}.pixels{ima
 table{border-collapse:collapse;font-size:.93rem}
 th,td{padding:.3rem .9rem .3rem 0;text-align:left;border-bottom:1px solid var(--line)}
 th{color:var(--soft);font-weight:600}.number{text-align:right;font-variant-numeric:tabular-nums}
+iframe{display:block;width:100%;height:860px;border:1px solid var(--line);border-radius:10px}
 svg{max-width:100%;height:auto}
 svg text{fill:var(--soft);font:12px system-ui,sans-serif}svg .grid{stroke:var(--line)}
 """

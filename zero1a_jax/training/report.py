@@ -15,9 +15,9 @@ from zero1a_jax.training.setup import Setup
 
 
 def write_report(
-    setup: Setup, folder: Path, metrics: dict[str, Any], image: np.ndarray, sheet: np.ndarray
+    setup: Setup, folder: Path, metrics: dict[str, Any], *, page: str, image: np.ndarray, sheet: np.ndarray
 ) -> None:
-    """One self-contained report.html."""
+    """One self-contained report.html, with avatar.html, whose text is `page`, in it."""
     history = logs.history(folder)
 
     def line(name: str) -> tuple[list[int], list[float]]:
@@ -45,6 +45,7 @@ def write_report(
                 report.Picture(image, "The avatar at the portrait's view", scale=2),
             ],
         ),
+        report.Section("The avatar, live", [report.Page(page, "avatar.html")]),
         report.Section("Videos", [movies[name] for name, _ in videos]),
         report.Section("Views and expressions", [report.Picture(sheet)]),
         report.Section("Dataset", [movies[name] for name, _ in data if name in movies]),

@@ -1,8 +1,9 @@
-"""What a finished run leaves: .ply, videos, contact sheet, metrics.json and report.html."""
+"""What a finished run leaves: .ply, videos, contact sheet, metrics.json, avatar.html and report.html."""
 
 from __future__ import annotations
 
 import functools
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from zero1a_jax.image.landmarks import OUTER_EYE_CORNERS
 from zero1a_jax.outputs import report
 from zero1a_jax.provenance import Provenance
 from zero1a_jax.rasterizer import until_fits
-from zero1a_jax.showing import poses
+from zero1a_jax.showing import living, poses
 from zero1a_jax.sources import portraits
+from zero1a_jax.sources.avatars import Loaded
 from zero1a_jax.training.loop import counters
 from zero1a_jax.training.programs import Programs
 from zero1a_jax.training.progress import Progress
@@ -110,6 +112,15 @@ def landmark_metrics(setup: Setup, large: np.ndarray) -> dict[str, Any]:
     return {"portrait_landmark_error": float(np.median(errors)), "landmark_source": face.source}
 
 
+def living_page(setup: Setup, loaded: Loaded, folder: Path) -> str:
+    """Writes avatar.html and returns its text."""
+    paths = setup.config.input.motions
+    motions = {Path(path).name: motion for path, motion in zip(paths, setup.parts.motions, strict=True)}
+    text = living.text(loaded, name=folder.name, motions=motions, provenance=setup.provenance)
+    files.write_text(folder / living.PAGE, text)
+    return text
+
+
 def finish(
     setup: Setup, programs: Programs, progress: Progress, folder: Path, seconds: dict[str, float]
 ) -> dict[str, Any]:
@@ -133,20 +144,19 @@ def finish(
     frames = render_shots(setup, avatar, poses.joined(lists))
     ends = np.cumsum([len(part.flame.expression) for part in lists])[:-1]
     portrait_view, turning, moving, tiles = np.split(frames, ends)
-    outputs.save_avatar(
-        folder / "export",
-        avatar,
-        pose(avatar, parts.model, neutral),
-        {
-            "flame_version": parts.model.version,
-            "faces": len(parts.model.faces),
-            "size": parts.portrait.rgb.shape[0],
-            "background": setup.background,
-            "seed": config.runner.seed,
-            "caption": portraits.caption(config.input),
-        },
-        provenance=provenance,
-    )
+    meta = {
+        "flame_version": parts.model.version,
+        "faces": len(parts.model.faces),
+        "size": parts.portrait.rgb.shape[0],
+        "background": setup.background,
+        "seed": config.runner.seed,
+        "caption": portraits.caption(config.input),
+    }
+    posed = pose(avatar, parts.model, neutral)
+    outputs.save_avatar(folder / "export", avatar, posed, meta, provenance=provenance)
+    begin = time.monotonic()
+    page = living_page(setup, Loaded(avatar, parts.model, meta, parts.arkit), folder)
+    seconds = seconds | {living.PAGE: time.monotonic() - begin}
     outputs.video.write(folder / "videos" / "turntable.mp4", turning, FPS, provenance=provenance)
     outputs.video.write(folder / "videos" / "expressions.mp4", moving, FPS, provenance=provenance)
     dataset_video(folder / "videos" / "dataset_after.mp4", progress.dataset, provenance)
@@ -164,6 +174,6 @@ def finish(
         **counters(progress),
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
     }
-    write_report(setup, folder, metrics, image, sheet)
+    write_report(setup, folder, metrics, page=page, image=image, sheet=sheet)
     files.write_json(folder / "metrics.json", metrics)
     return metrics

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zero1a_jax import drive, lock, preprocess, rasterizer, symgen
+from zero1a_jax import lock, preprocess, rasterizer
 from zero1a_jax.commandline import command
 from zero1a_jax.config import Config, profile_range
 from zero1a_jax.converters import lpips
@@ -32,7 +32,7 @@ from zero1a_jax.training.programs import Programs
 from zero1a_jax.training.progress import Progress, has_prior, start
 from zero1a_jax.training.results import dataset_video, finish
 from zero1a_jax.training.setup import Parts
-from zero1a_jax.types import ArkitMap, FlameModel, FlameParams, Portrait
+from zero1a_jax.types import ArkitMap, FlameModel, Motion, Portrait
 
 
 def run(config: Config) -> int:
@@ -228,13 +228,9 @@ def load_parts(config: Config, model: FlameModel, portrait: Portrait, detector: 
     )
 
 
-def load_motion(path: str, model: FlameModel, portrait: Portrait, arkit: ArkitMap | None) -> FlameParams:
-    """A driving file for the portrait's identity, without its camera and its place in the world.
-
-    At the rate of the seeded motions: whatever the file's, a sample lasts as long.
-    """
-    found = motions.load(path, model, shape=portrait.flame.shape, root="drop", arkit=arkit)
-    return drive.resample(found, symgen.MOTION_FPS).flame
+def load_motion(path: str, model: FlameModel, portrait: Portrait, arkit: ArkitMap | None) -> Motion:
+    """A driving file for the portrait's identity, without its place in the world."""
+    return motions.load(path, model, shape=portrait.flame.shape, root="drop", arkit=arkit)
 
 
 def perceptual(config: Config) -> Callable:
@@ -271,7 +267,14 @@ def profiler(config: Config, folder: Path) -> Callable[[int], None]:
 
 def report_paths(folder: Path) -> None:
     """Says where the results are and how to look at them."""
-    for name in ("report.html", "metrics.json", "export/avatar.ply", "export/avatar_world.ply", "videos"):
+    for name in (
+        "avatar.html",
+        "report.html",
+        "metrics.json",
+        "export/avatar.ply",
+        "export/avatar_world.ply",
+        "videos",
+    ):
         print(f"  {folder / name}")
     print(f"look at it: python -m experiments.view --avatar={folder / 'export'}")
 

@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zero1a_jax import keys, symgen
+from zero1a_jax import drive, keys, symgen
 from zero1a_jax.config import Config, colour
 from zero1a_jax.devices import Device, everywhere, replicate, shared_frames
 from zero1a_jax.provenance import Provenance, of_seed
 from zero1a_jax.training.truth_frames import Truth, truth_of
-from zero1a_jax.types import ArkitMap, FlameModel, FlameParams, Portrait
+from zero1a_jax.types import ArkitMap, FlameModel, Motion, Portrait
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Parts:
     suggest_capacity: Callable[..., int]  # rasterizer.suggest_capacity
     perceptual: Callable[..., Any]  # (image, target) [H, W, 3] to a scalar
     detector: Callable[[np.ndarray], Any] | None = None
-    motions: Sequence[FlameParams] = ()
+    motions: Sequence[Motion] = ()  # of --motions, in its order
     arkit: ArkitMap | None = None  # for a head without ARKit names, see sources.arkit_table
 
 
@@ -62,7 +62,8 @@ def build(config: Config, parts: Parts, devices: Sequence[Device]) -> Setup:
         parts.model,
         parts.portrait,
         curriculum,
-        motions=parts.motions,
+        # Whatever a file's rate, a sample lasts as long.
+        motions=[drive.resample(motion, symgen.MOTION_FPS).flame for motion in parts.motions],
         arkit=parts.arkit,
     )
     truth = None

@@ -1,6 +1,6 @@
 """The folder of a run: its layout, what it says about itself, and whether a command may go on in it.
 
-flags.flagfile config.json environment.json portrait.npz metrics.json report.html goodput.json
+flags.flagfile config.json environment.json portrait.npz metrics.json report.html avatar.html goodput.json
 checkpoints/ tensorboard/ renders/ videos/ export/ logs/
 """
 
