@@ -180,8 +180,8 @@ def write(options: Options, rows: list[dict[str, Any]], prepare_cpu: float, out:
     page = [
         f"# Scaling: {options.run.input.image}, {options.short or options.run.update.steps} steps, batch "
         f"{options.run.update.batch}, {options.run.refresh.samples_per_update} samples an update\n",
-        f"Cores that it could use: {environment.cores()}. Forced devices share them, so there is nothing to gain "
-        "beyond as many. The portrait's preparation took "
+        f"Cores that it could use: {environment.cores()}. Forced devices share them, so there is "
+        "nothing to gain beyond as many. The portrait's preparation took "
         f"{prepare_cpu:.0f} s of CPU time, compilation included.\n",
         raster_report.text(COLUMNS, [cells(row) for row in rows]),
     ]
