@@ -42,9 +42,8 @@ class Work:
         """As many pairs and samples in all, more of them at once (pod.flags)."""
         steps = max(round(self.steps * self.batch / batch), 1)
         updates = max(round((self.steps - 1) // self.update_every * self.samples / samples), 1)
-        return dataclasses.replace(
-            self, steps=steps, batch=batch, samples=samples, update_every=max(steps // (updates + 1), 1)
-        )
+        often = max((steps - 1) // updates, 1)
+        return dataclasses.replace(self, steps=steps, batch=batch, samples=samples, update_every=often)
 
 
 @dataclasses.dataclass(frozen=True)
