@@ -1,4 +1,4 @@
-"""What is run on a GPU once there is one, on a CPU with short parts: limits, the page, what it refuses."""
+"""What runs on a GPU once there is one, here on a CPU with short parts: limits, the page, what it refuses."""
 
 import importlib
 import json

@@ -93,7 +93,8 @@ def alone(tmp_path_factory, start):
 @pytest.mark.parametrize("options", [QUICK, pytest.param((), marks=pytest.mark.slow)], ids=["quick", "whole"])
 def test_killed_and_started_again_two_processes_make_the_bits_of_one(tmp_path, start, options):
     folder, alone = tmp_path / "run", tmp_path / "alone"
-    ends(start(alone, *options, count=1), [0])
+    one = start(alone, *options, count=1)
+    wait_for(alone / "checkpoints" / "00000002", one)  # what it compiled for steps is kept: both read that
     both = start(folder, *options)
     wait_for(folder / "checkpoints" / "00000002", both)
     both[1].kill()
@@ -103,6 +104,7 @@ def test_killed_and_started_again_two_processes_make_the_bits_of_one(tmp_path, s
     again, quiet = ends(start(folder, *options), [0, 0])
     assert "resuming at step" in again and "rendering the results" in again
     assert "step" not in quiet
+    ends(one, [0])
     same_bits(alone, folder)
     last = max(checkpoint.steps(folder / "checkpoints"))
     assert f"step {last}" in (folder / "logs" / "process_1.txt").read_text()
