@@ -37,7 +37,7 @@ def start(tmp_path_factory):
             "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} "
             + " ".join([*environment_of.ONE_ORDER, "--xla_backend_optimization_level=0"]),
             "JAX_COMPILATION_CACHE_DIR": cache,
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "TF_CPP_MIN_LOG_LEVEL": "2",
         }
         with socket.socket() as free:
