@@ -10,7 +10,7 @@ from zero1a_jax.commandline import environment
 
 
 def test_environment_is_set_before_jax():
-    """In fresh processes, since jax reads it once. A sum has the same bits whatever the number of threads."""
+    """In fresh processes, since jax reads it once. Sums have the same bits whatever the number of devices."""
     code = (
         "import os, sys\n"
         "from experiments import run\n"
@@ -22,14 +22,16 @@ def test_environment_is_set_before_jax():
         "import numpy as np\n"
         "numbers = np.random.default_rng(0).random((300, 3000), np.float32)\n"
         "print(jax.jit(lambda x: x.sum())(numbers).tobytes())\n"
+        "x, y = (np.random.default_rng(1).random((180, n), np.float32) for n in (1024, 3))\n"
+        "print(np.asarray(jax.jit(lambda x, y: x.T @ y)(x, y)).tobytes())\n"
     )
     sums = set()
-    for devices in ("1", "7"):
+    for devices in ("1", "4", "7"):
         command = [sys.executable, "-c", code, devices]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        fixed, total = done.stdout.splitlines()
-        assert fixed.split() == ["1", devices, "True"], done.stderr
-        sums.add(total)
+        fixed, *sums_of = done.stdout.splitlines()
+        assert fixed.split() == [str(environment.THREADS), devices, "True"], done.stderr
+        sums.add(tuple(sums_of))
     assert len(sums) == 1
 
 

@@ -32,7 +32,7 @@ def start(tmp_path_factory):
 
     def start(folder, *options, count=2, devices=2, own=()):
         environment = os.environ | {
-            "NPROC": "1",
+            "NPROC": str(environment_of.THREADS),
             "PYTHONPATH": str(FAKES.parents[1]),
             "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} "
             + " ".join([*environment_of.ONE_ORDER, "--xla_backend_optimization_level=0"]),

@@ -24,7 +24,7 @@ STEPS = 90
 
 def start(folder, *options, devices=1):
     environment = os.environ | {
-        "NPROC": "1",
+        "NPROC": str(environment_of.THREADS),
         "PYTHONPATH": str(ROOT),
         "XLA_FLAGS": " ".join(
             [f"--xla_force_host_platform_device_count={devices}", *environment_of.ONE_ORDER]

@@ -14,6 +14,10 @@ ONE_ORDER = (
     "--xla_disable_hlo_passes=cpu-parallel-task-assigner",
 )
 
+# Threads of a process; XLA makes at least one a device. Some products split their sums by how many there are,
+# whatever ONE_ORDER says: so there are always as many as for the most devices (--host_devices).
+THREADS = 64
+
 
 def forget_empty_home() -> None:
     """An empty HOME is taken as none: with it ~ would be the root of the file system."""
@@ -38,9 +42,9 @@ def cores(groups: Path = Path("/sys/fs/cgroup")) -> int:
 def fix(*, host_devices: int, deterministic: bool) -> None:
     """Fixes what decides the bits of a run. Raises RuntimeError where jax is already imported.
 
-    On a CPU a device brings one thread (NPROC), but all threads work for each device, and what splits sums by
-    their number changes bits: so nothing may (ONE_ORDER). The threefry variant changes draws. The compilation
-    cache changes nothing but the start.
+    On a CPU all threads work for each device, and what splits sums by their number changes bits: so it is
+    fixed (NPROC), and what can be kept from splitting is (ONE_ORDER). The threefry variant changes draws. The
+    compilation cache changes nothing but the start.
 
     Args:
       host_devices: XLA devices on a CPU.
@@ -49,7 +53,7 @@ def fix(*, host_devices: int, deterministic: bool) -> None:
     if "jax" in sys.modules:
         raise RuntimeError("environment.fix must run before jax is imported")
     forget_empty_home()
-    os.environ["NPROC"] = "1"
+    os.environ["NPROC"] = str(THREADS)
     os.environ["JAX_THREEFRY_PARTITIONABLE"] = "true"
     os.environ["JAX_ENABLE_X64"] = "false"
     xla = os.environ.get("XLA_FLAGS", "").split()
