@@ -67,7 +67,6 @@ def opened(browser, loaded, clip):
     page.on("request", lambda r: None if local(r.url, address) else wrong.append(r.url))
     page.goto(address)
     page.get_by_text("driven by", exact=True).wait_for(timeout=60_000)
-    page.locator(".mantine-Notification-closeButton").first.click(timeout=20_000)  # about software rendering
     yield page
     context.close()
     stop.set()

@@ -7,7 +7,7 @@ import pytest
 from zero1a_jax import symgen
 from zero1a_jax.devices import first, gathered, on_each
 from zero1a_jax.errors import NoFace
-from zero1a_jax.training import dataset_update, loop, programs, setup
+from zero1a_jax.training import dataset_update, loop, programs, rounds, setup
 from zero1a_jax.training.programs import Programs
 from zero1a_jax.training.progress import Progress, start
 
@@ -51,13 +51,14 @@ def run(
     progress=None,
     stop=lambda: False,
     keep=None,
+    told=lambda made: None,
 ):
     made = setup.build(config, parts or fakes.fake_parts(), jax.local_devices()[:devices])
     compiled = Programs(made)
     saved, log = {}, Quiet()
     if progress is None:
         progress = start(made)
-        dataset_update.first_fill(made, compiled, progress)
+        dataset_update.first_fill(made, compiled, progress, told=told)
     else:
         progress = Progress.from_arrays(progress, made.devices)
     if keep is not None:
@@ -66,7 +67,7 @@ def run(
     def save(step):
         saved[step] = jax.tree.map(np.array, progress.arrays())
 
-    loop.train(made, compiled, progress, log, save=save, stop=stop, before=before)
+    loop.train(made, compiled, progress, log, save=save, stop=stop, before=before, told=told)
     return progress, saved, log
 
 
@@ -114,10 +115,10 @@ def test_the_counter_sees_a_compilation():
 
 def test_stages_join_in_turn(whole):
     progress, _, _, _ = whole
-    stage, rounds = progress.dataset.stage, progress.dataset.round
-    assert (rounds[stage == symgen.SPATIAL] >= 1).all()
-    assert rounds[stage == symgen.SYNTHETIC].sum() >= 1
-    assert rounds[stage == symgen.REAL].sum() >= 1
+    stage, count = progress.dataset.stage, progress.dataset.round
+    assert (count[stage == symgen.SPATIAL] >= 1).all()
+    assert count[stage == symgen.SYNTHETIC].sum() >= 1
+    assert count[stage == symgen.REAL].sum() >= 1
 
 
 def test_the_avatar_learns(whole):
@@ -135,9 +136,17 @@ def test_resumed_run_has_the_same_bits(whole, fakes):
 def test_two_devices_make_the_same_bits(whole, fakes):
     """A batch of 3 and updates of 2 samples: shares are uneven, and padded."""
     progress, _, log, _ = whole
-    other, _, said = run(fakes, fakes.small_config(), devices=2)
+    updates = []
+    other, _, said = run(fakes, fakes.small_config(), devices=2, told=updates.append)
     assert different(progress, other) == []
     assert log.steps == said.steps
+    assert [made[0].step for made in updates] == [0, 3, 6, 9, 12]
+    assert [len(made) for made in updates] == [3, 2, 2, 2, 2]  # samples of an update, padding left out
+    last = {made.slot: made for update in updates for made in update}
+    for slot, made in last.items():
+        assert made.reason == symgen.ACCEPTED and made.round == progress.dataset.round[slot]
+        np.testing.assert_array_equal(made.made, rounds.small(progress.dataset.rgb[slot]))
+        assert np.ptp(made.rendered) > 0  # the avatar's, though the refresh takes its buffer
 
 
 def test_bits_are_those_of_the_order(fakes, monkeypatch):
@@ -194,10 +203,12 @@ def test_trouble_on_the_device_comes_back_as_data(fakes):
     diffusion = fakes.fake_diffusion()
     blank = diffusion._replace(decode=lambda params, latents: diffusion.decode(params, latents) * 0 + 0.5)
     parts = fakes.fake_parts(diffusion=blank, perceptual=lambda a, b: a.sum() * np.nan)
-    kept = []
+    kept, updates = [], []
     with pytest.raises(loop.GivenUp, match="step 4: 5 updates were not finite"):
-        run(fakes, fakes.small_config(max_skipped=5, density_every=0), parts, keep=kept)
+        config = fakes.small_config(max_skipped=5, density_every=0)
+        run(fakes, config, parts, keep=kept, told=updates.extend)
     progress = kept[0]
+    assert {made.reason for made in updates} == {symgen.BLANK} and len(updates) == 5
     made = ~progress.dataset.frozen
     assert progress.skipped == 5 and progress.rejected == 5  # 3 at the first fill, 2 at step 3
     assert (progress.dataset.round[made] == 0).all()

@@ -15,7 +15,7 @@ import pytest
 
 from zero1a_jax import outputs
 from zero1a_jax.commandline import environment as environment_of
-from zero1a_jax.training import checkpoint
+from zero1a_jax.training import checkpoint, rounds
 
 FAKES = Path(__file__).parents[1] / "fakes.py"
 ROOT = FAKES.parents[1]
@@ -91,6 +91,8 @@ def same_run(one, other):
     for video in sorted((one / "videos").iterdir()):
         frames = [outputs.video.read(path)[0] for path in (video, other / "videos" / video.name)]
         np.testing.assert_array_equal(*frames, err_msg=video.name)
+    kept = [{p.name: p.read_bytes() for p in (f / rounds.FOLDER).iterdir()} for f in (one, other)]
+    assert kept[0] == kept[1] and len(kept[0]) == STEPS // 3  # earlier rounds too
     plys = [
         (folder / "export" / "avatar.ply").read_bytes().partition(b"end_header") for folder in (one, other)
     ]
@@ -100,6 +102,8 @@ def same_run(one, other):
 @pytest.mark.slow
 def test_everything_that_shows_the_person_says_that_it_is_synthetic(uninterrupted):
     shown = [path for path in uninterrupted.rglob("*") if path.suffix in (".mp4", ".png", ".html", ".ply")]
+    small = list((uninterrupted / rounds.FOLDER).iterdir())
+    assert small and all(b"trainedAlgorithmicMedia" in path.read_bytes() for path in small)
     assert len(shown) >= 10
     for path in shown:
         assert b"synthetic: made by zero1a_jax" in path.read_bytes(), path

@@ -33,8 +33,12 @@ def encode(image: np.ndarray, provenance: Provenance | None = None) -> bytes:
         chunks.add_text("Software", provenance.program)
         chunks.add_text("Description", provenance.sentence)
         chunks.add_text("Creation Time", provenance.date)
-        xmp = _XMP.format(program=provenance.program, date=provenance.date, kind=SOURCE_TYPE)
-        chunks.add_itxt("XML:com.adobe.xmp", xmp)
+        chunks.add_itxt("XML:com.adobe.xmp", xmp(provenance))
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="PNG", optimize=True, pnginfo=chunks)
     return buffer.getvalue()
+
+
+def xmp(provenance: Provenance) -> str:
+    """The packet that says program, date and that it is made by software; JPEG has it too."""
+    return _XMP.format(program=provenance.program, date=provenance.date, kind=SOURCE_TYPE)

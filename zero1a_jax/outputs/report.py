@@ -16,7 +16,7 @@ from PIL import Image
 from zero1a_jax import files
 from zero1a_jax.errors import Refused
 from zero1a_jax.image.colour import as_uint8
-from zero1a_jax.outputs import curves, png, video
+from zero1a_jax.outputs import curves, jpeg, png, video
 from zero1a_jax.provenance import SOURCE_TYPE, Provenance
 
 
@@ -28,6 +28,7 @@ class Picture:
     caption: str = ""
     scale: int = 1
     made: bool = True  # False of a photograph: the page's provenance is not its own
+    quality: int = 0  # of a JPEG; 0 is PNG
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,10 +219,12 @@ def _picture(block: Picture, provenance: Provenance | None) -> str:
     image = _checked(block.image)
     height, width = (block.scale * side for side in image.shape[:2])
     style = ' class="pixels"' if block.scale > 1 else ""
-    data = base64.b64encode(png.encode(image, provenance if block.made else None)).decode()
+    about, kind = provenance if block.made else None, "jpeg" if block.quality else "png"
+    encoded = jpeg.encode(image, about, quality=block.quality) if block.quality else png.encode(image, about)
+    data = base64.b64encode(encoded).decode()
     alt = html.escape(block.caption, quote=True)
     size = f'width="{width}" height="{height}"'
-    return _figure(f'<img{style} {size} alt="{alt}" src="data:image/png;base64,{data}">', block.caption)
+    return _figure(f'<img{style} {size} alt="{alt}" src="data:image/{kind};base64,{data}">', block.caption)
 
 
 def _movie(block: Movie, provenance: Provenance | None) -> str:

@@ -9,18 +9,21 @@ import jax
 import numpy as np
 
 from zero1a_jax import keys, symgen
-from zero1a_jax.devices import exchanged, rounds
+from zero1a_jax.devices import exchanged
+from zero1a_jax.devices import rounds as rounds_of
 from zero1a_jax.errors import NoFace, Refused
 from zero1a_jax.image import landmarks
 from zero1a_jax.image.colour import as_uint8
 from zero1a_jax.rasterizer import until_fits
 from zero1a_jax.symgen import dataset
+from zero1a_jax.training import rounds
 from zero1a_jax.training.programs import Programs
 from zero1a_jax.training.progress import Progress
 from zero1a_jax.training.setup import Setup
 from zero1a_jax.types import Array, Camera, Dataset, FlameParams
 
-Made = tuple[np.ndarray, np.ndarray, Any]  # a sample's rgb and alpha, and its reject reason
+Made = tuple[np.ndarray, np.ndarray, Any, np.ndarray]  # rgb, alpha, reject reason, small: the avatar's own
+Told = Callable[[list[rounds.Refreshed]], None]  # gets what an update generated
 
 
 class Frames(NamedTuple):
@@ -31,22 +34,30 @@ class Frames(NamedTuple):
     known: Any  # symgen.Painted: the head at the start as a textured mesh; or None
 
 
-def first_fill(setup: Setup, programs: Programs, progress: Progress) -> None:
+def first_fill(
+    setup: Setup, programs: Programs, progress: Progress, *, told: Told = lambda made: None
+) -> None:
     """Generates the active samples from noise: the avatar is not worth inverting yet."""
     if setup.config.refresh.dataset == "none":
         return
     plan = programs.plan(0)
     slots = np.flatnonzero(np.asarray(plan.active) & ~progress.dataset.frozen)
-    refresh(setup, programs, progress, slots, 0, from_noise=True)
+    refresh(setup, programs, progress, slots, 0, from_noise=True, told=told)
 
 
 def update_dataset(
-    setup: Setup, programs: Programs, progress: Progress, plan: symgen.Plan, step: int
+    setup: Setup,
+    programs: Programs,
+    progress: Progress,
+    plan: symgen.Plan,
+    step: int,
+    *,
+    told: Told = lambda made: None,
 ) -> None:
     """Refreshes the samples that are next, as many as the run's flags say."""
     rng = keys.rng(setup.config.runner.seed, "choose", step)
     slots = choose(progress.dataset, plan.active, setup.config.refresh.samples_per_update, rng)
-    refresh(setup, programs, progress, slots, step, from_noise=False)
+    refresh(setup, programs, progress, slots, step, from_noise=False, told=told)
 
 
 def choose(current: Dataset, active: Array, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -71,8 +82,11 @@ def refresh(
     step: int,
     *,
     from_noise: bool,
+    told: Told = lambda made: None,
 ) -> None:
     """Renders, conditions and regenerates the samples `slots`, as many at a time as there are devices.
+
+    `told` gets small pictures of all of them, the rejected ones too.
 
     Where the raster overflows all of them are made anew: which of them an earlier, smaller raster drew would
     depend on the number of devices.
@@ -85,7 +99,8 @@ def refresh(
 
     def attempt(capacity: int) -> tuple[list[Made], Any]:
         if setup.truth is not None:
-            return list(zip(*setup.truth.frames(slots, views), strict=True)), 0
+            nothing = np.full((len(slots), rounds.SHOWN, rounds.SIDE, rounds.SIDE, 3), 255, np.uint8)
+            return list(zip(*setup.truth.frames(slots, views), nothing, strict=True)), 0
         made: list[Made] = []
         stacked = jax.tree.map(lambda *x: np.stack(x), *shown)
         for camera, flame, numbers in shares(setup, (*stacked, np.array(slots))):
@@ -93,26 +108,36 @@ def refresh(
             overflow = exchanged(overflow, setup.devices)
             if np.max(overflow):
                 return [], overflow
+            own = np.stack([rounds.small(rgb) for rgb in np.asarray(frames.rgb)])  # the next call takes them
             found = generated(
                 setup, programs, frames, flame, camera, slots=numbers, step=step, from_noise=from_noise
             )
+            found = (*found, own[: len(found[0])])
             made += zip(*exchanged(found, setup.devices), strict=True)
         return made[: len(slots)], 0
 
     grown = announce(lambda text: print(text, flush=True), step)
     made, progress.capacity = until_fits(attempt, progress.capacity, grown=grown)
-    for slot, (camera, flame), (rgb, alpha, reason) in zip(slots, shown, made, strict=True):
+    for slot, (camera, flame), (rgb, alpha, reason, _) in zip(slots, shown, made, strict=True):
         progress.rejected += int(reason != dataset.ACCEPTED)
         progress.dataset = dataset.replace(
             progress.dataset, slot, rgb, alpha, camera, flame, reason=int(reason)
         )
+    told(
+        [
+            rounds.Refreshed(
+                step, slot, int(progress.dataset.round[slot]), int(reason), own, rounds.small(rgb)
+            )
+            for slot, (rgb, _, reason, own) in zip(slots, made, strict=True)
+        ]
+    )
 
 
 def shares(setup: Setup, tree: Any) -> list[Any]:
     """Leaves [N, ...] as trees [D, ...] of what is made together; with --split_frames of one, repeated."""
     count = len(jax.tree.leaves(tree)[0])
     if not setup.config.runner.split_frames:
-        return rounds(tree, count, setup.devices)
+        return rounds_of(tree, count, setup.devices)
     copies = len(setup.devices)
     return [jax.tree.map(lambda leaf, i=i: np.stack([leaf[i]] * copies), tree) for i in range(count)]
 

@@ -12,7 +12,7 @@ from zero1a_jax import keys, symgen
 from zero1a_jax.devices import first, replicate
 from zero1a_jax.rasterizer import until_fits
 from zero1a_jax.symgen import dataset
-from zero1a_jax.training.dataset_update import announce, update_dataset
+from zero1a_jax.training.dataset_update import Told, announce, update_dataset
 from zero1a_jax.training.programs import Programs
 from zero1a_jax.training.progress import Progress
 from zero1a_jax.training.setup import Setup
@@ -42,6 +42,7 @@ def train(
     stop: Callable[[], bool],
     before: Callable[[int], None] = lambda step: None,
     spent: Callable[[str], contextlib.AbstractContextManager] = contextlib.nullcontext,
+    told: Told = lambda made: None,
 ) -> int:
     """Runs from the state's step to the last; returns the step it stopped at.
 
@@ -53,6 +54,7 @@ def train(
       stop: asked after every step; True saves and returns early.
       before: called with every step before it runs (profiling).
       spent: gives a block that counts its seconds as "steps" or "refreshes".
+      told: gets what each dataset update generated.
 
     Raises:
       GivenUp: too many updates were not finite.
@@ -66,7 +68,7 @@ def train(
         plan = programs.plan(step)
         if due(step, config.refresh.update_every) and config.refresh.dataset == "iterative":
             with spent("refreshes"):
-                update_dataset(setup, programs, progress, plan, step)
+                update_dataset(setup, programs, progress, plan, step, told=told)
         if starting:
             log.say("compiling the avatar step")
             if config.density.density_every:

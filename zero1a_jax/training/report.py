@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from zero1a_jax import symgen
 from zero1a_jax.config import to_values
 from zero1a_jax.outputs import report
 from zero1a_jax.sources import portraits
-from zero1a_jax.training import logs
+from zero1a_jax.training import logs, rounds
 from zero1a_jax.training.setup import Setup
+
+SHOWN = 6  # updates of a sample, besides those that were rejected
+STAGES = {symgen.SPATIAL: "spatial", symgen.SYNTHETIC: "synthetic", symgen.REAL: "real"}
 
 
 def write_report(
@@ -49,6 +53,7 @@ def write_report(
         report.Section("Videos", [movies[name] for name, _ in videos]),
         report.Section("Views and expressions", [report.Picture(sheet)]),
         report.Section("Dataset", [movies[name] for name, _ in data if name in movies]),
+        report.Section("Dataset, sample by sample", samples(setup, folder)),
         report.Section(
             "Curves",
             [
@@ -66,3 +71,33 @@ def write_report(
         subtitle=str(folder.name),
         provenance=setup.provenance,
     )
+
+
+def samples(setup: Setup, folder: Path) -> list[str | report.Picture]:
+    """A picture of each sample: the avatar above, what was generated of it below, for up to SHOWN updates."""
+    found = rounds.of_slots(folder)
+    if not found:
+        return ["No dataset was generated, or by a version that kept no pictures of it."]
+    text = (
+        "Each column is an update of the sample; the first is the first fill. Above is the avatar as it was "
+        "rendered then, below what the diffusion made of it, which the next column started from: the "
+        f"middle and the last frame. All updates lie in {rounds.FOLDER}/, and `view` pages through them."
+    )
+    return [text, *(_sample(setup, slot, history) for slot, history in found.items())]
+
+
+def _sample(setup: Setup, slot: int, history: list[rounds.Refreshed]) -> report.Picture:
+    rejected = [entry for entry in history if entry.reason]
+    kept = {int(k) for k in np.rint(np.linspace(0, len(history) - 1, min(SHOWN, len(history))))}
+    kept |= set([k for k, entry in enumerate(history) if entry.reason][:SHOWN])
+    chosen = [history[k] for k in sorted(kept)]
+    above = [np.concatenate(list(entry.rendered), 1) for entry in chosen]
+    below = [np.concatenate(list(entry.made), 1) for entry in chosen]
+    labels = [f"step {entry.step}" for entry in chosen]
+    labels += ["rejected" if entry.reason else f"round {entry.round}" for entry in chosen]
+    caption = f"Sample {slot}, {STAGES[int(setup.samples.stage[slot])]}, generated {len(history)} times."
+    for reason in sorted({entry.reason for entry in rejected}):
+        at = ", ".join(str(entry.step) for entry in rejected if entry.reason == reason)
+        caption += f" Rejected at step {at}: {symgen.REASONS[reason]}."
+    sheet = report.contact_sheet([*above, *below], len(chosen), labels=labels)
+    return report.Picture(sheet, caption, quality=85)

@@ -25,8 +25,8 @@ from zero1a_jax.devices import Device, everyone
 from zero1a_jax.errors import Refused
 from zero1a_jax.image import losses
 from zero1a_jax.sources import arkit_table, diffusions, heads, motions, portrait_file, portraits
-from zero1a_jax.training import checkpoint, checks, logs, loop, processes, setup, signals, workdir
-from zero1a_jax.training.dataset_update import first_fill
+from zero1a_jax.training import checkpoint, checks, logs, loop, processes, rounds, setup, signals, workdir
+from zero1a_jax.training.dataset_update import Told, first_fill
 from zero1a_jax.training.goodput import Goodput
 from zero1a_jax.training.programs import Programs
 from zero1a_jax.training.progress import Progress, has_prior, start
@@ -104,6 +104,10 @@ def train_run(
                 checkpoint.save(checkpoints, at, progress.arrays(), keep=config.runner.keep)
             clock.write(at)
 
+    def told(generated: list[rounds.Refreshed]) -> None:
+        if processes.leads():
+            rounds.write(folder, generated, made.provenance)
+
     try:
         if arrays is not None:
             progress = Progress.from_arrays(arrays, devices)
@@ -112,13 +116,14 @@ def train_run(
             if config.update.texture_prior and not has_prior(config, parts.model):
                 log.say("the texture prior knows the embedded head alone: this head starts without it")
             log.say("compiling and running the first fill of the dataset")
-            first_fill(made, programs, progress)
+            first_fill(made, programs, progress, told=told)
             if processes.leads():
                 before = folder / "videos" / "dataset_before.mp4"
                 dataset_video(before, progress.dataset, made.provenance)
             save(0)
         seconds["start and first fill"] = time.monotonic() - begin
-        step, signal = trained(made, programs, progress, log, folder=folder, save=save, spent=clock.spent)
+        options = {"save": save, "spent": clock.spent, "told": told}
+        step, signal = trained(made, programs, progress, log, folder=folder, **options)
         seconds["training"] = time.monotonic() - begin - seconds["start and first fill"]
         if signal:
             log.say(f"stopped by signal {signal} at step {step}; the same command goes on from there")
@@ -153,6 +158,7 @@ def trained(
     folder: Path,
     save: Callable[[int], None],
     spent: Callable[[str], contextlib.AbstractContextManager],
+    told: Told,
 ) -> tuple[int, int]:
     """Trains until the last step or a signal to any process; returns the step, and the signal or 0."""
     signal = 0
@@ -164,7 +170,8 @@ def trained(
             return bool(signal)
 
         before = profiler(made.config, folder)
-        step = loop.train(made, programs, progress, log, save=save, stop=stop, before=before, spent=spent)
+        options = {"save": save, "stop": stop, "before": before, "spent": spent, "told": told}
+        step = loop.train(made, programs, progress, log, **options)
     return step, signal
 
 
