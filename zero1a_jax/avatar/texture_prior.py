@@ -21,6 +21,7 @@ from flax import traverse_util
 from safetensors.numpy import load_file, save_file
 
 from zero1a_jax.avatar.colours import bilinear, nearest_depth, part_ids, sample_visible, smoothstep
+from zero1a_jax.avatar.outline import CLOTHES, fit_outline
 from zero1a_jax.avatar.retouch import matched
 from zero1a_jax.flame.model import forward, shaped_template
 from zero1a_jax.flame.procedural import procedural_head
@@ -39,7 +40,6 @@ THUMBNAIL = 32  # pixels a side of the whole portrait, as the network sees it
 _RADIUS = 0.08  # metres, of a head: what stands off by as much is twice as wide
 _NOISE = (0.0005, 0.002)  # metres: offsets of bare skin are noise, and would open lids and lips
 _GROWN = (1.08, 0.0015)  # times as far and metres more: hair that falls short shows what is behind it
-_CLOTHES = -0.135  # metres above the head's origin, under which people wear clothes
 _ROUND = (0.15, 4.0, 0.15)  # how much more a metre counts there: a stripe goes round at one height
 _TWINS = {"right_ear": (-0.14, 0.0), "right_eyeball": (-0.14, 0.0), "teeth_lower": (0.0, 0.06)}
 _LID_REACH = 3.0  # texels from which lids take their colour
@@ -201,6 +201,7 @@ def guess(params: Any, model: FlameModel, portrait: Portrait) -> Guess:
     length = jnp.maximum(jnp.linalg.norm(off, axis=-1, keepdims=True), 1e-6)
     off = off * smoothstep(length, *_NOISE) * (_GROWN[0] + _GROWN[1] / length)
     offset = jnp.einsum("fji,fj->fi", rotation, off, precision="highest")
+    offset = fit_outline(offset, model, portrait)
     row, column = texels().nearest
     return Guess(rgb, offset, colours[row, column])
 
@@ -217,7 +218,7 @@ def _retouched(
     small = np.flatnonzero(~at.large & ~own_part)
     centres = np.asarray(model.template)[np.asarray(model.faces)[small]].mean(1)
     places = np.concatenate([_places().reshape(-1, 6)[valid, :3] / 8.0, centres])
-    places = np.where(places[:, 1:2] < _CLOTHES, places * _ROUND, places).astype(np.float32)
+    places = np.where(places[:, 1:2] < CLOTHES, places * _ROUND, places).astype(np.float32)
     nearest, points = nearest_depth(portrait.camera, vertices, faces), vertices[faces[small]].mean(1)
     own, sure = sample_visible(portrait, vertices, faces, points, small, nearest=nearest)
     known = texture.reshape(-1, CHANNELS)[valid]
