@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from zero1a_jax.avatar.colours import bilinear, part_ids, smoothstep
@@ -53,16 +54,18 @@ def fit_outline(offset: Array, model: FlameModel, portrait: Portrait) -> Array:
     apart = squares[:, None] + squares - 2.0 * jnp.matmul(template, template.T, precision="highest")
     near = jnp.exp(-0.5 * apart / _SPREAD**2)
     hair, clothes = _materials(offset, model)
-    for number in range(_ROUNDS):
+
+    def closer(number: Array, offset: Array) -> Array:
         gap = _gap(offset, model, portrait)
-        more = _MORE if number == _ROUNDS - 1 else 0.0
+        more = _MORE * (number == _ROUNDS - 1)
         move = jnp.zeros(len(template))
         for member, metres in ((hair, gap.metres + more), (clothes, gap.metres)):
             weight = gap.weight * member
             sums = near @ jnp.stack([weight * metres, weight], -1)
             move = move + member * sums[:, 0] / (sums[:, 1] + _DOUBT)
-        offset = offset.at[:, 1].add(jnp.mean(move[faces], 1))
-    return offset
+        return offset.at[:, 1].add(jnp.mean(move[faces], 1))
+
+    return jax.lax.fori_loop(0, _ROUNDS, closer, offset)
 
 
 def _materials(offset: Array, model: FlameModel) -> tuple[Array, Array]:
@@ -88,7 +91,9 @@ def _gap(offset: Array, model: FlameModel, portrait: Portrait) -> _Gap:
     fine = resize(camera, _FINE * camera.height, _FINE * camera.width)
     face_id, _, _ = zbuffer(*project(fine, vertices), faces, fine.height, fine.width)
     steps = jnp.linspace(-_REACH, _REACH, _STEPS)
-    points = pixels[:, None] + (normal * (camera.focal[0] / depth / length)[:, None])[:, None] * steps[:, None]
+    points = (
+        pixels[:, None] + (normal * (camera.focal[0] / depth / length)[:, None])[:, None] * steps[:, None]
+    )
     mesh = _along((face_id >= 0).astype(jnp.float32), _FINE * points)
     matte = _along(portrait.alpha, points)
     size = jnp.array([camera.width, camera.height])
