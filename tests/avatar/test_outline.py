@@ -18,7 +18,7 @@ FINE = 4
 
 @pytest.fixture(scope="module")
 def head():
-    """The embedded head, its scalp's triangles, and functions of offsets [F, 3]: its matte, the fit to one."""
+    """The embedded head, its scalp's triangles, and functions of offsets [F, 3]: its matte, a fit to one."""
     model = procedural_head()
     params = zero_params(model)
     camera = portrait_camera(frame_target(model, params.shape), 0.0, 0.0, SIZE)
