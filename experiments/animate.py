@@ -2,14 +2,18 @@
 
   python -m experiments.animate --avatar=runs/quickstart --motion=demo --out=demo.mp4
   python -m experiments.animate --avatar=runs/quickstart --motion=face.csv --out=face.mp4
+  python -m experiments.animate --avatar=runs/quickstart --motion=face.csv --camera=orbit \
+      --background=transparent --out=face.webm
 
 Motions: "demo" (turns, blinks, smiles), a .csv of Live Link Face, a .csv or .json of MediaPipe's blendshapes,
 an .npz of FLAME (VHAP, GaussianAvatars, DECA, EMOCA, SMIRK) or a folder of those, a .pkl of SHOW or .npy of
-TalkSHOW; docs/formats.md says more. An avatar on FLAME needs --flame=FOLDER.
+TalkSHOW; docs/formats.md says more. An avatar on FLAME needs --flame=FOLDER. Ctrl-C ends the video where it
+is.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from zero1a_jax.commandline import command
@@ -31,8 +35,10 @@ class Options:
         "demo, Live Link Face's .csv, MediaPipe's .csv / .json, a FLAME .npz or folder of them, SHOW's .pkl, "
         "TalkSHOW's .npy.",
     )
-    out: str = option("", "The video to write: .mp4, .mov or .mkv.")
-    size: int = option(256, "Side of the frames in pixels.", low=32, high=2048)
+    out: str = option(
+        "", "What to write: .mp4, .mov, .mkv, .webm, .gif; a name without a suffix is a folder of .png."
+    )
+    size: str = option("256", "Side of the frames in pixels, or WIDTHxHEIGHT; 32 to 2048.")
     fps: float = option(25.0, "Frames a second of the video; motions are resampled to it.", low=1, high=240)
     motion_fps: float = option(
         0.0,
@@ -49,8 +55,8 @@ class Options:
     root: str = option(
         "drop", "keep: the motion's own global rotation and translation.", choices=("drop", "keep")
     )
-    sway: float = option(0.0, "Degrees that the camera swings to each side, once in 4 s.", low=0, high=90)
-    background: str = option("white", "white, black or #rrggbb.")
+    camera: str = option("front", "front, sway, orbit, or a table of yaw, pitch and distance a frame.")
+    background: str = option("white", "white, black, #rrggbb, or transparent (.webm, .mov, .gif, .png).")
     frames: int = option(0, "At most so many frames; 0 = all.", low=0)
     label: bool = option(False, 'Write "synthetic" in a corner of every frame.')
     overwrite: bool = option(False, "Replace also a video at --out that others wrote or edited.")
@@ -62,29 +68,41 @@ def main(options: Options) -> None:
         raise Refused("give --avatar=FOLDER and --out=VIDEO")
     if options.smooth % 2 == 0:
         raise Refused(f"--smooth={options.smooth} must be odd, or time would shift by half a frame.")
-    background = colour(options.background)
+    background = None if options.background == "transparent" else colour(options.background)
+    sides = size(str(options.size))
 
+    from zero1a_jax.outputs import moving
     from zero1a_jax.showing import animation
     from zero1a_jax.sources import avatars
 
+    moving.refuse(options.out, transparent=background is None)
     loaded = avatars.load(options.avatar, options.flame, options.arkit)
     count = animation.write(
         loaded,
         options.motion,
         options.out,
-        size=options.size,
+        size=sides,
         fps=options.fps,
         motion_fps=options.motion_fps or None,
         smooth=options.smooth,
         expression=options.expression,  # type: ignore[arg-type]
         root=options.root,  # type: ignore[arg-type]
-        sway=options.sway,
+        camera=options.camera,
         background=background,
         frames=options.frames,
         label=options.label,
         overwrite=options.overwrite,
     )
     print(f"{options.out}: {count} frames at {options.fps:g} a second")
+
+
+def size(text: str) -> tuple[int, int]:
+    """Width and height from "256" or "512x768". Refused for anything else."""
+    found = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
+    sides = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not all(32 <= side <= 2048 for side in sides):
+        raise Refused(f"--size={text} must be pixels as 256 or 512x768, from 32 to 2048 a side.")
+    return sides
 
 
 if __name__ == "__main__":

@@ -59,11 +59,11 @@ def test_hair_meets_the_outline_from_inside_and_from_outside(head, said):
     assert differ(matte(after), true) < 0.6 * differ(matte(before), true)
 
 
-def test_hair_errs_outward_by_a_millimetre(head):
+def test_hair_errs_outward_by_a_millimetre_or_two(head):
     _, scalp, matte, fitted = head
     offset = raised(scalp, 0.012)
     change = np.asarray(fitted(offset, matte(offset)) - offset)[:, 1]
-    assert 0.0003 < change[scalp].max() < 0.0015
+    assert 0.0005 < change[scalp].max() < 0.0025
 
 
 def test_bare_skin_stays(head):

@@ -29,7 +29,7 @@ _NEAR = 0.004  # metres from the mesh's own outline within which a vertex lies o
 _SPREAD = 0.04  # metres over which what is found is carried on
 _DOUBT = 0.3  # weight, in vertices of the outline, of leaving all as it is
 _HAIR = (0.001, 0.004)  # metres off the head between which it is hair
-_MORE = 0.001  # metres that hair stands off more: where it falls short the background shows
+_MORE = 0.0015  # metres that hair stands off more: where it falls short the background shows
 
 
 class _Gap(NamedTuple):

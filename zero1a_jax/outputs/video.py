@@ -1,4 +1,5 @@
-"""Videos, through PyAV: H.264 where the build has it, else MPEG-4; yuv420p, which every player shows."""
+"""Videos, through PyAV: H.264 where the build has it, else MPEG-4, in yuv420p, which every player shows; VP9
+in .webm, with alpha where frames bring it; and ProRes 4444 for alpha in .mov."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ from zero1a_jax.errors import Refused
 from zero1a_jax.outputs import label
 from zero1a_jax.provenance import Provenance
 
-_CONTAINERS = (".mp4", ".mov", ".mkv")
+CONTAINERS = (".mp4", ".mov", ".mkv", ".webm")
+TRANSPARENT = (".webm", ".mov")  # of those the ones that hold alpha
 _FILTERS = {"nearest": Image.Resampling.NEAREST, "lanczos": Image.Resampling.LANCZOS}
 
 
@@ -36,16 +38,17 @@ def write(
     crf: int = 16,
     provenance: Provenance | None = None,
 ) -> None:
-    """Writes `frames` to `path` (.mp4, .mov or .mkv), atomically.
+    """Writes `frames` to `path` (see CONTAINERS), atomically.
 
     Args:
       path: the file; its folder is made where it is missing.
-      frames: uint8 [T, H, W, 3], or any iterable of [H, W, 3]. Odd heights and widths get one row or column
+      frames: uint8 [T, H, W, 3], or any iterable of [H, W, 3]; with four channels the last is alpha, by which
+        colours are not multiplied. Odd heights and widths get one row or column
         more, a copy of the last, because yuv420p halves the colours.
       fps: frames a second, above 0.
       scale: whole factor by which frames grow, so that small ones can be watched.
       filter: "lanczos" (smooth) or "nearest" (shows the pixels), for scale above 1.
-      crf: H.264's quality, 0 (lossless) to 51.
+      crf: H.264's quality, 0 (lossless) to 51; VP9's is the next half of it.
       provenance: what the container's comment, description and date say, and whether frames are labelled.
 
     Equal frames and provenance give an equal file; the provenance's facts change no frame.
@@ -53,8 +56,9 @@ def write(
     Raises:
       Refused: no frames, frames that are not uint8 or differ in size, a bad fps, scale or filter.
     """
-    if Path(path).suffix.lower() not in _CONTAINERS:
-        raise Refused(f"{path}: a video is written as {', '.join(_CONTAINERS)}")
+    suffix = Path(path).suffix.lower()
+    if suffix not in CONTAINERS:
+        raise Refused(f"{path}: a video is written as {', '.join(CONTAINERS)}")
     if not 0 < fps < 1000:
         raise Refused(f"fps is {fps}; give a number above 0 and below 1000")
     if scale < 1 or int(scale) != scale:
@@ -64,16 +68,19 @@ def write(
     frames = iter(frames)
     labelled = provenance is not None and provenance.label
     first = _prepared(next(frames, None), scale, filter, labelled)
+    if first.shape[2] == 4 and suffix not in TRANSPARENT:
+        raise Refused(f"{path}: {suffix} holds no alpha; {' and '.join(TRANSPARENT)} do")
     with files.replacing(path) as temporary, av.open(str(temporary), "w") as container:
         if provenance is not None:
             container.metadata.update(_tags(provenance))
-        stream = _stream(container, first.shape, fps, crf)
+        stream = _stream(container, suffix, first.shape, fps, crf)
         for index, frame in enumerate(itertools.chain([None], frames)):
             image = first if index == 0 else _prepared(frame, scale, filter, labelled)
             if image.shape != first.shape:
                 raise Refused(f"frame {index} is {image.shape[:2]}, the first was {first.shape[:2]}")
-            picture = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
-                format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+            picture = av.VideoFrame.from_ndarray(image, format="rgba" if image.shape[2] == 4 else "rgb24")
+            picture = picture.reformat(
+                format=stream.pix_fmt, dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
             )
             picture.pts = index
             container.mux(stream.encode(picture))
@@ -107,20 +114,35 @@ def codec() -> str:
     return "libx264" if "libx264" in av.codecs_available else "mpeg4"
 
 
-def _stream(container: OutputContainer, shape: tuple[int, ...], fps: float, crf: int) -> VideoStream:
-    name = codec()
-    # Without macroblock trees: x264's AVX-512 code for them reads memory that nobody wrote, and the bits of
-    # a video change from run to run.
-    options = {"crf": str(crf), "x264-params": "no-mbtree=1"} if name == "libx264" else {"qscale": "3"}
+def _stream(
+    container: OutputContainer, suffix: str, shape: tuple[int, ...], fps: float, crf: int
+) -> VideoStream:
+    name, pixels, options = _encoder(suffix, shape[2] == 4, crf)
     rate = Fraction(fps).limit_denominator(1001)
     stream = cast(VideoStream, container.add_stream(name, rate=rate, options=options))
-    stream.height, stream.width, stream.pix_fmt = shape[0], shape[1], "yuv420p"
+    stream.height, stream.width, stream.pix_fmt = shape[0], shape[1], pixels
     # One thread: the encoder's bits depend on how many there are, and equal runs must give equal videos.
     stream.codec_context.thread_count = 1
     # Players guess the matrix from the frame's size unless the file says it.
     stream.codec_context.colorspace = Colorspace.ITU709
     stream.codec_context.color_range = ColorRange.MPEG
     return stream
+
+
+def _encoder(suffix: str, alpha: bool, crf: int) -> tuple[str, str, dict[str, str]]:
+    """Its name, the pixels' format, and options."""
+    if suffix == ".webm":
+        quality = {"crf": str(min(63, crf + crf // 2)), "b": "0", "cpu-used": "4", "row-mt": "0"}
+        # libvpx looks ahead in a way that loses the alpha of frames it moves.
+        return "libvpx-vp9", "yuva420p" if alpha else "yuv420p", quality | {"auto-alt-ref": "0"}
+    if alpha:
+        return "prores_ks", "yuva444p10le", {"profile": "4444", "vendor": "apl0"}
+    name = codec()
+    if name != "libx264":
+        return name, "yuv420p", {"qscale": "3"}
+    # Without macroblock trees: x264's AVX-512 code for them reads memory that nobody wrote, and the bits of
+    # a video change from run to run.
+    return name, "yuv420p", {"crf": str(crf), "x264-params": "no-mbtree=1"}
 
 
 def _tags(provenance: Provenance) -> dict[str, str]:
@@ -133,8 +155,8 @@ def _prepared(frame: np.ndarray | None, scale: int, filter: str, labelled: bool)
     if frame is None:
         raise Refused("there are no frames to write")
     frame = np.asarray(frame)
-    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
-        raise Refused(f"a frame is {frame.dtype}{list(frame.shape)}; expected uint8 [H, W, 3]")
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] not in (3, 4) or 0 in frame.shape:
+        raise Refused(f"a frame is {frame.dtype}{list(frame.shape)}; expected uint8 [H, W, 3] or [H, W, 4]")
     if scale > 1:
         size = (frame.shape[1] * scale, frame.shape[0] * scale)
         frame = np.asarray(Image.fromarray(frame).resize(size, _FILTERS[filter]))
