@@ -115,7 +115,7 @@ def depth_order(depth: jax.Array, visible: jax.Array) -> jax.Array:
     # On a CPU a sort with a separate payload is four times slower: key and index share one integer.
     with jax.enable_x64(True):
         pair = lax.bitcast_convert_type(jnp.stack([index, key], 1), jnp.uint64)
-        pair = lax.bitcast_convert_type(lax.sort(pair, is_stable=False), jnp.uint32)
+        pair = lax.bitcast_convert_type(lax.sort(pair, is_stable=True), jnp.uint32)
     return pair[:, 0].astype(jnp.int32)
 
 
