@@ -121,20 +121,28 @@ def _draw(
     return tuple(image.reshape(-1, grid.columns * TILE, w) for image, w in zip(images, widths, strict=True))
 
 
-def _with_absent(table: jax.Array) -> jax.Array:
-    """The table with one more row, invisible, for the entries past a list's end."""
-    absent = jnp.zeros((1, table.shape[1]), table.dtype).at[0, Column.LOG_OPACITY].set(ABSENT)
-    return jnp.concatenate([table, absent])
-
-
 def _fetch(table, ids, block, step, unroll):
-    """Entries step..step+unroll-1 of every lane: their rows of the table, [unroll * B, 6 + C], and which."""
+    """Entries step..step+unroll-1 of every lane: their rows of the table, [unroll * B, 6 + C], and which.
+
+    Past a list's end it is any row.
+    """
     at = step + jnp.arange(unroll, dtype=jnp.int32)[:, None]
-    place = jnp.minimum(block.starts + at, ids.shape[0] - 1).astype(jnp.uint32)
-    owner = ids.at[place].get(mode="promise_in_bounds")
-    owner = jnp.where(at < block.counts, owner, table.shape[0] - 1).reshape(-1)
+    place = jnp.minimum(block.starts + at, ids.shape[0] - 1).reshape(-1)
     # Unsigned: a signed index could be negative, which costs a comparison.
+    owner = ids.at[place.astype(jnp.uint32)].get(mode="promise_in_bounds")
     return table.at[owner.astype(jnp.uint32)].get(mode="promise_in_bounds"), owner
+
+
+def _columns(rows, block, step):
+    """Rows [U * B, 6 + C] of `_fetch` turned on their side, [6 + C, U, B].
+
+    x and y count from the tile's corner then, and what lies past a list's end is invisible.
+    """
+    fields = rows.T.reshape(rows.shape[1], -1, block.x.shape[0])
+    which = np.arange(rows.shape[1])[:, None, None]
+    corner = jnp.where(which == Column.X, block.x, jnp.where(which == Column.Y, block.y, 0.0))
+    past = step + jnp.arange(fields.shape[1], dtype=jnp.int32)[:, None] >= block.counts
+    return jnp.where((which == Column.LOG_OPACITY) & past, ABSENT, fields - corner)
 
 
 _FAINTEST = np.float32(-np.log(MIN_ALPHA))
@@ -198,19 +206,12 @@ def _walk(table, ids, block, unroll, carry, advance):
         # every array that uses it. Rows, and a step later their columns: a gather of rows that is turned on
         # its side at once would find its row anew for every number, which takes five times as long.
         later = _fetch(table, ids, block, at + 2 * unroll, unroll)
-        return at + unroll, going_on, carry, (_columns(rows, origins), following), later
+        return at + unroll, going_on, carry, (_columns(rows, block, at + unroll), following), later
 
-    shape = (table.shape[1], unroll, block.x.shape[0])
-    origins = jnp.zeros(shape, table.dtype).at[Column.X].set(block.x).at[Column.Y].set(block.y)
     rows, owner = _fetch(table, ids, block, 0, unroll)
     ahead = _fetch(table, ids, block, unroll, unroll)
-    start = (jnp.int32(0), jnp.max(block.counts) > 0, carry, (_columns(rows, origins), owner), ahead)
+    start = (jnp.int32(0), jnp.max(block.counts) > 0, carry, (_columns(rows, block, 0), owner), ahead)
     return lax.while_loop(unfinished, step, start)[2]
-
-
-def _columns(rows, origins):
-    """Rows [U * B, 6 + C] turned on their side, [6 + C, U, B], and x and y from the tile's corner on."""
-    return rows.T.reshape(origins.shape) - origins
 
 
 def forward(table: jax.Array, lists: Lists, grid: Grid, widths: Sequence[int], plan: Plan) -> Images:
@@ -221,7 +222,6 @@ def forward(table: jax.Array, lists: Lists, grid: Grid, widths: Sequence[int], p
     values each image takes, C together. Returns an image for each width and one of width 1, [H, W, width]
     (several: one below the other, H and W multiples of TILE): sums of weight times each value, and of weight.
     """
-    table = _with_absent(table)
     shape, channels = (PIXELS, plan.lanes), table.shape[1] - SHAPE_FIELDS + 1
 
     def composite(block):
@@ -296,7 +296,7 @@ def backward(
     """
     *by_values, by_alphas = cotangents
     polynomials, ones = jnp.asarray(_polynomials(), table.dtype), jnp.ones((1, TILE), table.dtype)
-    padded, lanes, unroll = _with_absent(table), plan.lanes, plan.backward
+    lanes, unroll = plan.lanes, plan.backward
 
     def row(pixels, i):
         return pixels[i * TILE : (i + 1) * TILE]
@@ -334,11 +334,11 @@ def backward(
             return (transmittance, remaining, gradient), transmittance
 
         carry = (jnp.ones((PIXELS, lanes), table.dtype), behind, gradient)
-        return _walk(padded, lists.ids, block, unroll, carry, advance)[2], None
+        return _walk(table, lists.ids, block, unroll, carry, advance)[2], None
 
-    zero = jnp.zeros((padded.shape[0], padded.shape[1] + 2 * absolute), table.dtype)
+    zero = jnp.zeros((table.shape[0], table.shape[1] + 2 * absolute), table.dtype)
     sums, _ = lax.scan(through, zero, _blocks(lists, grid, lanes))
-    return _from_moments(table, sums[:-1])
+    return _from_moments(table, sums)
 
 
 def inspect(table: jax.Array, lists: Lists, grid: Grid, plan: Plan) -> Images:
@@ -347,7 +347,6 @@ def inspect(table: jax.Array, lists: Lists, grid: Grid, plan: Plan) -> Images:
     Arguments are those of `forward`, with a column of depth. The median depth is that of the Gaussian
     behind which the transmittance is 0.5 or less, 0 where it stays above.
     """
-    table = _with_absent(table)
     shape = (PIXELS, plan.lanes)
 
     def composite(block):
