@@ -65,7 +65,8 @@ def _blocks(lists: Lists, grid: Grid, lanes: int) -> _Blocks:
     if tiles % grid.tiles:
         raise ValueError(f"{tiles} lists are no multiple of the {grid.tiles} tiles of an image.")
     bits, cameras = max(1, (tiles - 1).bit_length()), tiles // grid.tiles
-    # Camera, count and index share an integer; counts beyond their room are equally long for this purpose.
+    # Camera, count and index share an integer; counts beyond their room are equally long for this purpose, as
+    # are those of as many steps: their tiles stay side by side, and so do their Gaussians in the cache.
     rest = np.uint32((1 << max(0, 32 - bits - (cameras - 1).bit_length())) - 1)
     index = np.arange(tiles, dtype=np.uint32)
     camera = (index // grid.tiles) * (rest + 1)
@@ -145,16 +146,16 @@ def _columns(rows, block, step):
     return jnp.where((which == Column.LOG_OPACITY) & past, ABSENT, fields - corner)
 
 
-_FAINTEST = np.float32(-np.log(MIN_ALPHA))
+_FAINTEST = np.float32(-np.log(MIN_ALPHA))  # the exponent at which alpha is MIN_ALPHA
 _LEAST = np.float32(1 / MAX_ALPHA)
-_CLIPPED = 1 / _LEAST  # MAX_ALPHA, as it comes out
-# exp(x / 4) from 0 to _FAINTEST: to the fourth within 2e-7 of exp(x).
-_ROOT = np.polynomial.Chebyshev.interpolate(lambda x: np.exp(x / 4), 7, [0, _FAINTEST])
-_ROOT = _ROOT.convert(kind=np.polynomial.Polynomial).coef.astype(np.float32)
+_CLIPPED = 1 / _LEAST  # MAX_ALPHA as `_alpha` returns it
+# A polynomial for exp(x / 4) from 0 to _FAINTEST; its fourth power is exp(x), to 1e-6 of it in float32.
+_SERIES = np.polynomial.Chebyshev.interpolate(lambda x: np.exp(x / 4), 7, [0, _FAINTEST])
+_ROOT = _SERIES.convert(kind=np.polynomial.Polynomial).coef.astype(np.float32)
 
 
-def _uv(fields, block):
-    """u and v of entries [U, B] on the block's pixels, [U, PIXELS, B], and their log opacity."""
+def _uv(fields):
+    """u and v of entries [U, B] on their tiles' pixels, [U, PIXELS, B], and their log opacity."""
     x, y, l00, l01, l11, log_opacity = (field[:, None] for field in fields[:SHAPE_FIELDS])
     dy = _Y - y
     u = l00 * (_X - x) + l01 * dy
@@ -162,13 +163,13 @@ def _uv(fields, block):
     return u, v, log_opacity
 
 
-def _alpha(fields, block):
-    """The alpha of entries [U, B] on the block's pixels, [U, PIXELS, B], clipped, 0 where it is too faint.
+def _alpha(fields):
+    """The alpha of entries [U, B] on their tiles' pixels, [U, PIXELS, B], clipped, 0 where it is too faint.
 
-    That is exp(log_opacity - u*u - v*v) by a polynomial, which takes half as long as XLA's exp. And as a
-    quotient: XLA keeps what it divided, but would compute cheaper things anew wherever they are used.
+    That is exp(log_opacity - u*u - v*v) by a polynomial, in half the time of XLA's exp. And as a quotient:
+    XLA keeps what it divided, but would compute cheaper operations anew wherever alpha is used.
     """
-    u, v, log_opacity = _uv(fields, block)
+    u, v, log_opacity = _uv(fields)
     x = u * u + v * v - log_opacity
     root = functools.reduce(lambda total, factor: total * x + factor, _ROOT[-2::-1], _ROOT[-1])
     square = root * root
@@ -227,7 +228,7 @@ def forward(table: jax.Array, lists: Lists, grid: Grid, widths: Sequence[int], p
     def composite(block):
         def advance(carry, fields, owner):
             transmittance, sums = carry
-            weights, transmittance = _weights(_alpha(fields, block), transmittance)
+            weights, transmittance = _weights(_alpha(fields), transmittance)
             values = fields[SHAPE_FIELDS:]
             drawn = [sum(w * v for w, v in zip(weights, value, strict=True)) for value in values]
             # One array for all channels: every separate one would cost a pass over the tiles.
@@ -267,10 +268,10 @@ def _from_moments(table: jax.Array, sums: jax.Array) -> jax.Array:
     return jnp.stack([-2 * l00 * su, -2 * (l01 * su + l11 * sv), *shape, -s, *sums.T[SHAPE_FIELDS:]], 1)
 
 
-def _absolute(fields, block, slopes):
+def _absolute(fields, slopes):
     """Sums over pixels of |dL/dx| and |dL/dy| of each entry, [U, B] each."""
     l00, l01, l11 = (field[:, None] for field in fields[FACTOR])
-    u, v, _ = _uv(fields, block)
+    u, v, _ = _uv(fields)
     slope = 2 * jnp.stack(slopes)
     by_x, by_y = slope * l00 * u, slope * (l01 * u + l11 * v)
     return [jnp.einsum("p,upb->ub", jnp.ones(PIXELS), jnp.abs(value)) for value in (by_x, by_y)]
@@ -310,7 +311,7 @@ def backward(
 
         def advance(carry, fields, owner):
             transmittance, remaining, gradient = carry
-            alpha = _alpha(fields, block)
+            alpha = _alpha(fields)
             weights, transmittance = _weights(alpha, transmittance)
             gains = [by_alpha + sum(fields[k][u] * v for k, v in by_column) for u in range(unroll)]
             own = [w * gain for w, gain in zip(weights, gains, strict=True)]
@@ -327,7 +328,7 @@ def backward(
             moments = _about(fields[Column.X] - TILE / 2, fields[Column.Y] - TILE / 2, moments)
             sums = [*moments, *jnp.moveaxis(shares, 1, 0)]
             if absolute:
-                sums += _absolute(fields, block, slopes)
+                sums += _absolute(fields, slopes)
             # Side by side before they are turned: one by one they would be turned number by number.
             rows = lax.optimization_barrier(jnp.stack(sums)).reshape(gradient.shape[1], -1).T
             gradient = gradient.at[owner].add(rows, mode="promise_in_bounds")
@@ -352,7 +353,7 @@ def inspect(table: jax.Array, lists: Lists, grid: Grid, plan: Plan) -> Images:
     def composite(block):
         def advance(carry, fields, owner):
             transmittance, median, number = carry
-            alpha = _alpha(fields, block)
+            alpha = _alpha(fields)
             weights, behind = _weights(alpha, transmittance)
             for entry, weight, depth in zip(alpha, weights, fields[Column.DEPTH], strict=True):
                 after = transmittance * (1 - entry)

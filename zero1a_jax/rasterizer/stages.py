@@ -1,4 +1,4 @@
-"""Where XLA's CPU compiler shall cut a long computation: it fuses all of it into one loop for every result."""
+"""Where XLA's CPU compiler shall cut what it would fuse into one long loop for every result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 def apart(function: Callable[[Values], Result], values: Values) -> Result:
-    """function(values) of arrays [N, ...], N >= 1; on a CPU the values are computed before, and it on its own.
+    """function(values) of arrays [N, ...], N >= 1; on a CPU it is computed alone, after the values.
 
     Fused, what leads to them would be computed anew for each of their uses, and loops of hundreds of
     operations are not vectorised. XLA takes optimization barriers out before it fuses, but it does not fuse
