@@ -13,6 +13,7 @@ from zero1a_jax import drive, outputs, provenance, record
 from zero1a_jax.flame import frame_target
 from zero1a_jax.geometry import portrait_camera
 from zero1a_jax.image.colour import as_uint8
+from zero1a_jax.retargeting import AS_RECORDED, Retargeting
 from zero1a_jax.showing import playback, poses
 from zero1a_jax.sources import motions
 from zero1a_jax.sources.avatars import Loaded
@@ -32,6 +33,8 @@ def write(
     smooth: int = 1,
     expression: Literal["match", "drop"] = "match",
     root: Literal["keep", "drop"] = "drop",
+    how: Retargeting = AS_RECORDED,
+    assets: str | os.PathLike | None = None,
     sway: float = 0.0,
     background: tuple[float, float, float] = (1.0, 1.0, 1.0),
     frames: int = 0,
@@ -47,6 +50,8 @@ def write(
       size: pixels a side. fps: frames a second, to which the motion is resampled.
       motion_fps: the recording's own rate; None takes it from the file, see `sources.motions.load`.
       smooth: frames of the moving average, odd. expression, root: see `drive.retarget`.
+      how: what moves, by how much and against which rest. assets: the folder with face_landmarker.task,
+        for videos, see `sources.motions.load`.
       sway: degrees that the camera swings to each side, once in 4 s.
       background: r, g, b in 0..1. frames: at most so many; 0 = all.
       label: write "synthetic" in a corner of every frame; the file's metadata say it in any case.
@@ -61,7 +66,15 @@ def write(
         cameras, flame = poses.joined([shown, poses.turntable(loaded.model, target, size)])
     else:
         flame = movement(
-            loaded, motion, fps=fps, motion_fps=motion_fps, smooth=smooth, expression=expression, root=root
+            loaded,
+            motion,
+            fps=fps,
+            motion_fps=motion_fps,
+            smooth=smooth,
+            expression=expression,
+            root=root,
+            how=how,
+            assets=assets,
         )
         count = len(np.asarray(flame.jaw))
         yaw = np.radians(sway) * np.sin(2 * np.pi * np.arange(count) / (4 * fps))
@@ -84,6 +97,8 @@ def movement(
     smooth: int = 1,
     expression: Literal["match", "drop"] = "match",
     root: Literal["keep", "drop"] = "drop",
+    how: Retargeting = AS_RECORDED,
+    assets: str | os.PathLike | None = None,
 ) -> FlameParams:
     """The avatar's parameters [T] at `fps`; arguments as `write`'s."""
     if motion == DEMO:
@@ -92,6 +107,7 @@ def movement(
     shape = loaded.avatar.shape
     if isinstance(motion, Motion):
         found = drive.retarget(motion, loaded.model, shape=shape, expression=expression, root=root)
+        found = drive.region_of_motion(found, loaded.model, how)
     else:
         found = motions.load(
             motion,
@@ -101,5 +117,7 @@ def movement(
             arkit=loaded.arkit,
             expression=expression,
             root=root,
+            how=how,
+            assets=assets,
         )
     return drive.moving_average(drive.resample(found, fps), smooth).flame
