@@ -16,6 +16,7 @@ import numpy as np
 from zero1a_jax import drive, files, outputs, provenance, record
 from zero1a_jax.flame import frame_target
 from zero1a_jax.image.colour import as_uint8
+from zero1a_jax.retargeting import AS_RECORDED, Retargeting
 from zero1a_jax.showing import camera_paths, playback, poses
 from zero1a_jax.sources import motions
 from zero1a_jax.sources.avatars import Loaded
@@ -35,6 +36,8 @@ def write(
     smooth: int = 1,
     expression: Literal["match", "drop"] = "match",
     root: Literal["keep", "drop"] = "drop",
+    how: Retargeting = AS_RECORDED,
+    assets: str | os.PathLike | None = None,
     camera: str | os.PathLike = camera_paths.FRONT,
     background: tuple[float, float, float] | None = (1.0, 1.0, 1.0),
     frames: int = 0,
@@ -54,6 +57,8 @@ def write(
       fps: frames a second, to which the motion is resampled.
       motion_fps: the recording's own rate; None takes it from the file, see `sources.motions.load`.
       smooth: frames of the moving average, odd. expression, root: see `drive.retarget`.
+      how: what moves, by how much and against which rest. assets: the folder with face_landmarker.task,
+        for videos, see `sources.motions.load`.
       camera: see `camera_paths.cameras`; at "front" the demo turns the head by itself.
       background: r, g, b in 0..1; None for transparency.
       frames: at most so many; 0 = all.
@@ -72,7 +77,15 @@ def write(
         cameras, flame = poses.joined([shown, poses.turntable(loaded.model, target, wide)])
     else:
         flame = movement(
-            loaded, motion, fps=fps, motion_fps=motion_fps, smooth=smooth, expression=expression, root=root
+            loaded,
+            motion,
+            fps=fps,
+            motion_fps=motion_fps,
+            smooth=smooth,
+            expression=expression,
+            root=root,
+            how=how,
+            assets=assets,
         )
         count = len(np.asarray(flame.jaw))
         cameras = camera_paths.cameras(camera, target, count, fps=fps, size=(wide, high))
@@ -125,6 +138,8 @@ def movement(
     smooth: int = 1,
     expression: Literal["match", "drop"] = "match",
     root: Literal["keep", "drop"] = "drop",
+    how: Retargeting = AS_RECORDED,
+    assets: str | os.PathLike | None = None,
 ) -> FlameParams:
     """The avatar's parameters [T] at `fps`; arguments as `write`'s."""
     if motion == DEMO:
@@ -133,6 +148,7 @@ def movement(
     shape = loaded.avatar.shape
     if isinstance(motion, Motion):
         found = drive.retarget(motion, loaded.model, shape=shape, expression=expression, root=root)
+        found = drive.region_of_motion(found, loaded.model, how)
     else:
         found = motions.load(
             motion,
@@ -142,5 +158,7 @@ def movement(
             arkit=loaded.arkit,
             expression=expression,
             root=root,
+            how=how,
+            assets=assets,
         )
     return drive.moving_average(drive.resample(found, fps), smooth).flame
