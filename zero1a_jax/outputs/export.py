@@ -35,6 +35,7 @@ def save_avatar(
     meta: Mapping[str, Any],
     *,
     provenance: Provenance | None = None,
+    degree: int = 0,
 ) -> dict[str, Path]:
     """Writes the living Gaussians of `avatar` to `folder`, each file atomically.
 
@@ -47,6 +48,7 @@ def save_avatar(
         `background` (rgb) are what it was trained with; `seed` is its run's, `caption` says what the
         portrait shows.
       provenance: what both .ply and the .json say about where they come from.
+      degree: of the world-space file's harmonics at least, see `ply.save`.
 
     Returns:
       {"triangle": .ply, "world": .ply, "shape": .npz, "meta": .json}, the paths written.
@@ -68,7 +70,7 @@ def save_avatar(
     folder = Path(folder)
     paths = {name: folder / file for name, file in _FILES.items()}
     ply.save(paths["triangle"], _take(avatar.gaussians, alive), face_ids, provenance=provenance)
-    ply.save(paths["world"], _take(posed, alive), provenance=provenance)
+    ply.save(paths["world"], _take(posed, alive), provenance=provenance, degree=degree)
     with files.replacing(paths["shape"]) as temporary:
         np.savez(temporary, shape=np.asarray(avatar.shape, np.float32))
     about = {"format": _FORMAT, "gaussians": int(alive.sum()), **meta}
