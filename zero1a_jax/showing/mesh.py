@@ -12,13 +12,13 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from zero1a_jax import outputs, record
 from zero1a_jax.errors import Refused
 from zero1a_jax.flame import zero_params
-from zero1a_jax.flame.model import JOINTS, joint_rotations, shaped_template
+from zero1a_jax.flame.model import JOINTS, shaped_template
 from zero1a_jax.geometry.meshes import vertex_normals
-from zero1a_jax.geometry.rotations import matrix_to_quat
 from zero1a_jax.outputs import png
 from zero1a_jax.outputs.glb import Frames, Mesh
 from zero1a_jax.provenance import of_avatar
@@ -102,7 +102,9 @@ def frames(loaded: Loaded, flame: FlameParams) -> Frames:
     """The parameters [T] as weights of `rig`'s targets, and as turns and places of its joints."""
     model = loaded.model
     expression = np.asarray(flame.expression, np.float64)
-    turns = np.asarray(joint_rotations(flame), np.float64)
+    parts = [flame.rotation, flame.neck, flame.jaw, *np.asarray(flame.eyes).swapaxes(0, 1)]
+    turned = Rotation.from_rotvec(np.stack(parts, 1).reshape(-1, 3))
+    turns = turned.as_matrix().reshape(-1, len(parts), 3, 3)
     regressor = np.asarray(model.joint_regressor, np.float64)
     rest = regressor @ np.asarray(shaped_template(model, loaded.avatar.shape), np.float64)
     moved = rest + np.einsum("jv,vce,te->tjc", regressor, model.expression_basis, expression)
@@ -123,7 +125,7 @@ def frames(loaded: Loaded, flame: FlameParams) -> Frames:
     bent = [np.maximum(sign * sine, 0) for sine in sines for sign in (1, -1)]
     return Frames(
         weights=np.concatenate([expression, np.stack(bent, 1)], 1).astype(np.float32),
-        rotations=_turning(np.asarray(matrix_to_quat(turns))[..., [1, 2, 3, 0]]),
+        rotations=_turning(turned.as_quat().reshape(-1, len(parts), 4)),
         translations=np.stack(local, 1).astype(np.float32),
     )
 
