@@ -1,11 +1,12 @@
 """What leaves the program: .ply, folders of avatars, videos, reports, a viewer. Host only."""
 
-from zero1a_jax.outputs import moving, ply, report, video, viewer
+from zero1a_jax.outputs import glb, moving, ply, report, video, viewer
 from zero1a_jax.outputs.export import AVATAR_FILES, check_model, load_avatar, save_avatar
 
 __all__ = [
     "AVATAR_FILES",
     "check_model",
+    "glb",
     "load_avatar",
     "moving",
     "ply",
