@@ -5,8 +5,6 @@ It needs playwright (`pip install playwright`, without its own browsers) and Chr
 
 import base64
 import io
-import os
-import shutil
 import time
 
 import jax
@@ -26,8 +24,6 @@ from zero1a_jax.sources.avatars import Loaded
 
 SIZE = 192
 LEAST = 35.0  # dB between the page's picture and the rasterizer's
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-SOFTWARE = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist")
 # Weights by name, then the camera's yaw and pitch in degrees.
 VIEWS = (
     ({}, 0, 0),
@@ -36,19 +32,6 @@ VIEWS = (
     ({"mouthPucker": 0.9, "headYaw": 25, "headPitch": -10, "headRoll": 8}, 0, -10),
     ({"browInnerUp": 0.9, "eyeYaw": 20, "eyePitch": 8, "jawPitch": 15}, 75, 10),
 )
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if program is None:
-        pytest.skip(f"no browser: none of {', '.join(PROGRAMS)} is on PATH")
-    root = ("--no-sandbox",) if os.geteuid() == 0 else ()
-    with playwright.sync_playwright() as running:
-        started = running.chromium.launch(executable_path=program, args=[*SOFTWARE, *root])
-        yield started
-        started.close()
 
 
 def coloured(version="", count=None, degree=1):
