@@ -2,17 +2,23 @@
 
   python -m experiments.animate --avatar=runs/quickstart --motion=demo --out=demo.mp4
   python -m experiments.animate --avatar=runs/quickstart --motion=face.csv --out=face.mp4
+  python -m experiments.animate --avatar=runs/quickstart --motion=face.csv --camera=orbit \\
+      --background=transparent --size=512x768 --out=face.webm
 
 Motions: "demo" (turns, blinks, smiles), a .csv of Live Link Face, a .csv or .json of MediaPipe's blendshapes,
 an .npz of FLAME (VHAP, GaussianAvatars, DECA, EMOCA, SMIRK) or a folder of those, a .pkl of SHOW or .npy of
 TalkSHOW; docs/formats.md says more. An avatar on FLAME needs --flame=FOLDER.
+
+Outputs: .mp4, .mov, .mkv (H.264), .webm (VP9), .gif, or FOLDER/ with a slash for frame_00001.png and so on.
+A transparent background goes into .webm, .mov (ProRes 4444), .gif and PNGs. Ctrl-C ends the video after the
+frames that are done.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zero1a_jax.commandline import command
+from zero1a_jax.commandline import command, progress
 from zero1a_jax.config import colour, option
 from zero1a_jax.errors import Refused
 
@@ -31,8 +37,8 @@ class Options:
         "demo, Live Link Face's .csv, MediaPipe's .csv / .json, a FLAME .npz or folder of them, SHOW's .pkl, "
         "TalkSHOW's .npy.",
     )
-    out: str = option("", "The video to write: .mp4, .mov or .mkv.")
-    size: int = option(256, "Side of the frames in pixels.", low=32, high=2048)
+    out: str = option("", "The video to write: .mp4, .mov, .mkv, .webm, .gif, or FOLDER/ for PNGs.")
+    size: str = option("256", "Side of the frames in pixels, or WIDTHxHEIGHT such as 512x768.")
     fps: float = option(25.0, "Frames a second of the video; motions are resampled to it.", low=1, high=240)
     motion_fps: float = option(
         0.0,
@@ -49,8 +55,13 @@ class Options:
     root: str = option(
         "drop", "keep: the motion's own global rotation and translation.", choices=("drop", "keep")
     )
-    sway: float = option(0.0, "Degrees that the camera swings to each side, once in 4 s.", low=0, high=90)
-    background: str = option("white", "white, black or #rrggbb.")
+    camera: str = option(
+        "fixed",
+        "fixed (the demo turns all the same), orbit (around in 8 s), sway (20 degrees each way in 4 s), or "
+        "a .json or .csv of yaw, pitch, radius of each frame.",
+    )
+    background: str = option("white", "white, black, #rrggbb or transparent.")
+    beside: bool = option(False, "Show the driving video at the left, where --motion is one.")
     frames: int = option(0, "At most so many frames; 0 = all.", low=0)
     label: bool = option(False, 'Write "synthetic" in a corner of every frame.')
     overwrite: bool = option(False, "Replace also a video at --out that others wrote or edited.")
@@ -62,11 +73,16 @@ def main(options: Options) -> None:
         raise Refused("give --avatar=FOLDER and --out=VIDEO")
     if options.smooth % 2 == 0:
         raise Refused(f"--smooth={options.smooth} must be odd, or time would shift by half a frame.")
-    background = colour(options.background)
+    background = None if options.background == "transparent" else colour(options.background)
 
-    from zero1a_jax.showing import animation
+    from zero1a_jax.outputs import clips
+    from zero1a_jax.showing import animation, camera_paths
     from zero1a_jax.sources import avatars
 
+    camera_paths.size_of(options.size)
+    if options.camera not in camera_paths.NAMED:
+        camera_paths.load(options.camera)
+    clips.refuse(options.out, options.fps, transparent=background is None)
     loaded = avatars.load(options.avatar, options.flame, options.arkit)
     count = animation.write(
         loaded,
@@ -78,11 +94,13 @@ def main(options: Options) -> None:
         smooth=options.smooth,
         expression=options.expression,  # type: ignore[arg-type]
         root=options.root,  # type: ignore[arg-type]
-        sway=options.sway,
+        camera=options.camera,
         background=background,
+        beside=options.beside,
         frames=options.frames,
         label=options.label,
         overwrite=options.overwrite,
+        report=progress.reporter("frames"),
     )
     print(f"{options.out}: {count} frames at {options.fps:g} a second")
 

@@ -206,7 +206,7 @@ def animate(
     motion: str | os.PathLike | Motion = animation.DEMO,
     *,
     out: str | os.PathLike,
-    size: int = 256,
+    size: int | str = 256,
     fps: float = 25.0,
     background: str = "white",
     **options: Any,
@@ -217,18 +217,18 @@ def animate(
       avatar: from `load` or `run`.
       motion: "demo", a Live Link Face .csv, FLAME or VHAP .npz or a folder of them, SHOW's .pkl, TalkSHOW's
         .npy, or a Motion.
-      out: .mp4, .mov or .mkv.
-      size: pixels a side. fps: frames a second of the video. background: "white", "black" or "#rrggbb".
-      options: motion_fps, smooth, expression, root, sway, frames, label, overwrite; see
+      out: .mp4, .mov, .mkv, .webm, .gif, or FOLDER/ with a slash for numbered PNGs.
+      size: pixels a side, or "WIDTHxHEIGHT". fps: frames a second of the video.
+      background: "white", "black", "#rrggbb" or "transparent".
+      options: motion_fps, smooth, expression, root, camera, beside, frames, label, overwrite, report; see
         `showing.animation.write`.
 
     Raises:
       FileNotFoundError: no motion there. zero1a_jax.errors.Refused: the motion cannot drive this head, or
       another file is at `out`.
     """
-    return animation.write(
-        avatar, motion, out, size=size, fps=fps, background=config.colour(background), **options
-    )
+    behind = None if background == "transparent" else config.colour(background)
+    return animation.write(avatar, motion, out, size=size, fps=fps, background=behind, **options)
 
 
 @_in_float32
