@@ -15,11 +15,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zero1a_jax.commandline import command
 from zero1a_jax.config import option
 from zero1a_jax.errors import Refused
-from zero1a_jax.types import Avatar
+
+if TYPE_CHECKING:  # else jax would be imported before its settings are made
+    from zero1a_jax.types import Avatar
 
 
 @dataclass(frozen=True)
