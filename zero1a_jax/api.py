@@ -205,7 +205,7 @@ def animate(
     motion: str | os.PathLike | Motion = animation.DEMO,
     *,
     out: str | os.PathLike,
-    size: int | tuple[int, int] = 256,
+    size: int | str = 256,
     fps: float = 25.0,
     background: str = "white",
     **options: Any,
@@ -216,10 +216,11 @@ def animate(
       avatar: from `load` or `run`.
       motion: "demo", a Live Link Face .csv, FLAME or VHAP .npz or a folder of them, SHOW's .pkl, TalkSHOW's
         .npy, or a Motion.
-      out: .mp4, .mov, .mkv, .webm, .gif; a name without a suffix is a folder of .png.
-      size: pixels a side, or width and height. fps: frames a second of the video.
-      background: "white", "black", "#rrggbb" or "transparent" (.webm, .mov, .gif, .png).
-      options: motion_fps, smooth, expression, root, camera, frames, label, overwrite; see
+      out: .mp4, .mov, .mkv, .webm, .gif, or FOLDER/ with a slash for numbered PNGs.
+      size: pixels a side, or "WIDTHxHEIGHT". fps: frames a second of the video.
+      background: "white", "black", "#rrggbb" or "transparent".
+      options: motion_fps, smooth, expression, root, how, assets, camera, beside, frames, label, overwrite,
+        report; see
         `showing.animation.write`.
 
     Raises:

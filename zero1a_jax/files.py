@@ -46,7 +46,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 def unbroken() -> Iterator[list[int]]:
     """Ctrl-C and SIGTERM that come while the block runs act at its end: for steps that belong together.
 
-    Yields the numbers of those that came, for long work that can end early and whole.
+    Yields the list of those that came so far: long work looks there, between steps, whether to end early.
     """
     came: list[int] = []
     if threading.current_thread() is not threading.main_thread():  # they come to the main thread alone

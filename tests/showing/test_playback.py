@@ -1,13 +1,8 @@
 """Exported avatars, loaded and rendered along sequences."""
 
-import os
-import signal
-
-import av
 import jax
 import numpy as np
 import pytest
-from PIL import Image, ImageSequence
 
 from experiments import animate
 from zero1a_jax import api, outputs
@@ -16,7 +11,7 @@ from zero1a_jax.converters import flame_npz
 from zero1a_jax.errors import Refused
 from zero1a_jax.flame import frame_target, procedural_head, zero_params
 from zero1a_jax.geometry import portrait_camera
-from zero1a_jax.showing import animation, playback
+from zero1a_jax.showing import playback
 from zero1a_jax.sources import avatars, heads
 from zero1a_jax.types import Motion
 
@@ -116,81 +111,3 @@ def test_an_export_replaces_ours_and_nothing_else(folder, tmp_path):
     assert paths["world"].read_bytes() == b"edited"
     api.export(avatar, tmp_path, overwrite=True)
     assert len(outputs.ply.load(paths["world"])[0].means) == len(procedural_head().faces)
-
-
-@pytest.mark.parametrize("name", ["a.webm", "a.mov", "a.gif", "pictures"])
-def test_without_a_background_the_head_alone_is_there(name, folder, tmp_path):
-    out = tmp_path / name
-    assert (
-        api.animate(avatars.load(folder), out=out, size=(48, SIZE), background="transparent", frames=3) == 3
-    )
-    frames = with_alpha(out)
-    assert frames.shape == (3, SIZE, 48, 4)
-    assert frames[:, :3, :3, 3].max() < 30 and frames[:, 14:18, 20:28, 3].min() > 220
-    plain = tmp_path / "plain.mov"
-    api.animate(avatars.load(folder), out=plain, size=(48, SIZE), background="#204060", frames=3)
-    behind, _ = outputs.video.read(plain)
-    alpha = frames[..., 3:] / 255
-    over = frames[..., :3] * alpha + np.array([0x20, 0x40, 0x60]) * (1 - alpha)
-    assert np.abs(over - behind).mean() < 12  # a .gif has few colours and no half pixels
-
-
-def with_alpha(path):
-    """Frames uint8 [T, H, W, 4] of a file or a folder."""
-    if path.is_dir():
-        return np.stack([np.asarray(Image.open(file)) for file in sorted(path.glob("frame_*.png"))])
-    if path.suffix == ".gif":
-        with Image.open(path) as picture:
-            return np.stack([np.asarray(part.convert("RGBA")) for part in ImageSequence.Iterator(picture)])
-    with av.open(path) as container:
-        stream = container.streams.video[0]
-        vp9 = av.CodecContext.create("libvpx-vp9", "r")  # FFmpeg's own decoder leaves alpha out
-        if path.suffix == ".webm":
-            decoded = (frame for packet in container.demux(stream) for frame in vp9.decode(packet))
-        else:
-            decoded = container.decode(stream)
-        return np.stack([frame.to_ndarray(format="rgba") for frame in decoded])
-
-
-def test_what_holds_no_transparency_is_refused_before_anything_slow(tmp_path):
-    for name, sentence in (("a.mp4", "holds no transparency"), ("a.avi", "the file is .mp4")):
-        given = {"avatar": "nowhere", "out": str(tmp_path / name), "background": "transparent"}
-        with pytest.raises(Refused, match=sentence):
-            animate.main(animate.Options(**given))
-
-
-@pytest.mark.parametrize("name", ["a.mp4", "a.gif", "pictures"])
-def test_a_signal_ends_a_video_that_is_whole(name, folder, tmp_path, monkeypatch, capsys):
-    def render(*arguments, **named):
-        for number in range(40):
-            if number == 7:
-                os.kill(os.getpid(), signal.SIGINT)
-            yield np.full((SIZE, SIZE, 3), number / 40), np.ones((SIZE, SIZE))
-
-    monkeypatch.setattr(playback, "render", render)
-    out = tmp_path / name
-    with pytest.raises(KeyboardInterrupt):
-        api.animate(avatars.load(folder), out=out, size=SIZE, frames=40)
-    count = len(with_alpha(out)) if name == "a.gif" or out.is_dir() else len(outputs.video.read(out)[0])
-    assert 7 <= count <= 8
-    assert f"has {count} of 40 frames" in capsys.readouterr().out
-    assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".")) == [name]
-
-
-def test_a_signal_before_the_first_frame_leaves_nothing(folder, tmp_path, monkeypatch):
-    def render(*arguments, **named):
-        os.kill(os.getpid(), signal.SIGINT)
-        yield np.zeros((SIZE, SIZE, 3)), np.ones((SIZE, SIZE))
-
-    monkeypatch.setattr(playback, "render", render)
-    with pytest.raises(KeyboardInterrupt):
-        api.animate(avatars.load(folder), out=tmp_path / "a.mp4", size=SIZE)
-    assert not list(tmp_path.iterdir())
-
-
-def test_progress_is_told_now_and_then(capsys):
-    list(animation.told(iter(range(5)), 5, every=0.0))
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 4 and lines[-1].startswith("frame 5/5") and "remaining 0:00:00" in lines[-1]
-    list(animation.told(iter(range(5)), 5))
-    assert not capsys.readouterr().out

@@ -1,6 +1,6 @@
 """What leaves the program: .ply, folders of avatars, videos, reports, a viewer. Host only."""
 
-from zero1a_jax.outputs import glb, moving, ply, report, video, viewer
+from zero1a_jax.outputs import glb, ply, report, video, viewer
 from zero1a_jax.outputs.export import AVATAR_FILES, check_model, load_avatar, save_avatar
 
 __all__ = [
@@ -8,7 +8,6 @@ __all__ = [
     "check_model",
     "glb",
     "load_avatar",
-    "moving",
     "ply",
     "report",
     "save_avatar",

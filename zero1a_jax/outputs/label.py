@@ -11,10 +11,9 @@ _SMALLEST, _OF_HEIGHT, _OF_WIDTH = 12, 16, 0.9  # pixels; one 16th of the height
 
 
 def draw(image: np.ndarray, text: str = SYNTHETIC) -> np.ndarray:
-    """A copy of an image, uint8 [H, W, 3] or with alpha [H, W, 4], with `text` in its lower left corner.
+    """A copy of an image, uint8 [H, W, 3 or 4], with `text` in its lower left corner, white with a dark rim.
 
-    It is white with a dark rim, so it is seen on any background. In frames too small for readable letters
-    they are as large as fits.
+    So it is seen on any background. In frames too small for readable letters they are as large as fits.
     """
     height, width = image.shape[:2]
     size = max(_SMALLEST, height // _OF_HEIGHT)
@@ -24,7 +23,4 @@ def draw(image: np.ndarray, text: str = SYNTHETIC) -> np.ndarray:
     place, rim = (size / 3, height - size / 3), max(1, size // 10)
     style = {"fill": "white", "stroke_width": rim, "stroke_fill": "black"}
     ImageDraw.Draw(picture).text(place, text, font=ImageFont.load_default(size), anchor="ls", **style)
-    drawn = np.array(picture)
-    if image.shape[2] == 4:
-        drawn[..., 3] = np.where((drawn[..., :3] != image[..., :3]).any(-1), 255, image[..., 3])
-    return drawn
+    return np.asarray(picture)

@@ -1,30 +1,27 @@
-"""Videos, through PyAV: H.264 where the build has it, else MPEG-4, in yuv420p, which every player shows; VP9
-in .webm, with alpha where frames bring it; and ProRes 4444 for alpha in .mov."""
+"""Videos, through PyAV, frame by frame; see `outputs.encoders` for what is in which container."""
 
 from __future__ import annotations
 
+import collections
 import itertools
 import os
 from collections.abc import Iterable
-from fractions import Fraction
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import cast
 
 import av
 import av.error
 import numpy as np
-from av.container import OutputContainer
-from av.video.reformatter import ColorRange, Colorspace
-from av.video.stream import VideoStream
+from av.video.reformatter import Colorspace
 from PIL import Image
 
 from zero1a_jax import files
 from zero1a_jax.errors import Refused
-from zero1a_jax.outputs import label
+from zero1a_jax.outputs import audio, encoders, label
 from zero1a_jax.provenance import Provenance
 
 CONTAINERS = (".mp4", ".mov", ".mkv", ".webm")
-TRANSPARENT = (".webm", ".mov")  # of those the ones that hold alpha
+_AHEAD = 8  # frames that may wait for the encoder
 _FILTERS = {"nearest": Image.Resampling.NEAREST, "lanczos": Image.Resampling.LANCZOS}
 
 
@@ -37,27 +34,31 @@ def write(
     filter: str = "lanczos",
     crf: int = 16,
     provenance: Provenance | None = None,
-) -> None:
-    """Writes `frames` to `path` (see CONTAINERS), atomically.
+    sound: str | os.PathLike | None = None,
+) -> int:
+    """Writes `frames` to `path`, atomically; returns how many there were.
+
+    A thread encodes while the next frames are made; at most a few wait for it.
 
     Args:
-      path: the file; its folder is made where it is missing.
-      frames: uint8 [T, H, W, 3], or any iterable of [H, W, 3]; with four channels the last is alpha, by which
-        colours are not multiplied. Odd heights and widths get one row or column
-        more, a copy of the last, because yuv420p halves the colours.
+      path: .mp4, .mov or .mkv (H.264), or .webm (VP9); its folder is made where it is missing.
+      frames: uint8 [T, H, W, 3], or any iterable of [H, W, 3]. Odd heights and widths get one row or column
+        more, a copy of the last, because yuv420p halves the colours. [H, W, 4] with straight alpha keep it,
+        in .webm (VP9) and .mov (ProRes 4444) alone.
       fps: frames a second, above 0.
       scale: whole factor by which frames grow, so that small ones can be watched.
       filter: "lanczos" (smooth) or "nearest" (shows the pixels), for scale above 1.
-      crf: H.264's quality, 0 (lossless) to 51; VP9's is the next half of it.
+      crf: H.264's quality, 0 (lossless) to 51.
       provenance: what the container's comment, description and date say, and whether frames are labelled.
+      sound: a video whose sound goes along, as far as the frames do; one without sound adds none.
 
     Equal frames and provenance give an equal file; the provenance's facts change no frame.
 
     Raises:
-      Refused: no frames, frames that are not uint8 or differ in size, a bad fps, scale or filter.
+      Refused: no frames, frames that are not uint8 or differ in size, a bad fps, scale or filter, alpha in
+        a container that cannot hold it, or an encoder that this build of FFmpeg lacks.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in CONTAINERS:
+    if Path(path).suffix.lower() not in CONTAINERS:
         raise Refused(f"{path}: a video is written as {', '.join(CONTAINERS)}")
     if not 0 < fps < 1000:
         raise Refused(f"fps is {fps}; give a number above 0 and below 1000")
@@ -68,23 +69,31 @@ def write(
     frames = iter(frames)
     labelled = provenance is not None and provenance.label
     first = _prepared(next(frames, None), scale, filter, labelled)
-    if first.shape[2] == 4 and suffix not in TRANSPARENT:
-        raise Refused(f"{path}: {suffix} holds no alpha; {' and '.join(TRANSPARENT)} do")
+    encoder = encoders.choose(Path(path).suffix, transparent=first.shape[2] == 4, crf=crf)
+    count = 0
+    waiting: collections.deque[Future] = collections.deque()
     with files.replacing(path) as temporary, av.open(str(temporary), "w") as container:
         if provenance is not None:
             container.metadata.update(_tags(provenance))
-        stream = _stream(container, suffix, first.shape, fps, crf)
-        for index, frame in enumerate(itertools.chain([None], frames)):
-            image = first if index == 0 else _prepared(frame, scale, filter, labelled)
-            if image.shape != first.shape:
-                raise Refused(f"frame {index} is {image.shape[:2]}, the first was {first.shape[:2]}")
-            picture = av.VideoFrame.from_ndarray(image, format="rgba" if image.shape[2] == 4 else "rgb24")
-            picture = picture.reformat(
-                format=stream.pix_fmt, dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-            )
-            picture.pts = index
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode())
+        stream = encoders.stream(container, encoder, first.shape, fps)
+        with audio.track(container, sound) as track, ThreadPoolExecutor(1) as thread:
+
+            def encode(image: np.ndarray, index: int) -> None:
+                container.mux(stream.encode(encoders.picture(image, index, encoder)))
+                track.until((index + 1) / fps)
+
+            for image in itertools.chain([first], (_prepared(x, scale, filter, labelled) for x in frames)):
+                if image.shape != first.shape:
+                    raise Refused(f"frame {count} is {image.shape[:2]}, the first was {first.shape[:2]}")
+                waiting.append(thread.submit(encode, image, count))
+                count += 1
+                if len(waiting) > _AHEAD:
+                    waiting.popleft().result()
+            while waiting:
+                waiting.popleft().result()
+            container.mux(stream.encode())
+            track.end()
+    return count
 
 
 def read(path: str | os.PathLike, *, limit: int | None = None) -> tuple[np.ndarray, float]:
@@ -107,42 +116,6 @@ def read(path: str | os.PathLike, *, limit: int | None = None) -> tuple[np.ndarr
     if not frames:
         raise Refused(f"{path} holds no frames")
     return np.stack(frames), float(rate or 0)
-
-
-def codec() -> str:
-    """The encoder that `write` uses: "libx264", or "mpeg4" where this build of FFmpeg lacks it."""
-    return "libx264" if "libx264" in av.codecs_available else "mpeg4"
-
-
-def _stream(
-    container: OutputContainer, suffix: str, shape: tuple[int, ...], fps: float, crf: int
-) -> VideoStream:
-    name, pixels, options = _encoder(suffix, shape[2] == 4, crf)
-    rate = Fraction(fps).limit_denominator(1001)
-    stream = cast(VideoStream, container.add_stream(name, rate=rate, options=options))
-    stream.height, stream.width, stream.pix_fmt = shape[0], shape[1], pixels
-    # One thread: the encoder's bits depend on how many there are, and equal runs must give equal videos.
-    stream.codec_context.thread_count = 1
-    # Players guess the matrix from the frame's size unless the file says it.
-    stream.codec_context.colorspace = Colorspace.ITU709
-    stream.codec_context.color_range = ColorRange.MPEG
-    return stream
-
-
-def _encoder(suffix: str, alpha: bool, crf: int) -> tuple[str, str, dict[str, str]]:
-    """Its name, the pixels' format, and options."""
-    if suffix == ".webm":
-        quality = {"crf": str(min(63, crf + crf // 2)), "b": "0", "cpu-used": "4", "row-mt": "0"}
-        # libvpx looks ahead in a way that loses the alpha of frames it moves.
-        return "libvpx-vp9", "yuva420p" if alpha else "yuv420p", quality | {"auto-alt-ref": "0"}
-    if alpha:
-        return "prores_ks", "yuva444p10le", {"profile": "4444", "vendor": "apl0"}
-    name = codec()
-    if name != "libx264":
-        return name, "yuv420p", {"qscale": "3"}
-    # Without macroblock trees: x264's AVX-512 code for them reads memory that nobody wrote, and the bits of
-    # a video change from run to run.
-    return name, "yuv420p", {"crf": str(crf), "x264-params": "no-mbtree=1"}
 
 
 def _tags(provenance: Provenance) -> dict[str, str]:

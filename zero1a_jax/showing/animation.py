@@ -1,23 +1,24 @@
-"""An avatar along a motion, as a video or as pictures."""
+"""An avatar along a motion, as a video."""
 
 from __future__ import annotations
 
-import datetime
 import itertools
 import os
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
 import jax
 import numpy as np
 
-from zero1a_jax import drive, files, outputs, provenance, record
+from zero1a_jax import drive, files, provenance, record
+from zero1a_jax.errors import Refused
 from zero1a_jax.flame import frame_target
+from zero1a_jax.image import film
 from zero1a_jax.image.colour import as_uint8
+from zero1a_jax.outputs import clips
 from zero1a_jax.retargeting import AS_RECORDED, Retargeting
-from zero1a_jax.showing import camera_paths, playback, poses
+from zero1a_jax.showing import camera_paths, playback, poses, side_by_side
 from zero1a_jax.sources import motions
 from zero1a_jax.sources.avatars import Loaded
 from zero1a_jax.types import Camera, FlameParams, Motion
@@ -30,7 +31,7 @@ def write(
     motion: str | os.PathLike | Motion,
     out: str | os.PathLike,
     *,
-    size: int | tuple[int, int] = 256,
+    size: int | str = 256,
     fps: float = 25.0,
     motion_fps: float | None = None,
     smooth: int = 1,
@@ -38,44 +39,51 @@ def write(
     root: Literal["keep", "drop"] = "drop",
     how: Retargeting = AS_RECORDED,
     assets: str | os.PathLike | None = None,
-    camera: str | os.PathLike = camera_paths.FRONT,
+    camera: str = "fixed",
     background: tuple[float, float, float] | None = (1.0, 1.0, 1.0),
+    beside: bool = False,
     frames: int = 0,
     label: bool = False,
     overwrite: bool = False,
+    report: Callable[[int, int], None] | None = None,
 ) -> int:
     """Renders an avatar along a motion and writes the video; returns how many frames it has.
 
-    Ctrl-C or SIGTERM while frames are rendered ends the video there: it is whole, and shorter. Then the
-    signal acts.
+    Ctrl-C and SIGTERM, once there is a first frame, end the video after those that are done: it is written,
+    and then the KeyboardInterrupt says how many they are.
 
     Args:
       loaded: the avatar, see `avatars.load`.
       motion: "demo", a file or folder (see `sources.motions.load`), or a Motion.
-      out: a video, a .gif, or a folder of .png, see `outputs.moving`.
-      size: pixels a side, or width and height.
-      fps: frames a second, to which the motion is resampled.
+      out: .mp4, .mov, .mkv, .webm, .gif, or FOLDER/ with a slash for numbered PNGs.
+      size: pixels a side, or "WIDTHxHEIGHT". fps: frames a second, to which the motion is resampled.
       motion_fps: the recording's own rate; None takes it from the file, see `sources.motions.load`.
       smooth: frames of the moving average, odd. expression, root: see `drive.retarget`.
       how: what moves, by how much and against which rest. assets: the folder with face_landmarker.task,
         for videos, see `sources.motions.load`.
-      camera: see `camera_paths.cameras`; at "front" the demo turns the head by itself.
-      background: r, g, b in 0..1; None for transparency.
+      camera: "fixed" (the demo turns all the same), "orbit", "sway" or a file, see `camera_paths.path`.
+      background: r, g, b in 0..1; None for none, which .webm, .mov, .gif and PNGs can hold.
+      beside: the video that drives stands at the left; the motion must be one.
       frames: at most so many; 0 = all.
       label: write "synthetic" in a corner of every frame; the file's metadata say it in any case.
       overwrite: replace also a file at `out` that we did not write, or that was changed since.
+      report: told (done, all) after each frame.
     """
-    out = Path(out).expanduser()
-    outputs.moving.refuse(out, transparent=background is None)
-    place, names = (out.parent, [out.name]) if out.suffix else (out, None)
-    record.refuse(place, names, overwrite=overwrite)
+    width, height = camera_paths.size_of(size)
+    clips.refuse(out, fps, transparent=background is None)
+    folder = Path(out).expanduser() if clips.is_folder(out) else Path(out).expanduser().parent
+    record.refuse(folder, [] if clips.is_folder(out) else clips.names(out, 0), overwrite=overwrite)
+    driving = _film(motion)
+    if beside and driving is None:
+        raise Refused("--beside needs a --motion that is a video")
     about = provenance.of_avatar(loaded.meta, label=label)
-    wide, high = (size, size) if isinstance(size, int) else size
     target = frame_target(loaded.model, loaded.avatar.shape)
-    if motion == DEMO and camera == camera_paths.FRONT and wide == high:
-        shown = poses.expressions(loaded.model, target, wide, arkit=loaded.arkit)
-        cameras, flame = poses.joined([shown, poses.turntable(loaded.model, target, wide)])
+    if motion == DEMO:
+        shown = poses.expressions(loaded.model, target, min(width, height), arkit=loaded.arkit)
+        views, flame = poses.joined([shown, poses.turntable(loaded.model, target, min(width, height))])
+        views = camera_paths.widened(views, width, height)
     else:
+        views = None
         flame = movement(
             loaded,
             motion,
@@ -87,46 +95,68 @@ def write(
             how=how,
             assets=assets,
         )
-        count = len(np.asarray(flame.jaw))
-        cameras = camera_paths.cameras(camera, target, count, fps=fps, size=(wide, high))
-    if frames:
-        flame, cameras = jax.tree.map(lambda x: x[:frames], (flame, cameras))
-    pictures = drawn(loaded, flame, cameras, background)
-    first = next(pictures)  # what compiles: until then a signal acts at once
-    with files.unbroken() as came:
-        total = len(np.asarray(flame.jaw))
-        rest = itertools.takewhile(lambda _: not came, told(itertools.chain([first], pictures), total))
-        with record.writing(place, names, overwrite=overwrite) as unfinished:
-            made = unfinished / out.name if out.suffix else unfinished
-            count = outputs.moving.write(made, rest, fps, provenance=about)
-        if came:
-            print(f"{out} has {count} of {total} frames", flush=True)
-    return count
+    count = len(np.asarray(flame.jaw))
+    if views is None or camera != "fixed":
+        views = camera_paths.cameras(target, camera_paths.path(camera, count, fps), width, height)
+    total = min(frames, count) if frames else count
+    flame, views = jax.tree.map(lambda x: x[:total], (flame, views))
+    images = pictures(loaded, flame, views, background)
+    if beside and driving is not None:
+        images = side_by_side.frames(driving, images, fps)
+    first, done = next(images), 0  # until here a signal ends it all at once: nothing could be kept
+    try:
+        with files.unbroken() as came:
+            frames_shown = _reported(itertools.chain([first], images), came, total, report)
+            with record.writing(folder, clips.names(out, total), overwrite=overwrite) as unfinished:
+                done = clips.write(unfinished, out, frames_shown, fps, provenance=about, sound=driving)
+    except KeyboardInterrupt as stopped:
+        if done:
+            stopped.args = (f"stopped: {os.fspath(out)} is whole, of {done} of {total} frames",)
+        raise
+    return done
 
 
-def drawn(
-    loaded: Loaded, flame: FlameParams, cameras: Camera, background: tuple[float, float, float] | None
+def pictures(
+    loaded: Loaded, flame: FlameParams, views: Camera, background: tuple[float, float, float] | None
 ) -> Iterator[np.ndarray]:
-    """Frames uint8 [H, W, 3]; without a background [H, W, 4], colours not multiplied by alpha."""
-    behind = np.zeros(3) if background is None else np.array(background)
-    for rgb, alpha in playback.render(loaded.avatar, loaded.model, flame, cameras, background=behind):
-        if background is None:
-            alpha = np.clip(alpha, 0.0, 1.0)[..., None]
-            rgb = np.concatenate([np.clip(rgb / np.maximum(alpha, 1e-4), 0.0, 1.0), alpha], -1)
-        yield as_uint8(rgb)
+    """The frames as uint8 [H, W, 3], or without a background as [H, W, 4] with straight alpha.
+
+    Args:
+      loaded: the avatar. flame, views: [T], of each frame.
+      background: r, g, b in 0..1, or None.
+    """
+    behind = np.array(background or (0.0, 0.0, 0.0))
+    for rgb, alpha in playback.render(loaded.avatar, loaded.model, flame, views, background=behind):
+        yield as_uint8(rgb) if background is not None else straight(rgb, alpha)
 
 
-def told(frames: Iterable[np.ndarray], total: int, *, every: float = 5.0) -> Iterator[np.ndarray]:
-    """The frames; every so many seconds a line says how far it is."""
-    begin = said = time.monotonic()
-    for number, frame in enumerate(frames):
-        yield frame
-        now = time.monotonic()
-        if now - said >= every and number:
-            rate = number / (now - begin)
-            left = datetime.timedelta(seconds=round((total - number - 1) / rate))
-            print(f"frame {number + 1}/{total}  {rate:.1f} a second  remaining {left}", flush=True)
-            said = now
+def straight(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """What was rendered over black, [H, W, 3] and alpha [H, W] in 0..1, as uint8 [H, W, 4], straight alpha.
+
+    Over black a pixel is alpha times its colour; files hold the colour itself.
+    """
+    alpha = np.clip(alpha, 0.0, 1.0)[..., None]
+    colour = np.where(alpha > 0, rgb / np.maximum(alpha, 1e-6), 0.0)
+    return as_uint8(np.concatenate([colour, alpha], -1))
+
+
+def _reported(
+    images: Iterable[np.ndarray], came: list[int], total: int, report: Callable[[int, int], None] | None
+) -> Iterator[np.ndarray]:
+    """The images until a signal came, each of them reported once it was taken."""
+    for done, image in enumerate(images, 1):
+        yield image
+        if report is not None:
+            report(done, total)
+        if came:
+            return
+
+
+def _film(motion: str | os.PathLike | Motion) -> Path | None:
+    """The motion as a video file, if it is one."""
+    if isinstance(motion, Motion) or Path(motion).suffix.lower() not in film.SUFFIXES:
+        return None
+    return Path(motion).expanduser()
 
 
 def movement(
