@@ -14,6 +14,7 @@ from zero1a_jax.types import Recording
 
 EASE = 0.2  # seconds on each side of a cut over which one shot turns into the next
 NEUTRAL = 0.1  # seconds around the neutral frame that count for it
+SAME_POSE, SAME_RATE = np.radians(8.0), np.radians(60.0)  # a second: turns that need no other camera
 LONG = 1.0  # seconds from which a shot has a neutral pose of its own
 # Hz at rest and per unit a second, see filters.one_euro: quick moves, as blinks, pass almost unchanged.
 WEIGHTS, ANGLES = (2.0, 2.0), (1.5, 3.0)
@@ -141,6 +142,7 @@ def _turns(
     """Yaw, pitch and roll [T, 3] from the neutral pose, as drive.livelink_motion takes them."""
     angles = np.zeros((len(rotations), 3))
     whole = _middle(rotations)
+    shots = _cameras(rotations, seconds, shots)
     for shot in np.unique(shots):
         rows = shots == shot
         times = seconds[rows]
@@ -150,6 +152,14 @@ def _turns(
             pose = _middle(rotations[rows]) if times[-1] - times[0] >= LONG else whole
         angles[rows] = Rotation.from_matrix(pose.T @ rotations[rows]).as_euler("YXZ")
     return angles
+
+
+def _cameras(rotations: np.ndarray, seconds: np.ndarray, shots: np.ndarray) -> np.ndarray:
+    """The shots [T], joined where the head has the same pose on both sides: something else changed there."""
+    turns = Rotation.from_matrix(rotations)
+    angle = np.append(0.0, (turns[1:] * turns[:-1].inv()).magnitude())
+    steps = np.diff(seconds, prepend=seconds[0])
+    return np.cumsum((np.diff(shots, prepend=shots[0]) > 0) & (angle > SAME_POSE + SAME_RATE * steps))
 
 
 def _middle(rotations: np.ndarray) -> np.ndarray:
