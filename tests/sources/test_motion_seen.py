@@ -88,6 +88,52 @@ def correlations(model, flame, act):
     return {name: float(np.corrcoef(values, act[name])[0, 1]) for name, values in found.items()}, found
 
 
+def jumpy(one, other):
+    """A film of two films' frames [T, H, W, 3]: a gap, a second face beside the first, a cut to `other`."""
+    first, second = list(one[:120]), list(other[:60])
+    for t in range(30, 38):
+        first[t] = np.full_like(first[t], 190)  # the face is gone
+    wide = [np.concatenate([frame, np.full_like(frame, 190)], 1) for frame in first]
+    for t in range(60, 100):  # somebody else stands beside
+        wide[t][:, SIZE:] = other[t]
+    cut = [np.concatenate([np.full_like(frame, 60), frame], 1) for frame in second]
+    return wide + cut
+
+
+def steps(flame):
+    """The most that weights, and the head's turn in degrees, change from frame to frame."""
+    weights = np.abs(np.diff(np.asarray(flame.expression), axis=0)).max(1)
+    turns = Rotation.from_rotvec(np.asarray(flame.neck))
+    return weights, np.degrees((turns[1:] * turns[:-1].inv()).magnitude())
+
+
+@pytest.mark.slow
+def test_gaps_two_faces_and_a_cut_do_not_jump(assets, tmp_path):
+    model = procedural_head()
+    acts = [{k: v[:120] for k, v in acted(seed).items()} for seed in PEOPLE[:2]]
+    pair = zip(PEOPLE, acts, strict=False)
+    films = [np.stack(list(filmed(model, seed, params_of(model, act)))) for seed, act in pair]
+    check_no_jump(films, acts[0], model, assets, tmp_path)
+
+
+def check_no_jump(films, act, model, assets, folder):
+    """The film of both moves no faster than the first alone does, and follows him until the cut."""
+    outputs.video.write(folder / "one.mp4", films[0][:120], FPS)
+    outputs.video.write(folder / "jumpy.mp4", jumpy(*films), FPS)
+    alone = motions.load(folder / "one.mp4", model, assets=assets)
+    motion = motions.load(folder / "jumpy.mp4", model, assets=assets)
+    assert len(motion.flame.jaw) == 180
+    text = " ".join(motion.notes)
+    assert "several faces" in text and "were bridged" in text and " cut" in text, text
+    (usual, usual_turn), (found, turn) = steps(alone.flame), steps(motion.flame)
+    print(f"most a frame: weights {found.max():.2f} (alone {usual.max():.2f}), "
+          f"turn {turn.max():.1f} ({usual_turn.max():.1f}) degrees")  # fmt: skip
+    assert turn.max() < 1.5 * usual_turn.max() and found.max() < 1.5 * usual.max()
+    there = np.r_[0:28, 40:112]
+    followed = Rotation.from_rotvec(np.asarray(motion.flame.neck)[:120]).as_euler("YXZ")[:, 0]
+    assert np.corrcoef(followed[there], act["yaw"][there])[0, 1] > 0.9
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", PEOPLE)
 def test_what_was_acted_is_found(seed, assets, tmp_path):

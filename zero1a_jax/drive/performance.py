@@ -14,9 +14,12 @@ from zero1a_jax.types import Recording
 
 EASE = 0.2  # seconds on each side of a cut over which one shot turns into the next
 NEUTRAL = 0.1  # seconds around the neutral frame that count for it
+SAME_POSE, SAME_RATE = np.radians(8.0), np.radians(60.0)  # a second: turns that need no other camera
 LONG = 1.0  # seconds from which a shot has a neutral pose of its own
 # Hz at rest and per unit a second, see filters.one_euro: quick moves, as blinks, pass almost unchanged.
 WEIGHTS, ANGLES = (2.0, 2.0), (1.5, 3.0)
+# MediaPipe's score answers late: it is about the opening to the power of 1 / 0.6 (docs/results/motion.md).
+RESPONSE = {"jawOpen": 0.6}
 GAZE = (("LookOut", "LookIn"), ("LookUp", "LookDown"))
 
 
@@ -38,8 +41,8 @@ def recording(
     The head's turn is what it does from its neutral pose: that of the neutral frame, else the median of each
     shot, since another shot has another camera. Gaze likewise, both eyes as one. A shape's rest is its value
     in the neutral frame, else that which a tenth of the frames stay under (the median of a lively take is no
-    rest); it is taken off, and 1 stays 1. Then everything is smoothed within each shot, and shots are eased
-    into each other.
+    rest); it is taken off, and 1 stays 1. The jaw's response is straightened. Then everything is smoothed
+    within each shot, and shots are eased into each other.
 
     Args:
       seconds: [T] increasing, when the frames with a face were seen, since the film's start.
@@ -114,6 +117,9 @@ def _from_rest(
     rest = rest_of(weights) if still is None else weights[still].mean(0)
     out = without_rest(weights, rest)
     column = {name: k for k, name in enumerate(names)}
+    for name, power in RESPONSE.items():
+        if name in column:
+            out[:, column[name]] **= power
     sides = [f"eye{look}{side}" for pair in GAZE for look in pair for side in ("Left", "Right")]
     if any(name not in column for name in sides):
         return out
@@ -136,6 +142,7 @@ def _turns(
     """Yaw, pitch and roll [T, 3] from the neutral pose, as drive.livelink_motion takes them."""
     angles = np.zeros((len(rotations), 3))
     whole = _middle(rotations)
+    shots = _cameras(rotations, seconds, shots)
     for shot in np.unique(shots):
         rows = shots == shot
         times = seconds[rows]
@@ -145,6 +152,14 @@ def _turns(
             pose = _middle(rotations[rows]) if times[-1] - times[0] >= LONG else whole
         angles[rows] = Rotation.from_matrix(pose.T @ rotations[rows]).as_euler("YXZ")
     return angles
+
+
+def _cameras(rotations: np.ndarray, seconds: np.ndarray, shots: np.ndarray) -> np.ndarray:
+    """The shots [T], joined where the head has the same pose on both sides: something else changed there."""
+    turns = Rotation.from_matrix(rotations)
+    angle = np.append(0.0, (turns[1:] * turns[:-1].inv()).magnitude())
+    steps = np.diff(seconds, prepend=seconds[0])
+    return np.cumsum((np.diff(shots, prepend=shots[0]) > 0) & (angle > SAME_POSE + SAME_RATE * steps))
 
 
 def _middle(rotations: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from zero1a_jax.preprocess.detect_mediapipe import Box, Look, area, parts
 PATIENCE = 1.0  # seconds that a lost face is waited for while others are there
 SEARCH = 0.5  # seconds between searches of the whole picture for small faces
 REACH = 0.6  # of a face's side that it may move between two frames
+STILL = 0.1  # likewise, of a face that stays where it was while the picture changes around it
 GROWTH = 1.7  # factor by which its side may change meanwhile
 TURN, TURN_RATE = np.radians(14.0), np.radians(600.0)  # a head that turns by more and faster was cut
 THUMB, THUMB_CHANGE, THUMB_RATIO = (
@@ -36,19 +37,22 @@ class Seen(NamedTuple):
 def follow(film: Iterable[tuple[float, np.ndarray]], look: Look) -> Iterator[Seen]:
     """Follows a face through frames (seconds, rgb uint8 [H, W, 3]), of which one is held at a time.
 
-    A shot starts with its largest face. From frame to frame the face nearest to where it was is the same
-    one; while it is hidden, no other is taken for it, until it has been away for a second. A frame that
-    differs from the last one as a whole, or a head that turns faster than heads do, starts a shot.
+    A shot starts with its largest face, or with that which stands where the last one did. From frame to frame
+    the face nearest to where it was is the same one; while it is hidden, no other is taken for it, until it
+    has been away for a second. A frame that differs from the last one as a whole, or a head that turns faster
+    than heads do, starts a shot.
     """
     cuts, last, shot = _Cuts(), None, 0
     searched = -np.inf
     for seconds, picture in film:
         if cuts.cut(picture):
-            last, shot, searched = None, shot + 1, -np.inf
+            last, before, shot, searched = None, last, shot + 1, -np.inf
+        else:
+            before = None
         faces = _everyone(look, picture, None if last is None else last.face)
         if not faces and last is None and seconds - searched >= SEARCH:
             searched, faces = seconds, _search(look, picture)
-        face = max(faces, key=area, default=None) if last is None else _same(faces, last, seconds)
+        face = _first(faces, before, seconds) if last is None else _same(faces, last, seconds)
         if face is None and faces and last is not None and seconds - last.seconds > PATIENCE:
             face, last, shot = max(faces, key=area), None, shot + 1
         if face is not None and last is not None and _jumps(face, seconds, last):
@@ -114,6 +118,16 @@ def _distinct(faces: list[Detection]) -> list[Detection]:
         return faces
     first = together(faces, size=area)
     return [first, *first.others]
+
+
+def _first(faces: list[Detection], before: _Last | None, seconds: float) -> Detection | None:
+    """The face to follow in a new shot: that which stands where the last one did, else the largest."""
+    still = None if before is None else _same(faces, before, seconds)
+    if still is not None and before is not None and not _jumps(still, seconds, before):
+        (at, side), (was, _) = extent(still), extent(before.face)
+        if np.linalg.norm(at - was) < STILL * side:
+            return still
+    return max(faces, key=area, default=None)
 
 
 def _same(faces: list[Detection], last: _Last, seconds: float) -> Detection | None:
