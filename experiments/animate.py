@@ -55,7 +55,7 @@ class Options:
     )
     out: str = option(
         "",
-        "What to write: .mp4, .mov, .mkv, .webm, .gif, or FOLDER/ for PNGs; for a folder of motions a folder.",
+        "What to write: .mp4, .mov, .mkv, .webm, .gif, or FOLDER/ for PNGs; for several motions a folder.",
     )
     size: str = option("256", "Side of the frames in pixels, or WIDTHxHEIGHT such as 512x768.")
     fps: float = option(25.0, "Frames a second of the video; motions are resampled to it.", low=1, high=240)

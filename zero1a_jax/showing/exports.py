@@ -119,13 +119,15 @@ def _frames(job: _Job) -> dict[str, Path]:
 
 
 def _compressed(job: _Job, to: str) -> dict[str, Path]:
-    posed = _alive(job.loaded, jax.jit(pose_avatar)(job.loaded.avatar, job.loaded.model, job.pose))
     name = f"avatar.{to}"
     with (
         record.writing(job.folder, [name], overwrite=job.overwrite) as unfinished,
         tempfile.TemporaryDirectory() as aside,
     ):
-        ply.save(Path(aside) / "avatar.ply", posed, provenance=job.about, degree=job.degree)
+        posed = jax.jit(pose_avatar)(job.loaded.avatar, job.loaded.model, job.pose)
+        ply.save(
+            Path(aside) / "avatar.ply", _alive(job.loaded, posed), provenance=job.about, degree=job.degree
+        )
         splat_transform.convert(Path(aside) / "avatar.ply", unfinished / name)
     return {to: job.folder / name}
 
@@ -169,9 +171,9 @@ def _delta_ply(job: _Job) -> dict[str, Path]:
     place = jax.jit(lambda params: forward(loaded.model, params.replace(shape=loaded.avatar.shape))[0])
     count = len(np.asarray(job.motion.jaw))
     frames = (jax.tree.map(lambda x, i=i: np.asarray(x)[i], job.motion) for i in range(count))
-    vertices = np.stack([np.asarray(place(params)) for params in frames])
     ids = np.asarray(loaded.avatar.face_ids)[np.asarray(loaded.avatar.alive, bool)]
     with record.writing(job.folder, [name], overwrite=job.overwrite) as unfinished:
+        vertices = np.stack([np.asarray(place(params)) for params in frames])
         delta_ply.save(
             unfinished / name,
             _alive(loaded),
