@@ -3,6 +3,7 @@
   python -m experiments.export --avatar=runs/quickstart --out=FOLDER
   python -m experiments.export --avatar=runs/quickstart --pose=jawOpen:0.6,eyeBlinkLeft:1 --out=FOLDER
   python -m experiments.export --avatar=runs/quickstart --to=page --motions=take.csv --out=FOLDER
+  python -m experiments.export --avatar=runs/quickstart --to=glb --motion=take.csv --out=FOLDER
 
 docs/formats.md says what is in them.
 """
@@ -15,23 +16,33 @@ from zero1a_jax.commandline import command
 from zero1a_jax.config import option
 from zero1a_jax.errors import Refused
 
+KINDS = ("ply", "page", "glb", "gaussianavatars", "spz", "sog", "delta_ply", "coefficients", "livelink")
+SHOWN = 8  # paths that are printed; of more the first and the last
+
 
 @dataclass(frozen=True)
 class Options:
     """What to write."""
 
     avatar: str = option(
-        "", "Folder of a finished run, or its export folder, or the triangle-space .ply in it."
+        "",
+        "Folder of a finished run, its export folder or the .ply in it; or GaussianAvatars' folder or .ply.",
     )
     flame: str = option("", "Folder of the FLAME model that the avatar was made on; else the embedded head.")
     arkit: str = option("", "Your own table of what ARKit's shapes ask of FLAME; see docs/assets.md.")
     to: str = option(
         "ply",
-        "ply: in the frames of the triangles, and posed in the world; page: avatar.html, for any browser.",
-        choices=("ply", "page"),
+        "ply; page: avatar.html, for any browser; glb: an animated mesh; gaussianavatars; spz, sog: small "
+        "splats; delta_ply: for CAP4D's viewer; coefficients: .npz; livelink: .csv.",
+        choices=KINDS,
     )
+    motion: str = option(
+        "", "A motion (docs/formats.md): of ply a file a frame, of glb an animation. Or demo."
+    )
+    fps: float = option(25.0, "Frames a second of --motion.", low=1, high=240)
     motions: tuple[str, ...] = option((), "Recordings that the page can play (docs/formats.md).")
-    pose: tuple[str, ...] = option((), "ARKit shapes of avatar_world.ply, as jawOpen:0.6; else neutral.")
+    pose: tuple[str, ...] = option((), "ARKit shapes of what stands still, as jawOpen:0.6; else neutral.")
+    pad_sh: int = option(0, "Fill harmonics of world-space files up to this degree; SIBR and Unity want 3.")
     out: str = option("", "Folder for the files; made where it is missing.")
     overwrite: bool = option(False, "Replace files of these names that are not what was written there.")
 
@@ -41,15 +52,28 @@ def main(options: Options) -> None:
     if not options.avatar or not options.out:
         raise Refused("give --avatar=FOLDER and --out=FOLDER")
     pose = dict(weight(text) for text in options.pose)
-    if options.pose and options.to == "page" or options.motions and options.to == "ply":
-        raise Refused("--pose is for --to=ply, --motions for --to=page")
+    still = options.to in ("ply", "glb", "spz", "sog") and not (options.to == "ply" and options.motion)
+    if options.pose and not still:
+        raise Refused("--pose is for what stands still: --to=ply, glb, spz or sog")
+    if options.motions and options.to != "page":
+        raise Refused("--motions is for --to=page; of other files give --motion")
+    if options.motion and options.to in ("page", "spz", "sog"):
+        raise Refused(f"--motion is not for --to={options.to}")
     from zero1a_jax import api
 
-    avatar = api.load(options.avatar, flame=options.flame, arkit=options.arkit)
     written = api.export(
-        avatar, options.out, pose, to=options.to, motions=options.motions, overwrite=options.overwrite
+        api.load(options.avatar, flame=options.flame, arkit=options.arkit),
+        options.out,
+        pose,
+        to=options.to,
+        motion=options.motion or None,
+        motions=options.motions,
+        fps=options.fps,
+        pad_sh=options.pad_sh,
+        overwrite=options.overwrite,
     )
-    for path in written.values():
+    paths = list(written.values())
+    for path in paths if len(paths) <= SHOWN else (paths[0], paths[-1]):
         print(path)
 
 

@@ -15,14 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from zero1a_jax import config, outputs, preprocess, provenance, record
-from zero1a_jax.avatar import pose as pose_avatar
+from zero1a_jax import config, preprocess
 from zero1a_jax.commandline import flagfiles
 from zero1a_jax.errors import Refused
 from zero1a_jax.flame import frame_target, procedural_head
 from zero1a_jax.geometry import portrait_camera
 from zero1a_jax.image.colour import as_uint8
-from zero1a_jax.showing import animation, living, playback, poses
+from zero1a_jax.showing import animation, exports, living, playback, poses
 from zero1a_jax.sources import arkit_table, avatars, heads, portraits
 from zero1a_jax.sources.avatars import Loaded
 from zero1a_jax.training import progress
@@ -206,7 +205,7 @@ def animate(
     motion: str | os.PathLike | Motion = animation.DEMO,
     *,
     out: str | os.PathLike,
-    size: int = 256,
+    size: int | str = 256,
     fps: float = 25.0,
     background: str = "white",
     **options: Any,
@@ -217,18 +216,19 @@ def animate(
       avatar: from `load` or `run`.
       motion: "demo", a Live Link Face .csv, FLAME or VHAP .npz or a folder of them, SHOW's .pkl, TalkSHOW's
         .npy, or a Motion.
-      out: .mp4, .mov or .mkv.
-      size: pixels a side. fps: frames a second of the video. background: "white", "black" or "#rrggbb".
-      options: motion_fps, smooth, expression, root, sway, frames, label, overwrite; see
+      out: .mp4, .mov, .mkv, .webm, .gif, or FOLDER/ with a slash for numbered PNGs.
+      size: pixels a side, or "WIDTHxHEIGHT". fps: frames a second of the video.
+      background: "white", "black", "#rrggbb" or "transparent".
+      options: motion_fps, smooth, expression, root, how, assets, camera, beside, frames, label, overwrite,
+        report; see
         `showing.animation.write`.
 
     Raises:
       FileNotFoundError: no motion there. zero1a_jax.errors.Refused: the motion cannot drive this head, or
       another file is at `out`.
     """
-    return animation.write(
-        avatar, motion, out, size=size, fps=fps, background=config.colour(background), **options
-    )
+    behind = None if background == "transparent" else config.colour(background)
+    return animation.write(avatar, motion, out, size=size, fps=fps, background=behind, **options)
 
 
 @_in_float32
@@ -238,35 +238,45 @@ def export(
     pose: Mapping[str, float] | FlameParams | None = None,
     *,
     to: str = "ply",
+    motion: str | os.PathLike | Motion | None = None,
     motions: Sequence[str | os.PathLike] = (),
+    fps: float = 25.0,
+    pad_sh: int = 0,
     overwrite: bool = False,
 ) -> dict[str, Path]:
-    """Writes an avatar for other programs, or as a page; all files or none.
+    """Writes an avatar for other programs, or as a page; all files or none; see docs/formats.md.
 
     Args:
       avatar: from `load` or `run`.
       folder: made where it is missing; files of other names in it stay.
-      pose: of avatar_world.ply, as `render`'s; None is the neutral face.
-      to: "ply" for other programs; "page" for avatar.html, the living head with its sliders in one file.
-      motions: recordings that the page can play, as `animate`'s; an avatar on FLAME plays its own alone.
+      pose: of what stands still, as `render`'s; None is the neutral face.
+      to: "ply", "page" (avatar.html, the living head with its sliders), "glb" (an animated mesh),
+        "gaussianavatars", "spz", "sog", "delta_ply" (Gaussians that move, for CAP4D's viewer), "coefficients"
+        (.npz) or "livelink" (.csv).
+      motion: as `animate`'s: "ply" then writes one world-space file a frame, "glb" an animation,
+        "gaussianavatars" a sequence; the last three kinds need one.
+      motions: recordings that the page can play; an avatar on FLAME plays its own alone.
+      fps: frames a second of the motion.
+      pad_sh: degree up to which harmonics of world-space files are filled with zeros, for strict viewers.
       overwrite: replace also files of these names that we did not write, or that were changed since.
 
     Returns:
-      The paths: "triangle" (avatar.ply, in the frames of triangles, GaussianAvatars' layout), "world"
-      (avatar_world.ply, the head in that pose, for any splat viewer), "shape" and "meta" (what `load` needs);
-      or "page".
+      The paths by what they are; of "ply" without a motion "triangle" (avatar.ply, in the frames of
+      triangles, GaussianAvatars' layout), "world" (avatar_world.ply, the head in that pose, for any splat
+      viewer), "shape" and "meta" (what `load` needs).
 
     Raises:
-      zero1a_jax.errors.Refused: a shape that the head does not know, or files that are not ours.
+      zero1a_jax.errors.Refused: a shape that the head does not know, a head whose licence does not allow
+      it, a tool that is not installed, or files that are not ours.
     """
+    if to not in exports.KINDS:
+        raise Refused(f"to={to} must be one of {', '.join(exports.KINDS)}")
+    if pad_sh not in (0, 1, 2, 3):
+        raise Refused(f"pad_sh={pad_sh} must be a degree from 0 to 3")
     if to == "page":
         return {"page": living.write(avatar, folder, motions=motions, overwrite=overwrite)}
-    if to != "ply":
-        raise Refused(f"to={to} must be ply or page")
     if not isinstance(pose, FlameParams):
         pose = poses.from_arkit(avatar.model, dict(pose or {}), avatar.arkit)
-    posed = jax.jit(pose_avatar)(avatar.avatar, avatar.model, pose)
-    folder, about = Path(folder).expanduser(), provenance.of_avatar(avatar.meta)
-    with record.writing(folder, outputs.AVATAR_FILES, overwrite=overwrite) as unfinished:
-        paths = outputs.save_avatar(unfinished, avatar.avatar, posed, avatar.meta, provenance=about)
-    return {name: folder / path.name for name, path in paths.items()}
+    return exports.write(
+        avatar, folder, pose, to=to, motion=motion, fps=fps, degree=pad_sh, overwrite=overwrite
+    )

@@ -43,18 +43,21 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def unbroken() -> Iterator[None]:
-    """Ctrl-C and SIGTERM that come while the block runs act at its end: for steps that belong together."""
-    if threading.current_thread() is not threading.main_thread():  # they come to the main thread alone
-        yield
-        return
+def unbroken() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM that come while the block runs act at its end: for steps that belong together.
+
+    Yields the list of those that came so far: long work looks there, between steps, whether to end early.
+    """
     came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # they come to the main thread alone
+        yield came
+        return
     before = {
         number: signal.signal(number, lambda number, _: came.append(number))
         for number in (signal.SIGINT, signal.SIGTERM)
     }
     try:
-        yield
+        yield came
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

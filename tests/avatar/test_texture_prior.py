@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from zero1a_jax.avatar import bind, pose, texture_prior
+from zero1a_jax.avatar.colours import nearest_depth
 from zero1a_jax.flame import forward, frame_target, procedural_head, zero_params
 from zero1a_jax.geometry import portrait_camera
 from zero1a_jax.types import Portrait
@@ -26,7 +27,9 @@ def made():
     @jax.jit
     def run(weights, portrait):
         vertices, _ = forward(model, portrait.flame)
-        texture = texture_prior.unwrap(portrait, vertices, jnp.asarray(model.faces))
+        faces = jnp.asarray(model.faces)
+        nearest = nearest_depth(camera, vertices, faces)
+        texture = texture_prior.unwrap(portrait, vertices, faces, nearest=nearest)
         return texture, texture_prior.guess(weights, model, portrait)
 
     return model, *run(texture_prior.load_prior(), portrait)

@@ -104,7 +104,7 @@ def whole(path):
         with np.load(path) as arrays:
             assert all(arrays[name] is not None for name in arrays)
     if path.suffix == ".mp4":
-        assert len(video.read(path)[0]) > 1
+        assert len(video.read(path)[0]) > 0  # a signal may have ended it early
     if path.name == "metrics.json":
         assert (path.parent / "report.html").is_file()
 

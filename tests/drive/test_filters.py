@@ -105,3 +105,38 @@ def test_retarget_refuses_foreign_coefficients(tiny):
         drive.retarget(unknown, tiny(), shape=np.zeros(5))
     with pytest.raises(ValueError, match="shape coefficients"):
         drive.retarget(motion(), tiny(), shape=np.zeros(6))
+
+
+def test_one_euro_is_the_published_filter():
+    """Against the pseudo code of Casiez et al. 2012, a value at a time."""
+    random = np.random.default_rng(1)
+    seconds, values = np.cumsum(random.uniform(0.01, 0.05, 40)), random.normal(size=(40, 2))
+    found = drive.one_euro(values, seconds, cutoff=1.2, beta=0.7, derivative_cutoff=0.9, both_ways=False)
+    for column in range(2):
+        last, slope = values[0, column], 0.0
+        for t in range(1, 40):
+            step = seconds[t] - seconds[t - 1]
+
+            def alpha(cutoff, step=step):
+                return 1 / (1 + 1 / (2 * np.pi * cutoff) / step)
+
+            raw = (values[t, column] - last) / step
+            slope = alpha(0.9) * raw + (1 - alpha(0.9)) * slope
+            share = alpha(1.2 + 0.7 * abs(slope))
+            last = share * values[t, column] + (1 - share) * last
+            np.testing.assert_allclose(found[t, column], last, rtol=1e-9)
+
+
+def test_one_euro_both_ways_lags_behind_nothing_and_starts_anew_at_a_cut():
+    seconds = np.arange(200) / 25
+    wave = np.sin(2 * np.pi * 0.5 * seconds)[:, None]
+    noisy = wave + 0.1 * np.random.default_rng(0).normal(size=wave.shape)
+    lags = {}
+    for both in (False, True):
+        found = drive.one_euro(noisy, seconds, cutoff=1.0, beta=0.5, both_ways=both)
+        lags[both] = np.argmax([wave[: 180 - 20, 0] @ found[k : k + 160, 0] for k in range(20)])
+        assert np.std(np.diff(found, 2, axis=0)) < 0.5 * np.std(np.diff(noisy, 2, axis=0))
+    assert lags == {False: lags[False], True: 0} and lags[False] > 0
+    shots = np.repeat([0, 1], 100)
+    step = np.where(shots == 0, 0.0, 1.0)[:, None]
+    np.testing.assert_array_equal(drive.one_euro(step, seconds, shots), step)

@@ -4,6 +4,7 @@ import pytest
 
 from experiments import export
 from zero1a_jax.errors import Refused
+from zero1a_jax.showing import exports
 
 
 def test_weights_are_pairs():
@@ -13,10 +14,23 @@ def test_weights_are_pairs():
             export.weight(text)
 
 
-@pytest.mark.parametrize("given", [{"pose": ("jawOpen:1",), "to": "page"}, {"motions": ("a.csv",)}], ids=str)
-def test_what_belongs_to_the_other_kind_is_refused(given):
-    with pytest.raises(Refused, match="--pose is for --to=ply, --motions for --to=page"):
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        ({"pose": ("jawOpen:1",), "to": "page"}, "--pose is for what stands still"),
+        ({"pose": ("jawOpen:1",), "motion": "demo"}, "--pose is for what stands still"),
+        ({"motions": ("a.csv",)}, "--motions is for --to=page"),
+        ({"motion": "a.csv", "to": "page"}, "--motion is not for --to=page"),
+        ({"motion": "a.csv", "to": "spz"}, "--motion is not for --to=spz"),
+    ],
+)
+def test_what_belongs_to_another_kind_is_refused(given, words):
+    with pytest.raises(Refused, match=words):
         export.main(export.Options(avatar="a", out="b", **given))
+
+
+def test_the_kinds_are_those_of_the_library():
+    assert export.KINDS == exports.KINDS
 
 
 @pytest.mark.parametrize("given", [{}, {"avatar": "a"}, {"out": "b"}], ids=str)

@@ -45,8 +45,8 @@ def test_round_trip_keeps_the_living(tmp_path):
 def test_both_plys_and_the_json_say_that_they_are_synthetic(tmp_path):
     about = provenance.Provenance("2026-07-31", seed=3)
     paths = outputs.save_avatar(tmp_path, *make(), META, provenance=about)
-    for name in ("triangle", "world"):
-        assert plyfile.PlyData.read(paths[name]).comments == [about.sentence]
+    for name, more in (("triangle", []), ("world", ["SplatRenderMode: mip"])):
+        assert plyfile.PlyData.read(paths[name]).comments == [about.sentence, *more]
     _, meta = outputs.load_avatar(tmp_path)
     assert meta["provenance"] == about.facts and meta["provenance"]["synthetic"] is True
     assert meta["provenance"]["seed"] == 3 and meta["provenance"]["date"] == "2026-07-31"

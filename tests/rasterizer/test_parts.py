@@ -1,12 +1,14 @@
 """The stages: harmonics, sorting and counting, at sizes that render() is not tested at."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from zero1a_jax.rasterizer import tiles
+from zero1a_jax.rasterizer import blend_xla, tiles
 from zero1a_jax.rasterizer.harmonics import colours
 from zero1a_jax.rasterizer.project import Splats
+from zero1a_jax.rasterizer.stages import apart
 from zero1a_jax.rasterizer.table import FACTOR, SHAPE_FIELDS, Column
 
 
@@ -62,3 +64,24 @@ def test_counts_that_overflow_an_integer_saturate():
     few = jnp.full(100, 3, jnp.int32)
     assert int(tiles.count(tiles.Boxes(zero, zero, few, few, zero), grid)) == 900
     np.testing.assert_array_equal(tiles._starts(few, 10**6, grid.tiles), np.arange(100) * 3)
+
+
+def test_alpha_is_clipped_exactly_and_otherwise_the_exponential():
+    """The kernels' polynomial, against float64, down to 1/255 and beyond 0.99."""
+    log_opacity = np.log(np.linspace(0.003, 1, 400)).astype(np.float32)
+    scale, zero = np.full(400, 0.5, np.float32), np.zeros(400, np.float32)
+    fields = np.stack([zero + 2.5, zero + 2.5, scale, zero, scale, log_opacity])[:, None]
+    got = np.asarray(blend_xla._alpha(jnp.asarray(fields)))[0]
+    squared = (blend_xla._X - 2.5) ** 2 + (blend_xla._Y - 2.5) ** 2
+    exact = np.exp(log_opacity.astype(np.float64) - 0.25 * squared)
+    faint, full = exact < blend_xla.MIN_ALPHA * (1 - 1e-6), exact > blend_xla.MAX_ALPHA * (1 + 1e-6)
+    drawn = (exact > blend_xla.MIN_ALPHA * (1 + 1e-6)) & ~full
+    assert faint.any() and full.any() and (got[faint] == 0).all()
+    assert (got[full] == blend_xla._CLIPPED).all()
+    np.testing.assert_allclose(got[drawn], exact[drawn], rtol=1e-6)
+
+
+def test_what_is_computed_apart_is_the_same_even_where_it_is_not_a_number():
+    values = (jnp.array([jnp.nan, 1.0, 2.0]), jnp.array([3.0, 4.0, jnp.inf]))
+    got = jax.jit(lambda v: apart(lambda found: jnp.stack(found, 1), v))(values)
+    np.testing.assert_array_equal(got, np.stack(values, 1))

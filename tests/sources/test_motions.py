@@ -6,6 +6,7 @@ import pytest
 from zero1a_jax import drive
 from zero1a_jax.converters import flame_npz
 from zero1a_jax.errors import Refused
+from zero1a_jax.retargeting import Retargeting
 from zero1a_jax.sources import motions
 from zero1a_jax.types import FlameParams, Motion
 
@@ -83,3 +84,37 @@ def test_every_kind_has_its_door(tmp_path, tiny, capsys):
     (tmp_path / "b.csv").write_text("a,b\n1,2\n")
     with pytest.raises(Refused, match="none of its columns is one of ARKit's"):
         motions.load(tmp_path / "b.csv", tiny())
+
+
+def test_a_folder_is_one_motion_or_several(tmp_path):
+    one = dict(exp=np.ones((1, 5)), pose=np.full((1, 6), 0.1), shape=np.ones((1, 3)))
+    whole = {name: np.repeat(values, 4, 0) for name, values in one.items()}
+    frames, takes = tmp_path / "frames", tmp_path / "takes"
+    for folder in (frames, takes, takes / "export" / "flame_param", tmp_path / "empty"):
+        folder.mkdir(parents=True)
+    for k in range(3):
+        np.savez(frames / f"{k}.npz", **one)
+        np.savez(takes / "export" / "flame_param" / f"{k}.npz", **one)
+    np.savez(takes / "take2.npz", **whole)
+    np.savez(takes / "take10.npz", **whole)
+    for name in ("talk.csv", "me.MOV", "notes.txt", "picture.png", ".hidden.csv"):
+        (takes / name).write_text("")
+    assert motions.within(frames) == [] and motions.within(takes / "export") == []
+    assert motions.within(takes / "talk.csv") == []
+    found = [path.name for path in motions.within(takes)]
+    assert sorted(found) == sorted(["export", "me.MOV", "take2.npz", "take10.npz", "talk.csv"])
+    assert found.index("take2.npz") < found.index("take10.npz")
+    with pytest.raises(Refused, match="holds no motion"):
+        motions.within(tmp_path / "empty")
+
+
+def test_how_a_motion_is_taken_over(tmp_path, tiny):
+    rows = "".join(f"{40 * i},{0.15 + 0.05 * (i % 5)},0.5,0.2\n" for i in range(50))
+    (tmp_path / "a.csv").write_text("timestamp_ms,jawOpen,eyeBlinkLeft,mouthSmileLeft\n" + rows)
+    plain = motions.load(tmp_path / "a.csv", tiny()).flame.expression
+    found = motions.load(tmp_path / "a.csv", tiny(), how=Retargeting(calibrate="range")).flame.expression
+    assert plain[:, 1].max() < 0.36 and plain[:, 1].min() > 0.14
+    assert found[:, 1].min() == 0 and found[:, 1].max() > 0.6
+    lips = motions.load(tmp_path / "a.csv", tiny(), how=Retargeting(region="mouth", strength=0.5))
+    np.testing.assert_allclose(lips.flame.expression[:, 1], 0.5 * plain[:, 1], atol=1e-6)
+    assert not lips.flame.expression[:, 0].any()

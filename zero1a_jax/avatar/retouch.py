@@ -55,9 +55,11 @@ def _key(places: Array, colours: Array, scale: Sequence[float]) -> Array:
 def _gathered(source: Array, key: Array, values: Array, trust: Array) -> tuple[Array, Array]:
     """Sums [N, 3] of values [M, 3] of what is near in keys [M, 7] and [N, 7], and of their weights [N, 1]."""
     values = jnp.concatenate([values, jnp.ones_like(values[:, :1])], -1) * trust[:, None]
+    squares = jnp.sum(source**2, -1)
 
     def one(at: Array) -> Array:
-        return jnp.exp(-0.5 * jnp.sum((source - at) ** 2, -1)) @ values
+        return jnp.exp(jnp.minimum(source @ at - 0.5 * (squares + jnp.sum(at**2)), 0.0)) @ values
 
-    total = jax.lax.map(one, key, batch_size=256)
+    with jax.default_matmul_precision("highest"):
+        total = jax.lax.map(one, key, batch_size=256)
     return total[:, :3], total[:, 3:]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import pathlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -21,6 +22,7 @@ from flax import traverse_util
 from safetensors.numpy import load_file, save_file
 
 from zero1a_jax.avatar.colours import bilinear, nearest_depth, part_ids, sample_visible, smoothstep
+from zero1a_jax.avatar.outline import CLOTHES, fit_outline
 from zero1a_jax.avatar.retouch import matched
 from zero1a_jax.flame.model import forward, shaped_template
 from zero1a_jax.flame.procedural import procedural_head
@@ -39,7 +41,6 @@ THUMBNAIL = 32  # pixels a side of the whole portrait, as the network sees it
 _RADIUS = 0.08  # metres, of a head: what stands off by as much is twice as wide
 _NOISE = (0.0005, 0.002)  # metres: offsets of bare skin are noise, and would open lids and lips
 _GROWN = (1.08, 0.0015)  # times as far and metres more: hair that falls short shows what is behind it
-_CLOTHES = -0.135  # metres above the head's origin, under which people wear clothes
 _ROUND = (0.15, 4.0, 0.15)  # how much more a metre counts there: a stripe goes round at one height
 _TWINS = {"right_ear": (-0.14, 0.0), "right_eyeball": (-0.14, 0.0), "teeth_lower": (0.0, 0.06)}
 _LID_REACH = 3.0  # texels from which lids take their colour
@@ -105,8 +106,8 @@ def is_embedded(model: FlameModel) -> bool:
     return model.faces.shape == embedded.faces.shape and model.template.shape == embedded.template.shape
 
 
-def unwrap(portrait: Portrait, vertices: Array, faces: Array) -> Array:
-    """The portrait on the texture, [SIZE, SIZE, CHANNELS] in 0..1.
+def unwrap(portrait: Portrait, vertices: Array, faces: Array, *, nearest: Array) -> Array:
+    """The portrait on the texture, [SIZE, SIZE, CHANNELS] in 0..1; `nearest` is `nearest_depth`'s.
 
     Colours times trust, and trust; and for each distance of BESIDE, where that far off the surface the
     portrait shows something beside the mesh: its colours times alpha, alpha, and 1.
@@ -116,7 +117,6 @@ def unwrap(portrait: Portrait, vertices: Array, faces: Array) -> Array:
     member = (at.face_ids.reshape(-1) >= 0).astype(jnp.float32)
     weights = at.weights.reshape(-1, 3, 1)
     points = jnp.sum(vertices[faces[ids]] * weights, 1)
-    nearest = nearest_depth(portrait.camera, vertices, faces)
     rgb, trust = sample_visible(portrait, vertices, faces, points, ids, nearest=nearest)
     trust = trust * member
     layers = [rgb * trust[:, None], trust[:, None]]
@@ -192,23 +192,30 @@ def guess(params: Any, model: FlameModel, portrait: Portrait) -> Guess:
     """What the head looks like where the portrait hides it. `model` has the embedded head's triangles."""
     faces = jnp.asarray(model.faces)
     vertices, _ = forward(model, portrait.flame)
-    texture = unwrap(portrait, vertices, faces)
+    nearest = nearest_depth(portrait.camera, vertices, faces)
+    texture = unwrap(portrait, vertices, faces, nearest=nearest)
     made = TexturePrior().apply({"params": params}, texture[None], thumbnail(portrait)[None])[0]
     values = bilinear(made, jnp.asarray(texels().places))
-    colours, rgb = _retouched(made[..., :3], values[:, :3], texture, portrait, vertices, faces)
+    centroids = jnp.mean(vertices[faces], 1)
+    visible = functools.partial(sample_visible, portrait, vertices, faces, nearest=nearest)
+    colours, rgb = _retouched(made[..., :3], values[:, :3], texture, lambda ids: visible(centroids[ids], ids))
     _, rotation, _ = triangle_frames(shaped_template(model, portrait.flame.shape), faces)
     off = jnp.where(part_ids(model)[:, None] > 0, 0.0, REACH * values[:, 3:])
     length = jnp.maximum(jnp.linalg.norm(off, axis=-1, keepdims=True), 1e-6)
     off = off * smoothstep(length, *_NOISE) * (_GROWN[0] + _GROWN[1] / length)
     offset = jnp.einsum("fji,fj->fi", rotation, off, precision="highest")
+    offset = fit_outline(offset, model, portrait)
     row, column = texels().nearest
     return Guess(rgb, offset, colours[row, column])
 
 
 def _retouched(
-    colours: Array, rgb: Array, texture: Array, portrait: Portrait, vertices: Array, faces: Array
+    colours: Array, rgb: Array, texture: Array, visible: Callable[[Array], tuple[Array, Array]]
 ) -> tuple[Array, Array]:
-    """The network's colours of texels [SIZE, SIZE, 3] and triangles [F, 3], corrected by the portrait's."""
+    """The network's colours of texels [SIZE, SIZE, 3] and triangles [F, 3], corrected by the portrait's.
+
+    `visible` gives the portrait's colours at triangles [N], and trust, see `sample_visible`.
+    """
     at, model = texels(), procedural_head()
     # Parts of their own, such as teeth, are of no material that the portrait shows much of.
     with jax.ensure_compile_time_eval():
@@ -217,9 +224,8 @@ def _retouched(
     small = np.flatnonzero(~at.large & ~own_part)
     centres = np.asarray(model.template)[np.asarray(model.faces)[small]].mean(1)
     places = np.concatenate([_places().reshape(-1, 6)[valid, :3] / 8.0, centres])
-    places = np.where(places[:, 1:2] < _CLOTHES, places * _ROUND, places).astype(np.float32)
-    nearest, points = nearest_depth(portrait.camera, vertices, faces), vertices[faces[small]].mean(1)
-    own, sure = sample_visible(portrait, vertices, faces, points, small, nearest=nearest)
+    places = np.where(places[:, 1:2] < CLOTHES, places * _ROUND, places).astype(np.float32)
+    own, sure = visible(small)
     known = texture.reshape(-1, CHANNELS)[valid]
     trust = jnp.concatenate([known[:, 3], sure])
     shown = jnp.concatenate([known[:, :3] / jnp.maximum(known[:, 3:4], 1e-3), own])

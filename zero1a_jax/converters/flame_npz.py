@@ -71,6 +71,19 @@ def load(path: str | os.PathLike, *, fps: float = FPS, flame_version: str = "unk
     )
 
 
+def is_sequence(folder: str | os.PathLike) -> bool:
+    """Whether a folder is one motion: an export with flame_param/ or the canonical frame, states of VHAP's
+    fit, several .npz of one frame each, or EMOCA's codes."""
+    folder = Path(folder)
+    if _visible(folder / FRAMES) or (folder / CANONICAL).is_file():
+        return True
+    if files := sorted(_visible(folder), key=natural):
+        if all(file.stem.startswith(TRACKED) for file in files):
+            return True
+        return len(files) > 1 and _frames(files[0]) == _frames(files[-1]) == 1
+    return bool(_code_folders(folder, []))
+
+
 def save(path: str | os.PathLike, motion: Motion) -> None:
     """Writes the coefficients under GaussianAvatars' names, with fps and flame_version beside them.
 
@@ -98,7 +111,7 @@ def save(path: str | os.PathLike, motion: Motion) -> None:
 def _sequence(folder: Path, notes: list[str]) -> tuple[list[Path], Path | None]:
     """The files of a folder in the order of their frames, and the canonical one."""
     within = folder / FRAMES if _visible(folder / FRAMES) else folder
-    every = sorted(_visible(within), key=_natural)
+    every = sorted(_visible(within), key=natural)
     files = [file for file in every if file.name != CANONICAL]
     canonical = next((f / CANONICAL for f in (within, within.parent) if (f / CANONICAL).is_file()), None)
     tracked = [file for file in files if file.stem.startswith(TRACKED)]
@@ -115,7 +128,7 @@ def _code_folders(folder: Path, notes: list[str]) -> list[Path]:
     if flame_arrays.has_codes(folder):
         return [folder]
     images = [file for file in folder.iterdir() if file.is_dir() and not file.name.startswith(".")]
-    found = sorted(filter(flame_arrays.has_codes, images), key=_natural)
+    found = sorted(filter(flame_arrays.has_codes, images), key=natural)
     if found and len(found) < len(images):
         notes.append(f"{len(images) - len(found)} of {len(images)} folders hold no codes: they are left out.")
     return found
@@ -129,10 +142,19 @@ def _visible(folder: Path) -> list[Path]:
     return [file for file in files if file.suffix.lower() == ".npz" and file.is_file()]
 
 
-def _natural(file: Path) -> tuple[list[str | int], str]:
-    """Sorts by the numbers in a name as numbers."""
+def natural(file: Path) -> tuple[list[str | int], str]:
+    """A key that sorts by the numbers in a name as numbers."""
     pieces = re.split(r"([0-9]+)", file.name.lower())
     return [int(piece) if i % 2 else piece for i, piece in enumerate(pieces)], file.name
+
+
+def _frames(file: Path) -> int:
+    """How many frames a file holds; 0 where it is no motion."""
+    try:
+        found = flame_arrays.parts(flame_arrays.read(file), file)
+    except Refused:
+        return 0
+    return len(found.get("expression", ()))
 
 
 def _hint(folder: Path) -> str:

@@ -45,8 +45,10 @@ def arkit_map(names: Sequence[str], source: FlameModel, model: FlameModel) -> Ar
     rows, columns = np.array(known).T
     deltas = np.zeros((*source.template.shape, len(names)))
     deltas[..., rows] = np.asarray(source.expression_basis, np.float64)[..., columns]
-    wanted = _at(source, ids, deltas) * _size(model) / _size(source)
-    return _solved(names, wanted, lambda values: _at(model, ids, values), model, _eye_turns(source, deltas))
+    wanted = at_landmarks(source, ids, deltas) * _size(model) / _size(source)
+    return _solved(
+        names, wanted, lambda values: at_landmarks(model, ids, values), model, _eye_turns(source, deltas)
+    )
 
 
 def arkit_from_deltas(names: Sequence[str], deltas: Array, model: FlameModel) -> ArkitMap:
@@ -112,7 +114,7 @@ def _eye_turns(model: FlameModel, deltas: np.ndarray) -> np.ndarray:
     return turns
 
 
-def _at(model: FlameModel, ids: np.ndarray, values: Array) -> np.ndarray:
+def at_landmarks(model: FlameModel, ids: np.ndarray, values: Array) -> np.ndarray:
     """Values of the vertices [V, ...] at the landmarks `ids` [L] of MediaPipe, float64."""
     row = {int(index): k for k, index in enumerate(np.asarray(model.mediapipe_indices))}
     rows = [row[int(index)] for index in ids]
@@ -122,7 +124,7 @@ def _at(model: FlameModel, ids: np.ndarray, values: Array) -> np.ndarray:
 
 
 def _size(model: FlameModel) -> float:
-    points = _at(model, np.array(OUTER_EYE_CORNERS), model.template)
+    points = at_landmarks(model, np.array(OUTER_EYE_CORNERS), model.template)
     return float(np.linalg.norm(points[0] - points[1]))
 
 

@@ -38,6 +38,58 @@ def moving_average(motion: Motion, width: int) -> Motion:
     return dataclasses.replace(motion, flame=jax.tree.map(smooth, motion.flame))
 
 
+def one_euro(
+    values: np.ndarray,
+    seconds: np.ndarray,
+    shots: np.ndarray | None = None,
+    *,
+    cutoff: float = 1.0,
+    beta: float = 0.0,
+    derivative_cutoff: float = 1.0,
+    both_ways: bool = True,
+) -> np.ndarray:
+    """The One-Euro filter: smooths much what is slow, where jitter shows, and little what is fast.
+
+    A first-order low-pass whose cutoff is `cutoff` + `beta` * |speed|, the speed low-passed itself. It starts
+    anew with each shot. Source: Casiez, Roussel and Vogel, 1 Euro Filter, CHI 2012.
+
+    Args:
+      values: [T, K]. seconds: [T] increasing. shots: [T] int, which shot a row belongs to; None for one.
+      cutoff: Hz at rest. beta: Hz per unit a second. derivative_cutoff: Hz for the speed.
+      both_ways: the mean of the filter forward and backward in time, which lags behind nothing; it takes the
+        whole recording. False is the causal filter.
+    """
+    values, seconds = np.asarray(values, np.float64), np.asarray(seconds, np.float64)
+    shots = np.zeros(len(values), int) if shots is None else np.asarray(shots)
+    bounds = [0, *(np.nonzero(np.diff(shots))[0] + 1), len(values)]
+    out = np.array(values)
+    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+        part, times = values[first:last], seconds[first:last]
+        out[first:last] = _one_way(part, times, cutoff, beta, derivative_cutoff)
+        if both_ways:
+            back = _one_way(part[::-1], -times[::-1], cutoff, beta, derivative_cutoff)[::-1]
+            out[first:last] = 0.5 * (out[first:last] + back)
+    return out
+
+
+def _one_way(
+    values: np.ndarray, seconds: np.ndarray, cutoff: float, beta: float, derivative_cutoff: float
+) -> np.ndarray:
+    out, speed = np.array(values), np.zeros(values.shape[1])
+    for t in range(1, len(values)):
+        step = seconds[t] - seconds[t - 1]
+        raw = (values[t] - out[t - 1]) / step
+        speed = speed + _share(derivative_cutoff, step) * (raw - speed)
+        out[t] = out[t - 1] + _share(cutoff + beta * np.abs(speed), step) * (values[t] - out[t - 1])
+    return out
+
+
+def _share(cutoff: float | np.ndarray, step: float) -> float | np.ndarray:
+    """Of the difference, that a low-pass takes over in `step` seconds."""
+    turns = 2 * np.pi * cutoff * step
+    return turns / (turns + 1)
+
+
 def resample(motion: Motion, fps: float) -> Motion:
     """The same motion at `fps` frames a second: coefficients linear, rotations along the shortest arc.
 

@@ -2,7 +2,8 @@
 
 avatar.ply        the Gaussians in triangle frames with binding_0 (GaussianAvatars' layout)
 avatar_world.ply  the same head posed at rest, in world space, for any splat viewer
-avatar.npz        shape [S]: the identity coefficients that `avatar.ply` needs to be posed
+avatar.npz        shape [S]: the identity coefficients that `avatar.ply` needs to be posed; perhaps
+                  static_offset [V, 3]: metres by which its mesh differs from the head's
 avatar.json       format, counts, the head model's version, provenance, and what the caller adds
 """
 
@@ -24,6 +25,7 @@ from zero1a_jax.provenance import Provenance
 from zero1a_jax.types import Avatar, FlameModel, Gaussians
 
 _FORMAT = 1
+_OFFSET = "static_offset"
 _FILES = {"triangle": "avatar.ply", "world": "avatar_world.ply", "shape": "avatar.npz", "meta": "avatar.json"}
 AVATAR_FILES = tuple(_FILES.values())
 
@@ -35,6 +37,7 @@ def save_avatar(
     meta: Mapping[str, Any],
     *,
     provenance: Provenance | None = None,
+    degree: int = 0,
 ) -> dict[str, Path]:
     """Writes the living Gaussians of `avatar` to `folder`, each file atomically.
 
@@ -45,8 +48,9 @@ def save_avatar(
       meta: what JSON can hold. `flame_version` (the model's `version`) and `faces` (how many triangles the
         model has) are required, since face ids mean nothing on another mesh; `size` (pixels) and
         `background` (rgb) are what it was trained with; `seed` is its run's, `caption` says what the
-        portrait shows.
+        portrait shows; `static_offset` [V, 3] goes to the .npz.
       provenance: what both .ply and the .json say about where they come from.
+      degree: of the world-space file's harmonics at least, see `ply.save`.
 
     Returns:
       {"triangle": .ply, "world": .ply, "shape": .npz, "meta": .json}, the paths written.
@@ -68,10 +72,12 @@ def save_avatar(
     folder = Path(folder)
     paths = {name: folder / file for name, file in _FILES.items()}
     ply.save(paths["triangle"], _take(avatar.gaussians, alive), face_ids, provenance=provenance)
-    ply.save(paths["world"], _take(posed, alive), provenance=provenance)
+    ply.save(paths["world"], _take(posed, alive), provenance=provenance, degree=degree)
+    identity = {"shape": avatar.shape} | {name: meta[name] for name in (_OFFSET,) if name in meta}
     with files.replacing(paths["shape"]) as temporary:
-        np.savez(temporary, shape=np.asarray(avatar.shape, np.float32))
-    about = {"format": _FORMAT, "gaussians": int(alive.sum()), **meta}
+        np.savez(temporary, **{name: np.asarray(value, np.float32) for name, value in identity.items()})
+    told = {name: value for name, value in meta.items() if name != _OFFSET}
+    about = {"format": _FORMAT, "gaussians": int(alive.sum()), **told}
     about |= {} if provenance is None else {"provenance": provenance.facts}
     files.write_text(paths["meta"], json.dumps(about, indent=1, default=_plain) + "\n")
     return paths
@@ -109,6 +115,7 @@ def load_avatar(path: str | os.PathLike) -> tuple[Avatar, dict[str, Any]]:
             raise Refused("it holds one bare array")
         with data:
             shape = np.asarray(data["shape"], np.float32)
+            meta |= {name: np.asarray(data[name], np.float32) for name in (_OFFSET,) if name in data.files}
     except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise Refused(f"{triangle.with_suffix('.npz')}: no readable `shape` in it: {error}") from error
     if shape.ndim != 1 or not np.isfinite(shape).all():
@@ -124,6 +131,8 @@ def check_model(avatar: Avatar, meta: Mapping[str, Any], model: FlameModel) -> N
             f"the avatar was made on {meta.get('flame_version')} with {meta.get('faces')} faces, the model "
             f"is {model.version} with {faces}; load the head model that the avatar was made on"
         )
+    if _OFFSET in meta and np.shape(meta[_OFFSET]) != np.shape(model.template):
+        raise Refused(f"the avatar's {_OFFSET} is {list(np.shape(meta[_OFFSET]))}, unlike the model's mesh")
     own = len(np.asarray(avatar.shape))
     if own > shapes:
         raise Refused(f"the avatar has {own} shape coefficients, the model {shapes}")

@@ -11,7 +11,7 @@ _SMALLEST, _OF_HEIGHT, _OF_WIDTH = 12, 16, 0.9  # pixels; one 16th of the height
 
 
 def draw(image: np.ndarray, text: str = SYNTHETIC) -> np.ndarray:
-    """A copy of an image, uint8 [H, W, 3], with `text` in its lower left corner, white with a dark rim.
+    """A copy of an image, uint8 [H, W, 3 or 4], with `text` in its lower left corner, white with a dark rim.
 
     So it is seen on any background. In frames too small for readable letters they are as large as fits.
     """

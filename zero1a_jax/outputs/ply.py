@@ -19,6 +19,8 @@ from zero1a_jax.errors import Refused
 from zero1a_jax.provenance import Provenance
 from zero1a_jax.types import Gaussians
 
+# Avatars are trained with Mip-Splatting's opacity compensation; Brush reads this line and draws them so.
+MIP = "comment SplatRenderMode: mip"
 _HEADER_LIMIT = 65536
 _LARGEST_FACE = 2**24  # the last integer that float32 counts to without gaps
 
@@ -29,6 +31,7 @@ def save(
     face_ids: np.ndarray | None = None,
     *,
     provenance: Provenance | None = None,
+    degree: int = 0,
 ) -> None:
     """Writes N Gaussians to `path`, atomically.
 
@@ -37,16 +40,19 @@ def save(
       gaussians: N Gaussians. In world space (metres) any splat viewer shows them.
       face_ids: [N] integers in 0 .. 2^24 - 1, for Gaussians in triangle frames: adds binding_0.
       provenance: what a comment of the header says.
+      degree: harmonics of a lower degree are filled up with zeros to this one, for viewers that insist on it.
 
     Raises:
       Refused: where shapes disagree, a value is not finite, or a face id does not fit.
     """
-    arrays = _checked(gaussians, face_ids)
+    arrays = _checked(_padded(gaussians, degree), face_ids)
     names = property_names(arrays["rest"].shape[1], face_ids is not None)
     table = np.concatenate(list(arrays.values()), axis=1).astype("<f4")
     if table.shape[1] != len(names):
         raise Refused(f"{table.shape[1]} columns for {len(names)} properties; check the Gaussians' shapes")
     comments = [] if provenance is None else [f"comment {provenance.sentence}"]
+    if face_ids is None:
+        comments.append(MIP)
     lines = ["ply", "format binary_little_endian 1.0", *comments, f"element vertex {len(table)}"]
     lines += [f"property float {name}" for name in names] + ["end_header", ""]
     files.write_bytes(path, "\n".join(lines).encode("ascii") + table.tobytes())
@@ -98,6 +104,13 @@ def property_names(rest: int, bound: bool) -> list[str]:
     names += [f"f_rest_{i}" for i in range(rest)]
     names += ["opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]
     return names + ["binding_0"] * bound
+
+
+def _padded(gaussians: Gaussians, degree: int) -> Gaussians:
+    """The Gaussians with harmonics of at least `degree`; those added are 0."""
+    sh = np.asarray(gaussians.sh, np.float32)
+    lacking = (degree + 1) ** 2 - sh.shape[1] if sh.ndim == 3 else 0
+    return gaussians.replace(sh=np.pad(sh, ((0, 0), (0, lacking), (0, 0)))) if lacking > 0 else gaussians
 
 
 def _checked(gaussians: Gaussians, face_ids: np.ndarray | None) -> dict[str, np.ndarray]:

@@ -22,7 +22,7 @@ _XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 
 
 def encode(image: np.ndarray, provenance: Provenance | None = None) -> bytes:
-    """An image, uint8 [H, W, 3], as the bytes of a .png.
+    """An image, uint8 [H, W, 3] or [H, W, 4] with straight alpha, as the bytes of a .png.
 
     `provenance` is what its text chunks and XMP (IPTC's DigitalSourceType) say, and whether it is labelled.
     """

@@ -1,28 +1,27 @@
-"""Videos, through PyAV: H.264 where the build has it, else MPEG-4; yuv420p, which every player shows."""
+"""Videos, through PyAV, frame by frame; see `outputs.encoders` for what is in which container."""
 
 from __future__ import annotations
 
+import collections
 import itertools
 import os
 from collections.abc import Iterable
-from fractions import Fraction
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import cast
 
 import av
 import av.error
 import numpy as np
-from av.container import OutputContainer
-from av.video.reformatter import ColorRange, Colorspace
-from av.video.stream import VideoStream
+from av.video.reformatter import Colorspace
 from PIL import Image
 
 from zero1a_jax import files
 from zero1a_jax.errors import Refused
-from zero1a_jax.outputs import label
+from zero1a_jax.outputs import audio, encoders, label
 from zero1a_jax.provenance import Provenance
 
-_CONTAINERS = (".mp4", ".mov", ".mkv")
+CONTAINERS = (".mp4", ".mov", ".mkv", ".webm")
+_AHEAD = 8  # frames that may wait for the encoder
 _FILTERS = {"nearest": Image.Resampling.NEAREST, "lanczos": Image.Resampling.LANCZOS}
 
 
@@ -35,26 +34,32 @@ def write(
     filter: str = "lanczos",
     crf: int = 16,
     provenance: Provenance | None = None,
-) -> None:
-    """Writes `frames` to `path` (.mp4, .mov or .mkv), atomically.
+    sound: str | os.PathLike | None = None,
+) -> int:
+    """Writes `frames` to `path`, atomically; returns how many there were.
+
+    A thread encodes while the next frames are made; at most a few wait for it.
 
     Args:
-      path: the file; its folder is made where it is missing.
+      path: .mp4, .mov or .mkv (H.264), or .webm (VP9); its folder is made where it is missing.
       frames: uint8 [T, H, W, 3], or any iterable of [H, W, 3]. Odd heights and widths get one row or column
-        more, a copy of the last, because yuv420p halves the colours.
+        more, a copy of the last, because yuv420p halves the colours. [H, W, 4] with straight alpha keep it,
+        in .webm (VP9) and .mov (ProRes 4444) alone.
       fps: frames a second, above 0.
       scale: whole factor by which frames grow, so that small ones can be watched.
       filter: "lanczos" (smooth) or "nearest" (shows the pixels), for scale above 1.
       crf: H.264's quality, 0 (lossless) to 51.
       provenance: what the container's comment, description and date say, and whether frames are labelled.
+      sound: a video whose sound goes along, as far as the frames do; one without sound adds none.
 
     Equal frames and provenance give an equal file; the provenance's facts change no frame.
 
     Raises:
-      Refused: no frames, frames that are not uint8 or differ in size, a bad fps, scale or filter.
+      Refused: no frames, frames that are not uint8 or differ in size, a bad fps, scale or filter, alpha in
+        a container that cannot hold it, or an encoder that this build of FFmpeg lacks.
     """
-    if Path(path).suffix.lower() not in _CONTAINERS:
-        raise Refused(f"{path}: a video is written as {', '.join(_CONTAINERS)}")
+    if Path(path).suffix.lower() not in CONTAINERS:
+        raise Refused(f"{path}: a video is written as {', '.join(CONTAINERS)}")
     if not 0 < fps < 1000:
         raise Refused(f"fps is {fps}; give a number above 0 and below 1000")
     if scale < 1 or int(scale) != scale:
@@ -64,20 +69,31 @@ def write(
     frames = iter(frames)
     labelled = provenance is not None and provenance.label
     first = _prepared(next(frames, None), scale, filter, labelled)
+    encoder = encoders.choose(Path(path).suffix, transparent=first.shape[2] == 4, crf=crf)
+    count = 0
+    waiting: collections.deque[Future] = collections.deque()
     with files.replacing(path) as temporary, av.open(str(temporary), "w") as container:
         if provenance is not None:
             container.metadata.update(_tags(provenance))
-        stream = _stream(container, first.shape, fps, crf)
-        for index, frame in enumerate(itertools.chain([None], frames)):
-            image = first if index == 0 else _prepared(frame, scale, filter, labelled)
-            if image.shape != first.shape:
-                raise Refused(f"frame {index} is {image.shape[:2]}, the first was {first.shape[:2]}")
-            picture = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
-                format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-            )
-            picture.pts = index
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode())
+        stream = encoders.stream(container, encoder, first.shape, fps)
+        with audio.track(container, sound) as track, ThreadPoolExecutor(1) as thread:
+
+            def encode(image: np.ndarray, index: int) -> None:
+                container.mux(stream.encode(encoders.picture(image, index, encoder)))
+                track.until((index + 1) / fps)
+
+            for image in itertools.chain([first], (_prepared(x, scale, filter, labelled) for x in frames)):
+                if image.shape != first.shape:
+                    raise Refused(f"frame {count} is {image.shape[:2]}, the first was {first.shape[:2]}")
+                waiting.append(thread.submit(encode, image, count))
+                count += 1
+                if len(waiting) > _AHEAD:
+                    waiting.popleft().result()
+            while waiting:
+                waiting.popleft().result()
+            container.mux(stream.encode())
+            track.end()
+    return count
 
 
 def read(path: str | os.PathLike, *, limit: int | None = None) -> tuple[np.ndarray, float]:
@@ -102,27 +118,6 @@ def read(path: str | os.PathLike, *, limit: int | None = None) -> tuple[np.ndarr
     return np.stack(frames), float(rate or 0)
 
 
-def codec() -> str:
-    """The encoder that `write` uses: "libx264", or "mpeg4" where this build of FFmpeg lacks it."""
-    return "libx264" if "libx264" in av.codecs_available else "mpeg4"
-
-
-def _stream(container: OutputContainer, shape: tuple[int, ...], fps: float, crf: int) -> VideoStream:
-    name = codec()
-    # Without macroblock trees: x264's AVX-512 code for them reads memory that nobody wrote, and the bits of
-    # a video change from run to run.
-    options = {"crf": str(crf), "x264-params": "no-mbtree=1"} if name == "libx264" else {"qscale": "3"}
-    rate = Fraction(fps).limit_denominator(1001)
-    stream = cast(VideoStream, container.add_stream(name, rate=rate, options=options))
-    stream.height, stream.width, stream.pix_fmt = shape[0], shape[1], "yuv420p"
-    # One thread: the encoder's bits depend on how many there are, and equal runs must give equal videos.
-    stream.codec_context.thread_count = 1
-    # Players guess the matrix from the frame's size unless the file says it.
-    stream.codec_context.colorspace = Colorspace.ITU709
-    stream.codec_context.color_range = ColorRange.MPEG
-    return stream
-
-
 def _tags(provenance: Provenance) -> dict[str, str]:
     """Of these .mp4 and .mkv keep all, .mov keeps comment and date."""
     text = provenance.sentence
@@ -133,8 +128,8 @@ def _prepared(frame: np.ndarray | None, scale: int, filter: str, labelled: bool)
     if frame is None:
         raise Refused("there are no frames to write")
     frame = np.asarray(frame)
-    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
-        raise Refused(f"a frame is {frame.dtype}{list(frame.shape)}; expected uint8 [H, W, 3]")
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] not in (3, 4) or 0 in frame.shape:
+        raise Refused(f"a frame is {frame.dtype}{list(frame.shape)}; expected uint8 [H, W, 3] or [H, W, 4]")
     if scale > 1:
         size = (frame.shape[1] * scale, frame.shape[0] * scale)
         frame = np.asarray(Image.fromarray(frame).resize(size, _FILTERS[filter]))

@@ -99,11 +99,11 @@ def together(faces: Sequence[Detection], *, size: Callable[[Detection], float] |
 
 
 def _same(one: Detection, other: Detection) -> bool:
-    (a, size), (b, other_size) = _place(one), _place(other)
+    (a, size), (b, other_size) = extent(one), extent(other)
     return bool(np.linalg.norm(a - b) < 0.5 * max(size, other_size))
 
 
-def _place(face: Detection) -> tuple[np.ndarray, float]:
+def extent(face: Detection) -> tuple[np.ndarray, float]:
     """Middle [2] and larger side of the box around a face's points, irises aside."""
     points = face.points[np.asarray(face.ids) < FIRST_IRIS]
     low, high = points.min(0), points.max(0)

@@ -17,6 +17,7 @@ import numpy as np
 
 from zero1a_jax import files, flame, synthetic
 from zero1a_jax.avatar import texture_prior
+from zero1a_jax.avatar.colours import nearest_depth
 from zero1a_jax.avatar.texture_prior import CHANNELS, REACH, SIZE, THUMBNAIL
 from zero1a_jax.geometry import portrait_camera
 from zero1a_jax.image.ops import composite
@@ -72,7 +73,9 @@ def render_chunk(key: jax.Array, indices: jax.Array, plain: jax.Array | bool, *,
         wrong = power * MISFIT * jax.random.normal(first, shape.shape)
         vertices, _ = flame.forward(model, params.replace(shape=shape + wrong))
         vertices = vertices + power * SHIFT * jax.random.normal(second, (3,))
-        texture = texture_prior.unwrap(shown, vertices, jnp.asarray(model.faces))
+        faces = jnp.asarray(model.faces)
+        nearest = nearest_depth(camera, vertices, faces)
+        texture = texture_prior.unwrap(shown, vertices, faces, nearest=nearest)
         colours, offset, valid = synthetic.true_texture(model, look, shape, texture_prior.texels())
         truth = jnp.concatenate([colours, 0.5 + 0.5 * jnp.clip(offset / REACH, -1, 1)], -1)
         parts = (texture, texture_prior.thumbnail(shown), truth, valid)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-
 import jax
 import jax.numpy as jnp
 
 from zero1a_jax.image.colour import SH_BASIS_0
+from zero1a_jax.rasterizer.stages import apart
 from zero1a_jax.types import Array
 
 _C1 = 0.4886025119029199
@@ -49,19 +48,13 @@ def columns(values: Array) -> tuple[jax.Array, ...]:
     """The columns of [N, C] as C vectors [N], with a gradient that a CPU computes column by column.
 
     The gradient of indexing pads, that of lax.split concatenates, and XLA's CPU loops for these compute all
-    that leads to them once an element and without vector instructions. A dot they leave alone.
+    that leads to them once an element and without vector instructions.
     """
     return tuple(row.reshape(-1) for row in jax.lax.split(values.T, (1,) * values.shape[1], axis=0))
 
 
 def _from_columns(_: None, gradients: tuple[jax.Array, ...]) -> tuple[jax.Array]:
-    # Kept, or a batch's sum over cameras would be computed anew for every element of the product.
-    gradients = jax.lax.optimization_barrier(gradients)
-    unit = jnp.eye(len(gradients), dtype=gradients[0].dtype)[:, None]
-    product = functools.partial(jnp.matmul, precision="highest")
-    parts = [product(gradient[:, None], unit[i]) for i, gradient in enumerate(gradients)]
-    # A product that is one in name only: what uses the gradient is not fused with what leads to it.
-    return (product(functools.reduce(jnp.add, parts), unit[:, 0]),)
+    return (apart(lambda found: jnp.stack(found, 1), gradients),)
 
 
 columns.defvjp(lambda values: (columns(values), None), _from_columns)

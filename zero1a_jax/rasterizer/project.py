@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from zero1a_jax.rasterizer.harmonics import colours, columns
+from zero1a_jax.rasterizer.stages import gradient_apart
 from zero1a_jax.types import Array, Camera, Gaussians
 
 BLUR = 0.3  # pixels squared, added to both variances (gsplat's eps2d)
@@ -95,6 +96,7 @@ def _deviation_rows(gaussians: Gaussians, camera: Camera, point: tuple) -> tuple
     row_y = [jy * (view[1, k] - slope_y * view[2, k]) for k in range(3)]
     rotation = _rotation(gaussians.quats)
     scales = columns(jnp.exp(jnp.minimum(gaussians.log_scales, _MAX_LOG_SCALE)))
+    row_x, row_y, rotation, scales = gradient_apart((row_x, row_y, rotation, scales))
 
     def times_axes(row: list) -> list:
         products = [_dot(row, [rotation[k][c] for k in range(3)]) * scales[c] for c in range(3)]
@@ -121,7 +123,7 @@ def project(
     between = (z > lens.near) & (z < lens.far)
     # Values and gradients of what lies behind must stay finite, because 0 * inf is NaN.
     x, y, z = (jnp.where(between, value, other) for value, other in ((x, 0.0), (y, 0.0), (z, 1.0)))
-    row_x, row_y = _deviation_rows(gaussians, camera, (x, y, z))
+    row_x, row_y = gradient_apart(_deviation_rows(gaussians, camera, (x, y, z)))
     area = _determinant(row_x, row_y)
     raw_x, raw_y, covariance = _dot(row_x, row_x), _dot(row_y, row_y), _dot(row_x, row_y)
     variance_x, variance_y = raw_x + BLUR, raw_y + BLUR

@@ -34,7 +34,8 @@ def render(
     Yields:
       (rgb [H, W, 3] in 0..1, alpha [H, W]) of each frame, float32.
     """
-    count = len(np.asarray(flame.jaw))
+    flame, cameras = jax.tree.map(lambda x: np.asarray(jnp.asarray(x)), (flame, cameras))
+    count = len(flame.jaw)
     middle = jax.tree.map(lambda x: jnp.asarray(x)[count // 2], flame)
     posed = _pose(avatar, model, middle)
     sample = jax.tree.map(lambda x: jnp.asarray(x)[:: max(1, count // 8)], cameras)
@@ -42,7 +43,7 @@ def render(
     for start in range(0, count, CHUNK):
         # The last frame fills the last chunk, so that one program serves all.
         index = np.minimum(np.arange(start, start + CHUNK), count - 1)
-        part = jax.tree.map(lambda x, i=index: jnp.asarray(x)[i], (flame, cameras))
+        part = jax.tree.map(lambda x, i=index: x[i], (flame, cameras))
 
         def attempt(
             room: int, part: tuple[FlameParams, Camera] = part
@@ -51,8 +52,9 @@ def render(
             return (rgb, alpha), overflow
 
         (rgb, alpha), capacity = rasterizer.until_fits(attempt, capacity)
+        colours, covers = np.asarray(rgb), np.asarray(alpha)  # one transfer a chunk
         for k in range(min(CHUNK, count - start)):
-            yield np.asarray(rgb[k]), np.asarray(alpha[k])
+            yield colours[k], covers[k]
 
 
 @functools.partial(jax.jit, static_argnames=("capacity",))

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from zero1a_jax import outputs
-from zero1a_jax.sources import arkit_table, heads
+from zero1a_jax.sources import arkit_table, gaussianavatars, heads
 from zero1a_jax.types import ArkitMap, Avatar, FlameModel
 
 SLOTS = 4096  # avatars are padded to a multiple of it, so that those of a table share their programs
@@ -28,6 +28,7 @@ class Loaded(NamedTuple):
 def load(folder: str | Path, flame: str = "", arkit: str = "") -> Loaded:
     """Reads an export folder, or the folder of a finished run, with the head that it was made on.
 
+    What GaussianAvatars trained is read too: its .ply with flame_param.npz beside it, or the folder of it.
     `flame` is the folder of a FLAME model; without it the head is the embedded one. `arkit` is the user's
     own table for it, see arkit_table.load.
 
@@ -37,9 +38,13 @@ def load(folder: str | Path, flame: str = "", arkit: str = "") -> Loaded:
     folder = Path(folder)
     if (folder / "export").is_dir():
         folder = folder / "export"
-    avatar, meta = outputs.load_avatar(folder)
     model = heads.load(flame)
-    outputs.check_model(avatar, meta, model)
+    if foreign := gaussianavatars.find(folder):
+        avatar, model, meta = gaussianavatars.load(foreign, model)
+    else:
+        avatar, meta = outputs.load_avatar(folder)
+        outputs.check_model(avatar, meta, model)
+        model = gaussianavatars.displaced(model, meta)
     return Loaded(padded(avatar), model, meta, arkit_table.load(model, arkit))
 
 

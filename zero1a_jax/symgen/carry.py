@@ -29,7 +29,7 @@ _RIM = 3  # half the side, in fine pixels, of what is looked at around a point
 _BLEEDS = 5  # fine pixels from an eye, or another part, at which a pixel of the portrait holds some of it
 _MOVED = (0.002, 0.006)  # metres by which an expression moves skin: between them such pixels lose their trust
 _LIDS = (0.002, 0.005)  # the same for lids, which then trust nothing: what they showed was folded
-_RAISED = 1.0  # times the portrait's finest detail, some of which is lost where frames average it anew
+_RAISED = 1.25  # times the portrait's finest detail, some of which is lost where frames average it anew
 _SLACK = 0.0015  # metres behind the z-buffer at which a point still counts as seen
 _STRETCHED = (2.0, 4.0)  # times its area in the portrait between which a triangle's trust falls to 0
 
