@@ -84,6 +84,32 @@ def _one_way(
     return out
 
 
+class OneEuro:
+    """The causal `one_euro` for one row after the other."""
+
+    def __init__(self, cutoff: float, beta: float, derivative_cutoff: float = 1.0):
+        """As `one_euro`."""
+        self._cutoff, self._beta, self._derivative_cutoff = cutoff, beta, derivative_cutoff
+        self.restart()
+
+    def restart(self) -> None:
+        """The next row starts anew."""
+        self._last: tuple[float, np.ndarray, np.ndarray] | None = None
+
+    def __call__(self, seconds: float, values: np.ndarray) -> np.ndarray:
+        """The filtered row [K]; `seconds` increase."""
+        values = np.asarray(values, np.float64)
+        if self._last is None:
+            self._last = (seconds, values, np.zeros(len(values)))
+            return values
+        before, out, speed = self._last
+        step = seconds - before
+        speed = speed + _share(self._derivative_cutoff, step) * ((values - out) / step - speed)
+        out = out + _share(self._cutoff + self._beta * np.abs(speed), step) * (values - out)
+        self._last = (seconds, out, speed)
+        return out
+
+
 def _share(cutoff: float | np.ndarray, step: float) -> float | np.ndarray:
     """Of the difference, that a low-pass takes over in `step` seconds."""
     turns = 2 * np.pi * cutoff * step

@@ -21,6 +21,7 @@ WEIGHTS, ANGLES = (2.0, 2.0), (1.5, 3.0)
 # MediaPipe's score answers late: it is about the opening to the power of 1 / 0.6 (docs/results/motion.md).
 RESPONSE = {"jawOpen": 0.6}
 GAZE = (("LookOut", "LookIn"), ("LookUp", "LookDown"))
+GAZE_SIGNS = ((1, -1), (1, 1))  # of the left and the right eye, which look out to different sides
 
 
 def recording(
@@ -123,7 +124,7 @@ def _from_rest(
     sides = [f"eye{look}{side}" for pair in GAZE for look in pair for side in ("Left", "Right")]
     if any(name not in column for name in sides):
         return out
-    for (plus, minus), signs in zip(GAZE, ((1, -1), (1, 1)), strict=True):
+    for (plus, minus), signs in zip(GAZE, GAZE_SIGNS, strict=True):
         pairs = [(column[f"eye{plus}{side}"], column[f"eye{minus}{side}"]) for side in ("Left", "Right")]
         both = [s * (weights[:, p] - weights[:, m]) for (p, m), s in zip(pairs, signs, strict=True)]
         moved = np.mean(both, axis=0)
@@ -141,15 +142,15 @@ def _turns(
 ) -> np.ndarray:
     """Yaw, pitch and roll [T, 3] from the neutral pose, as drive.livelink_motion takes them."""
     angles = np.zeros((len(rotations), 3))
-    whole = _middle(rotations)
+    whole = middle(rotations)
     shots = _cameras(rotations, seconds, shots)
     for shot in np.unique(shots):
         rows = shots == shot
         times = seconds[rows]
         if still is not None and (still & rows).any():
-            pose = _middle(rotations[still & rows])
+            pose = middle(rotations[still & rows])
         else:
-            pose = _middle(rotations[rows]) if times[-1] - times[0] >= LONG else whole
+            pose = middle(rotations[rows]) if times[-1] - times[0] >= LONG else whole
         angles[rows] = Rotation.from_matrix(pose.T @ rotations[rows]).as_euler("YXZ")
     return angles
 
@@ -162,7 +163,7 @@ def _cameras(rotations: np.ndarray, seconds: np.ndarray, shots: np.ndarray) -> n
     return np.cumsum((np.diff(shots, prepend=shots[0]) > 0) & (angle > SAME_POSE + SAME_RATE * steps))
 
 
-def _middle(rotations: np.ndarray) -> np.ndarray:
+def middle(rotations: np.ndarray) -> np.ndarray:
     """The median of rotations [T, 3, 3], by angle."""
     angles = np.median(Rotation.from_matrix(rotations).as_euler("YXZ"), axis=0)
     return Rotation.from_euler("YXZ", angles).as_matrix()

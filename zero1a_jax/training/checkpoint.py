@@ -165,10 +165,20 @@ def _named(tree: Any) -> dict[str, np.ndarray]:
     return {jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf) for path, leaf in leaves}
 
 
-def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a checkpoint folder by their path in the pytree, such as "state.avatar.alive"."""
+def load_arrays(path: Path, *, under: str = "") -> dict[str, np.ndarray]:
+    """The arrays of a checkpoint folder by their path in the pytree, such as "state.avatar.alive".
+
+    `under` leaves out, and does not read, those whose path begins otherwise.
+    """
+    arrays = (path / _ARRAYS).absolute()
     with _alone() as checkpointer:
-        return checkpointer.restore((path / _ARRAYS).absolute())
+        if not under:
+            return checkpointer.restore(arrays)
+        about = checkpointer.metadata(arrays).item_metadata
+        if about is None:
+            raise OSError(f"{path} cannot be read")
+        wanted = {name: 0 for name in about.tree if name.startswith(under)}
+        return checkpointer.restore(arrays, args=ocp.args.PyTreeRestore(item=wanted, partial_restore=True))
 
 
 def _load(path: Path, like: Any) -> Any:

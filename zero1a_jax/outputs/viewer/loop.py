@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from zero1a_jax.outputs.viewer.stage import Clip, Stage
 from zero1a_jax.types import FlameParams
 
 _COMPILING = "compiling the rasterizer"
+_EAGER = 0.004  # seconds between two looks at a live source
 
 
 class Live(Protocol):
@@ -31,6 +33,10 @@ class Live(Protocol):
 
     def shown(self, captured: float) -> None:
         """The pose of the frame that was captured then is on its way to the browser."""
+        ...
+
+    def calibrate(self) -> None:
+        """What is seen next is at rest."""
         ...
 
     def status(self) -> str:
@@ -154,10 +160,15 @@ class _Loop:
         self._worker = ThreadPoolExecutor(1)  # downloads, one after the other
         self._scene = Scene(running)
         self._scene.aim(np.asarray(stage.target), np.asarray(stage.background))
-        self._panel = panel = Panel(running, stage, clips, live=live is not None)
+        tabs = running.gui.add_tab_group() if followed is not None else None
+        with tabs.add_tab("avatar") if tabs is not None else contextlib.nullcontext():
+            self._panel = panel = Panel(running, stage, clips, live=live is not None)
         self._player = _Player(panel, clips, live)
-        if followed is not None:
-            followed.build(running)
+        if followed is not None and tabs is not None:
+            with tabs.add_tab("run"):
+                followed.build(running)
+        if live is not None and panel.rest is not None:
+            panel.rest.on_click(lambda _: live.calibrate())
         panel.photo.on_click(lambda event: self._do(recorder.photograph, self._stage, event.client))
         panel.record.on_click(lambda event: self._record(event.client))
 
@@ -165,7 +176,7 @@ class _Loop:
         """Until `stop`."""
         shown: Any = None
         with self._worker:
-            while not stop.wait(1 / self._fps):
+            while not stop.wait(_EAGER if self._panel.source.value == LIVE else 1 / self._fps):
                 newer = self._followed.newer() if self._followed is not None else None
                 if newer is not None:
                     self._stage, shown = newer, None

@@ -71,6 +71,7 @@ class Panel:
         with gui.add_folder("motion"):
             self.source = gui.add_dropdown("driven by", sources, initial_value=first)
             self.play = gui.add_checkbox("play", first != SLIDERS)
+            self.rest = gui.add_button("this face is at rest") if live else None
             self.frame = gui.add_slider("frame", 0, max(1, self._last(clips, first)), 1, 0)
         self._clips, self._sliders = clips, {}
         self.both = gui.add_checkbox("both sides", True, hint="left and right shapes go together")

@@ -45,12 +45,15 @@ class Recorder:
             self._shown, self._client, self._started = [], client, time.monotonic()
 
     def add(self, stage: Stage, params: FlameParams) -> None:
-        """What is shown from now on, if it records; the same thing again costs little."""
+        """What is shown from now on, if it records; called more often than that, it keeps two a frame."""
         with self._lock:
             if self._client is None:
                 return
+            now = time.monotonic() - self._started
+            if self._shown and now - self._shown[-1].seconds < 0.5 / self._fps:
+                return
             camera, _, _ = View(self._client.camera).square(stage.size, stage.target)
-            self._shown.append(_Shown(time.monotonic() - self._started, params, camera))
+            self._shown.append(_Shown(now, params, camera))
 
     def finish(self, stage: Stage, say: Any) -> None:
         """Renders what was shown and sends it to the browser as a video; blocks. `say` gets progress.
