@@ -144,7 +144,7 @@ def _gaussianavatars(job: _Job) -> dict[str, Path]:
     degree, about = (job.degree, None) if foreign else (3, job.about)
     frames, vertices = len(np.asarray(flame.jaw)), len(np.asarray(loaded.model.template))
     offset = loaded.meta.get(gaussianavatars.OFFSET, np.zeros((vertices, 3), np.float32))
-    arrays = {
+    arrays: dict[str, Any] = {
         "shape": sized(loaded.avatar.shape, SHAPES),
         "expr": sized(flame.expression, EXPRESSIONS),
         "rotation": flame.rotation,
@@ -155,13 +155,12 @@ def _gaussianavatars(job: _Job) -> dict[str, Path]:
         "static_offset": np.asarray(offset)[None],
         "dynamic_offset": np.zeros((frames, vertices, 3)),
     }
+    arrays = {name: np.asarray(value, np.float32) for name, value in arrays.items()}
     with record.writing(job.folder, gaussianavatars.FILES, overwrite=job.overwrite) as unfinished:
         ids = np.asarray(loaded.avatar.face_ids)[alive]
         ply.save(unfinished / cloud, _alive(loaded), ids, provenance=about, degree=degree)
         # Offsets are mostly zeros: compressed they weigh nothing.
-        np.savez_compressed(
-            unfinished / params, **{name: np.asarray(value, np.float32) for name, value in arrays.items()}
-        )
+        np.savez_compressed(unfinished / params, **arrays)
     return {"triangle": job.folder / cloud, "parameters": job.folder / params}
 
 
