@@ -51,6 +51,7 @@ def write(
     to: str,
     motion: str | os.PathLike | Motion | None = None,
     fps: float = 25.0,
+    frames: int = 0,
     degree: int = 0,
     overwrite: bool = False,
 ) -> dict[str, Path]:
@@ -70,6 +71,8 @@ def write(
             "--to=ply writes the same columns for that head"
         )
     flame = None if motion is None else animation.movement(loaded, motion, fps=fps)
+    if flame is not None and frames:
+        flame = jax.tree.map(lambda x: x[:frames], flame)
     folder = Path(folder).expanduser()
     job = _Job(loaded, folder, pose, flame, fps, degree, overwrite, of_avatar(loaded.meta))
     if to == "glb":
@@ -208,6 +211,6 @@ def _livelink(job: _Job) -> dict[str, Path]:
     turns = np.concatenate([np.asarray(flame.neck)[:, None], np.asarray(flame.eyes)], 1)
     angles = Rotation.from_rotvec(turns.reshape(-1, 3)).as_euler("YXZ").reshape(len(turns), 9)
     with record.writing(job.folder, [name], overwrite=job.overwrite) as unfinished:
-        weights = np.asarray(flame.expression)
+        weights, angles = livelink.with_gaze(model.expression_names, np.asarray(flame.expression), angles)
         livelink.save(unfinished / name, model.expression_names, weights, angles, fps=job.fps)
     return {"livelink": job.folder / name}
