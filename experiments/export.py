@@ -40,6 +40,7 @@ class Options:
         "", "A motion (docs/formats.md): of ply a file a frame, of glb an animation. Or demo."
     )
     fps: float = option(25.0, "Frames a second of --motion.", low=1, high=240)
+    frames: int = option(0, "At most so many frames of --motion; 0 = all.", low=0)
     motions: tuple[str, ...] = option((), "Recordings that the page can play (docs/formats.md).")
     pose: tuple[str, ...] = option((), "ARKit shapes of what stands still, as jawOpen:0.6; else neutral.")
     pad_sh: int = option(0, "Fill harmonics of world-space files up to this degree; SIBR and Unity want 3.")
@@ -69,6 +70,7 @@ def main(options: Options) -> None:
         motion=options.motion or None,
         motions=options.motions,
         fps=options.fps,
+        frames=options.frames,
         pad_sh=options.pad_sh,
         overwrite=options.overwrite,
     )

@@ -241,6 +241,7 @@ def export(
     motion: str | os.PathLike | Motion | None = None,
     motions: Sequence[str | os.PathLike] = (),
     fps: float = 25.0,
+    frames: int = 0,
     pad_sh: int = 0,
     overwrite: bool = False,
 ) -> dict[str, Path]:
@@ -256,7 +257,7 @@ def export(
       motion: as `animate`'s: "ply" then writes one world-space file a frame, "glb" an animation,
         "gaussianavatars" a sequence; the last three kinds need one.
       motions: recordings that the page can play; an avatar on FLAME plays its own alone.
-      fps: frames a second of the motion.
+      fps: frames a second of the motion. frames: at most so many of it; 0 = all.
       pad_sh: degree up to which harmonics of world-space files are filled with zeros, for strict viewers.
       overwrite: replace also files of these names that we did not write, or that were changed since.
 
@@ -273,10 +274,20 @@ def export(
         raise Refused(f"to={to} must be one of {', '.join(exports.KINDS)}")
     if pad_sh not in (0, 1, 2, 3):
         raise Refused(f"pad_sh={pad_sh} must be a degree from 0 to 3")
+    if frames < 0:
+        raise Refused(f"frames={frames} must be 0, for all, or more")
     if to == "page":
         return {"page": living.write(avatar, folder, motions=motions, overwrite=overwrite)}
     if not isinstance(pose, FlameParams):
         pose = poses.from_arkit(avatar.model, dict(pose or {}), avatar.arkit)
     return exports.write(
-        avatar, folder, pose, to=to, motion=motion, fps=fps, degree=pad_sh, overwrite=overwrite
+        avatar,
+        folder,
+        pose,
+        to=to,
+        motion=motion,
+        fps=fps,
+        frames=frames,
+        degree=pad_sh,
+        overwrite=overwrite,
     )

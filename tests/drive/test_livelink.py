@@ -4,13 +4,15 @@ import csv
 import os
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
 from zero1a_jax import drive
 from zero1a_jax.converters import livelink
-from zero1a_jax.types import ArkitMap
+from zero1a_jax.flame import forward, procedural_head, zero_params
+from zero1a_jax.types import ArkitMap, Recording
 
 FIXTURES = (
     Path(os.environ.get("ZERO1A_FIXTURES", Path(__file__).parents[1] / "fixtures")) / "flame" / "drivers"
@@ -95,6 +97,28 @@ def test_rotations_turn_the_right_joints_the_right_way(tmp_path, tiny):
     assert not motion.flame.rotation.any() and not motion.flame.jaw.any()
     mirrored = drive.livelink_motion(livelink.load(tmp_path / "a.csv"), tiny(), signs=(-1, 1, 1))
     assert Rotation.from_rotvec(mirrored.flame.eyes[0, 0]).apply(forward)[0] < -0.3
+
+
+def test_gaze_that_is_recorded_twice_turns_the_eyes_once():
+    head = procedural_head()
+    names = ("EyeLookOutLeft", "EyeLookInRight", "JawOpen")
+    rotations = np.zeros((2, 9))
+    rotations[:, [3, 6]] = 0.36  # what a weight of 0.8 turns an eye by
+    frames = np.arange(2)
+    shapes = Recording(np.full((2, 3), 0.8), 0 * rotations, frames, frames / 30, names, 30.0)
+    iris = np.asarray(head.masks["iris"]) & np.asarray(head.masks["left_eyeball"])
+
+    def moved(recording):
+        motion = drive.livelink_motion(recording, head).flame
+        jaw = motion.expression[0, head.expression_names.index("jawOpen")]
+        assert jaw == pytest.approx(0.8)
+        flame = jax.tree.map(lambda x: x[0], motion)
+        at = [np.asarray(forward(head, params)[0])[iris].mean(0) for params in (flame, zero_params(head))]
+        return (at[0] - at[1])[0]  # metres to the subject's left
+
+    by_shapes = moved(shapes)
+    assert by_shapes > 0.003
+    assert moved(shapes.replace(rotations=rotations)) == pytest.approx(by_shapes, rel=0.1)
 
 
 def test_heads_without_named_shapes_need_a_matrix(tmp_path, tiny):

@@ -9,9 +9,9 @@ import plyfile
 import pytest
 
 from zero1a_jax.avatar import pose as pose_avatar
-from zero1a_jax.converters import flame_npz
+from zero1a_jax.converters import flame_npz, livelink
 from zero1a_jax.errors import Refused
-from zero1a_jax.flame import procedural_head, zero_params
+from zero1a_jax.flame import forward, procedural_head, zero_params
 from zero1a_jax.outputs import ply
 from zero1a_jax.showing import exports
 from zero1a_jax.sources import avatars, gaussianavatars, motions
@@ -108,11 +108,42 @@ def test_delta_frames_move_the_gaussians_as_the_avatar_does(loaded, motion, tmp_
 
 @pytest.mark.parametrize("to", ["coefficients", "livelink"])
 def test_coefficients_come_back_through_the_reader_of_motions(to, loaded, motion, tmp_path):
+    if to == "livelink":  # gaze of shapes and joints at once has a test of its own
+        motion = motion.replace(flame=motion.flame.replace(eyes=0 * motion.flame.eyes))
     (path,) = write(loaded, tmp_path, to, motion).values()
     found = motions.load(path, HEAD, shape=loaded.avatar.shape, root="drop")
     assert found.fps == 25.0 and not found.notes
     for name in ("expression", "neck", "jaw", "eyes"):
         np.testing.assert_allclose(getattr(found.flame, name), getattr(motion.flame, name), atol=1e-6)
+
+
+def test_gaze_of_shapes_and_joints_is_one_gaze_in_live_links_table(loaded, tmp_path):
+    names = HEAD.expression_names
+    flame = zero_params(HEAD, (3,))
+    weights, eyes = np.zeros((3, len(names)), np.float32), np.zeros((3, 2, 3), np.float32)
+    weights[0, names.index("eyeLookOutLeft")], weights[0, names.index("jawOpen")] = 0.5, 0.7
+    eyes[1] = [0.2, -0.3, 0]
+    weights[2, names.index("eyeLookUpRight")], eyes[2, 1] = 0.6, [0.05, 0.2, 0]
+    given = Motion(flame.replace(expression=weights, eyes=eyes), None, 25.0, HEAD.version)
+    (path,) = write(loaded, tmp_path, "livelink", given).values()
+
+    recorded = livelink.load(path)
+    column = {name.lower(): k for k, name in enumerate(recorded.names)}
+    shapes = [recorded.weights[1, column[f"eyelook{look}"]] for look in ("inleft", "outright", "downleft")]
+    np.testing.assert_allclose(shapes, [0.3 / 0.45, 0.3 / 0.45, 0.2 / 0.32], atol=0.02)
+    found = motions.load(path, HEAD, root="drop").flame
+    assert found.expression[0, names.index("jawOpen")] == pytest.approx(0.7)
+    iris = np.asarray(HEAD.masks["iris"])
+    place = jax.jit(jax.vmap(lambda params: forward(HEAD, params)[0][iris]))
+    wanted, rest = place(given.flame), place(flame)
+    assert np.abs(wanted - rest).max() > 2e-3
+    # A shape moves the iris along the chord of the turn, 0.3 mm below the arc of half a weight.
+    np.testing.assert_allclose(place(found), wanted, atol=4e-4)
+
+
+def test_so_many_frames_and_no_more(loaded, motion, tmp_path):
+    written = write(loaded, tmp_path, "coefficients", motion, frames=2)
+    assert len(flame_npz.load(written["coefficients"]).flame.jaw) == 2
 
 
 def test_coefficients_have_the_names_of_vhap(loaded, motion, tmp_path):

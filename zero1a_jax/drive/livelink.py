@@ -10,6 +10,8 @@ from scipy.spatial.transform import Rotation
 from zero1a_jax.errors import Refused
 from zero1a_jax.types import ArkitMap, FlameModel, FlameParams, Motion, Recording
 
+GAZE = "eyelook"  # how the names of shapes begin that turn the eyes
+
 
 def arkit_expression(names: Sequence[str], weights: np.ndarray, model: FlameModel) -> np.ndarray:
     """ARKit weights [T, K] named `names` as expression coefficients [T, E] of `model`, by name.
@@ -48,6 +50,8 @@ def livelink_motion(
     expression coefficients, the jaw joint stays at rest. Angles are turned by Ry(yaw) Rx(pitch) Rz(roll) in
     the head's frame, which is ARKit's own: yaw > 0 to the subject's left, pitch > 0 down, roll > 0 to the
     subject's right shoulder. Recordings made with other signs are turned by `signs`.
+    Apps record gaze twice, as rotations and as eyeLook shapes, which turn the eyes of a named head as well:
+    where there are rotations of the eyes, those shapes are left out.
 
     Args:
       recording: as recorded, see converters.livelink.
@@ -66,6 +70,8 @@ def livelink_motion(
     angles = _resampled(grid, recording.seconds, recording.rotations).reshape(count, 3, 3) * np.asarray(signs)
     jaw, eyes = np.zeros((count, 3), np.float32), np.zeros((count, 2, 3), np.float32)
     if arkit is None:
+        if angles[:, 1:].any():
+            weights[:, [name.lower().startswith(GAZE) for name in recording.names]] = 0
         expression = arkit_expression(recording.names, weights, model)
     else:
         expression, jaw, eyes = _mapped(recording.names, weights, model, arkit)

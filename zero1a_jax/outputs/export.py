@@ -73,9 +73,10 @@ def save_avatar(
     paths = {name: folder / file for name, file in _FILES.items()}
     ply.save(paths["triangle"], _take(avatar.gaussians, alive), face_ids, provenance=provenance)
     ply.save(paths["world"], _take(posed, alive), provenance=provenance, degree=degree)
-    identity = {"shape": avatar.shape} | {name: meta[name] for name in (_OFFSET,) if name in meta}
+    identity: dict[str, Any] = {"shape": np.asarray(avatar.shape, np.float32)}
+    identity |= {name: np.asarray(meta[name], np.float32) for name in (_OFFSET,) if name in meta}
     with files.replacing(paths["shape"]) as temporary:
-        np.savez(temporary, **{name: np.asarray(value, np.float32) for name, value in identity.items()})
+        np.savez(temporary, **identity)
     told = {name: value for name, value in meta.items() if name != _OFFSET}
     about = {"format": _FORMAT, "gaussians": int(alive.sum()), **told}
     about |= {} if provenance is None else {"provenance": provenance.facts}

@@ -51,6 +51,7 @@ def write(
     to: str,
     motion: str | os.PathLike | Motion | None = None,
     fps: float = 25.0,
+    frames: int = 0,
     degree: int = 0,
     overwrite: bool = False,
 ) -> dict[str, Path]:
@@ -70,6 +71,8 @@ def write(
             "--to=ply writes the same columns for that head"
         )
     flame = None if motion is None else animation.movement(loaded, motion, fps=fps)
+    if flame is not None and frames:
+        flame = jax.tree.map(lambda x: x[:frames], flame)
     folder = Path(folder).expanduser()
     job = _Job(loaded, folder, pose, flame, fps, degree, overwrite, of_avatar(loaded.meta))
     if to == "glb":
@@ -144,7 +147,7 @@ def _gaussianavatars(job: _Job) -> dict[str, Path]:
     degree, about = (job.degree, None) if foreign else (3, job.about)
     frames, vertices = len(np.asarray(flame.jaw)), len(np.asarray(loaded.model.template))
     offset = loaded.meta.get(gaussianavatars.OFFSET, np.zeros((vertices, 3), np.float32))
-    arrays = {
+    arrays: dict[str, Any] = {
         "shape": sized(loaded.avatar.shape, SHAPES),
         "expr": sized(flame.expression, EXPRESSIONS),
         "rotation": flame.rotation,
@@ -155,13 +158,12 @@ def _gaussianavatars(job: _Job) -> dict[str, Path]:
         "static_offset": np.asarray(offset)[None],
         "dynamic_offset": np.zeros((frames, vertices, 3)),
     }
+    arrays = {name: np.asarray(value, np.float32) for name, value in arrays.items()}
     with record.writing(job.folder, gaussianavatars.FILES, overwrite=job.overwrite) as unfinished:
         ids = np.asarray(loaded.avatar.face_ids)[alive]
         ply.save(unfinished / cloud, _alive(loaded), ids, provenance=about, degree=degree)
         # Offsets are mostly zeros: compressed they weigh nothing.
-        np.savez_compressed(
-            unfinished / params, **{name: np.asarray(value, np.float32) for name, value in arrays.items()}
-        )
+        np.savez_compressed(unfinished / params, **arrays)
     return {"triangle": job.folder / cloud, "parameters": job.folder / params}
 
 
@@ -209,6 +211,6 @@ def _livelink(job: _Job) -> dict[str, Path]:
     turns = np.concatenate([np.asarray(flame.neck)[:, None], np.asarray(flame.eyes)], 1)
     angles = Rotation.from_rotvec(turns.reshape(-1, 3)).as_euler("YXZ").reshape(len(turns), 9)
     with record.writing(job.folder, [name], overwrite=job.overwrite) as unfinished:
-        weights = np.asarray(flame.expression)
+        weights, angles = livelink.with_gaze(model.expression_names, np.asarray(flame.expression), angles)
         livelink.save(unfinished / name, model.expression_names, weights, angles, fps=job.fps)
     return {"livelink": job.folder / name}

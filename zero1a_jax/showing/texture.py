@@ -158,5 +158,5 @@ def _triangle_colours(loaded: Loaded) -> np.ndarray:
 
 def _spread(image: Array, known: np.ndarray) -> np.ndarray:
     """The image with its unknown pixels as the nearest known one, so that no seam shows when it is scaled."""
-    rows, columns = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
-    return np.asarray(image)[rows, columns]
+    nearest = np.asarray(ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True))
+    return np.asarray(image)[nearest[0], nearest[1]]
