@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zero1a_jax.commandline import command, progress
-from zero1a_jax.config import colour, option
+from zero1a_jax.config import colour, option, out_of_range
 from zero1a_jax.errors import Refused
 from zero1a_jax.retargeting import AS_RECORDED, Retargeting
 
@@ -99,7 +99,6 @@ def main(options: Options) -> int:
     from zero1a_jax.showing import camera_paths
     from zero1a_jax.sources import avatars, motions
 
-    camera_paths.size_of(options.size)
     if options.camera not in camera_paths.NAMED:
         camera_paths.load(options.camera)
     several = [] if options.motion == "demo" else motions.within(options.motion)
@@ -152,5 +151,17 @@ def _animate(loaded: Loaded, options: Options, motion: str, out: str) -> None:
     print(f"{out}: {count} frames at {options.fps:g} a second", flush=True)
 
 
+def problems(options: Options) -> list[str]:
+    """What is wrong with the options by themselves."""
+    from zero1a_jax.showing import camera_paths
+
+    found = out_of_range(options)
+    try:
+        camera_paths.size_of(options.size)
+    except Refused as error:
+        found.append(str(error))
+    return found
+
+
 if __name__ == "__main__":
-    command.run(Options, main, __doc__)
+    command.run(Options, main, __doc__, problems=problems)

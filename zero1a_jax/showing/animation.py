@@ -6,7 +6,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -73,33 +73,24 @@ def write(
     clips.refuse(out, fps, transparent=background is None)
     folder = Path(out).expanduser() if clips.is_folder(out) else Path(out).expanduser().parent
     record.refuse(folder, [] if clips.is_folder(out) else clips.names(out, 0), overwrite=overwrite)
-    driving = _film(motion)
-    if beside and driving is None:
-        raise Refused("--beside needs a --motion that is a video")
+    driving = _film(motion, needed=beside)
     about = provenance.of_avatar(loaded.meta, label=label)
-    target = frame_target(loaded.model, loaded.avatar.shape)
-    if motion == DEMO:
-        shown = poses.expressions(loaded.model, target, min(width, height), arkit=loaded.arkit)
-        views, flame = poses.joined([shown, poses.turntable(loaded.model, target, min(width, height))])
-        views = camera_paths.widened(views, width, height)
-    else:
-        views = None
-        flame = movement(
-            loaded,
-            motion,
-            fps=fps,
-            motion_fps=motion_fps,
-            smooth=smooth,
-            expression=expression,
-            root=root,
-            how=how,
-            assets=assets,
-        )
-    count = len(np.asarray(flame.jaw))
-    if views is None or camera != "fixed":
-        views = camera_paths.cameras(target, camera_paths.path(camera, count, fps), width, height)
-    total = min(frames, count) if frames else count
-    flame, views = jax.tree.map(lambda x: x[:total], (flame, views))
+    flame, views = _shots(
+        loaded,
+        motion,
+        (width, height),
+        camera,
+        fps=fps,
+        motion_fps=motion_fps,
+        smooth=smooth,
+        expression=expression,
+        root=root,
+        how=how,
+        assets=assets,
+    )
+    if frames:
+        flame, views = jax.tree.map(lambda x: x[:frames], (flame, views))
+    total = len(np.asarray(flame.jaw))
     images = pictures(loaded, flame, views, background)
     if beside and driving is not None:
         images = side_by_side.frames(driving, images, fps)
@@ -114,6 +105,24 @@ def write(
             stopped.args = (f"stopped: {os.fspath(out)} is whole, of {done} of {total} frames",)
         raise
     return done
+
+
+def _shots(
+    loaded: Loaded, motion: str | os.PathLike | Motion, size: tuple[int, int], camera: str, **options: Any
+) -> tuple[FlameParams, Camera]:
+    """Parameters and cameras [T] of all frames; `options` are `movement`'s."""
+    width, height = size
+    target = frame_target(loaded.model, loaded.avatar.shape)
+    if motion == DEMO:
+        shown = poses.expressions(loaded.model, target, min(width, height), arkit=loaded.arkit)
+        turning = poses.turntable(loaded.model, target, min(width, height))
+        views, flame = poses.joined([shown, turning])
+        if camera == "fixed":
+            return flame, camera_paths.widened(views, width, height)
+    else:
+        flame = movement(loaded, motion, **options)
+    path = camera_paths.path(camera, len(np.asarray(flame.jaw)), options["fps"])
+    return flame, camera_paths.cameras(target, path, width, height)
 
 
 def pictures(
@@ -152,11 +161,13 @@ def _reported(
             return
 
 
-def _film(motion: str | os.PathLike | Motion) -> Path | None:
-    """The motion as a video file, if it is one."""
-    if isinstance(motion, Motion) or Path(motion).suffix.lower() not in film.SUFFIXES:
-        return None
-    return Path(motion).expanduser()
+def _film(motion: str | os.PathLike | Motion, *, needed: bool) -> Path | None:
+    """The motion as a video file, if it is one; Refused where it is `needed` and is not."""
+    if not isinstance(motion, Motion) and Path(motion).suffix.lower() in film.SUFFIXES:
+        return Path(motion).expanduser()
+    if needed:
+        raise Refused("--beside needs a --motion that is a video")
+    return None
 
 
 def movement(
