@@ -149,7 +149,7 @@ def test_a_page_is_written_and_nothing_of_the_users_replaced(rigged, tmp_path):
     path.write_text("mine")
     with pytest.raises(Refused, match="avatar.html is not what this program wrote"):
         api.export(rigged, tmp_path, to="page")
-    with pytest.raises(Refused, match="to=glb must be ply or page"):
-        api.export(rigged, tmp_path, to="glb")
+    with pytest.raises(Refused, match="to=fbx must be one of ply"):
+        api.export(rigged, tmp_path, to="fbx")
     with pytest.raises(Refused, match="leave motions out"):
         living.write(made("FLAME 2023"), tmp_path / "other", motions=["take.csv"])
