@@ -214,14 +214,13 @@ def animate(
 
     Args:
       avatar: from `load` or `run`.
-      motion: "demo", a Live Link Face .csv, FLAME or VHAP .npz or a folder of them, SHOW's .pkl, TalkSHOW's
-        .npy, or a Motion.
+      motion: "demo", a video of a face, a Live Link Face .csv, FLAME or VHAP .npz or a folder of them, SHOW's
+        .pkl, TalkSHOW's .npy, or a Motion.
       out: .mp4, .mov, .mkv, .webm, .gif, or FOLDER/ with a slash for numbered PNGs.
       size: pixels a side, or "WIDTHxHEIGHT". fps: frames a second of the video.
       background: "white", "black", "#rrggbb" or "transparent".
       options: motion_fps, smooth, expression, root, how, assets, camera, beside, frames, label, overwrite,
-        report; see
-        `showing.animation.write`.
+        report; see `showing.animation.write`.
 
     Raises:
       FileNotFoundError: no motion there. zero1a_jax.errors.Refused: the motion cannot drive this head, or

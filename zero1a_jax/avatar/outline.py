@@ -91,9 +91,8 @@ def _gap(offset: Array, model: FlameModel, portrait: Portrait) -> _Gap:
     fine = resize(camera, _FINE * camera.height, _FINE * camera.width)
     face_id, _, _ = zbuffer(*project(fine, vertices), faces, fine.height, fine.width)
     steps = jnp.linspace(-_REACH, _REACH, _STEPS)
-    points = (
-        pixels[:, None] + (normal * (camera.focal[0] / depth / length)[:, None])[:, None] * steps[:, None]
-    )
+    outward = normal / length[:, None] * (camera.focal[0] / depth)[:, None]  # a metre along the picture
+    points = pixels[:, None] + outward[:, None] * steps[:, None]
     mesh = _along((face_id >= 0).astype(jnp.float32), _FINE * points)
     matte = _along(portrait.alpha, points)
     size = jnp.array([camera.width, camera.height])

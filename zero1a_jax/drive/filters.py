@@ -62,26 +62,14 @@ def one_euro(
     values, seconds = np.asarray(values, np.float64), np.asarray(seconds, np.float64)
     shots = np.zeros(len(values), int) if shots is None else np.asarray(shots)
     bounds = [0, *(np.nonzero(np.diff(shots))[0] + 1), len(values)]
-    out = np.array(values)
+    out = np.zeros_like(values)
     for first, last in zip(bounds[:-1], bounds[1:], strict=True):
         part, times = values[first:last], seconds[first:last]
-        out[first:last] = _one_way(part, times, cutoff, beta, derivative_cutoff)
-        if both_ways:
-            back = _one_way(part[::-1], -times[::-1], cutoff, beta, derivative_cutoff)[::-1]
-            out[first:last] = 0.5 * (out[first:last] + back)
-    return out
-
-
-def _one_way(
-    values: np.ndarray, seconds: np.ndarray, cutoff: float, beta: float, derivative_cutoff: float
-) -> np.ndarray:
-    out, speed = np.array(values), np.zeros(values.shape[1])
-    for t in range(1, len(values)):
-        step = seconds[t] - seconds[t - 1]
-        raw = (values[t] - out[t - 1]) / step
-        speed = speed + _share(derivative_cutoff, step) * (raw - speed)
-        out[t] = out[t - 1] + _share(cutoff + beta * np.abs(speed), step) * (values[t] - out[t - 1])
-    return out
+        for sign in (1, -1) if both_ways else (1,):
+            smooth = OneEuro(cutoff, beta, derivative_cutoff)
+            rows = zip(sign * times[::sign], part[::sign], strict=True)
+            out[first:last] += np.stack([smooth(*row) for row in rows])[::sign]
+    return 0.5 * out if both_ways else out
 
 
 class OneEuro:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from zero1a_jax.drive import performance
 from zero1a_jax.drive.filters import OneEuro
-from zero1a_jax.drive.ranges import without_rest
 
 CALIBRATION = 1.0  # seconds of a face, from the first on, that count as its rest
 
@@ -49,29 +48,13 @@ class LivePerformance:
         if seconds < self._until:
             self._seen.append((values, turn))
             self._rest = np.median([weights for weights, _ in self._seen], axis=0)
+            self._ahead = performance.gaze(names, self._rest[None])[0]
             self._pose = performance.middle(np.stack([pose for _, pose in self._seen]))
         if shot != self._shot:
             self._shot = shot
             self._weights.restart()
             self._angles.restart()
-        weights = np.clip(self._weights(seconds, _moved(names, values, self._rest)), 0, 1)
+        moved = performance.from_rest(names, values[None], self._rest, self._ahead)[0]
+        weights = np.clip(self._weights(seconds, moved), 0, 1)
         angles = Rotation.from_matrix(self._pose.T @ turn).as_euler("YXZ")
         return dict(zip(names, weights.tolist(), strict=True)), self._angles(seconds, angles)
-
-
-def _moved(names: Sequence[str], weights: np.ndarray, rest: np.ndarray) -> np.ndarray:
-    """Weights [K] from rest [K]: the jaw's response straightened, both eyes looking the same way."""
-    out, column = without_rest(weights[None], rest)[0], {name: k for k, name in enumerate(names)}
-    for name, power in performance.RESPONSE.items():
-        if name in column:
-            out[column[name]] **= power
-    for (plus, minus), signs in zip(performance.GAZE, performance.GAZE_SIGNS, strict=True):
-        pairs = [(f"eye{plus}{side}", f"eye{minus}{side}") for side in ("Left", "Right")]
-        if any(name not in column for pair in pairs for name in pair):
-            continue
-        pairs = [(column[one], column[other]) for one, other in pairs]
-        moved = weights - rest
-        gaze = np.mean([sign * (moved[p] - moved[m]) for (p, m), sign in zip(pairs, signs, strict=True)])
-        for (p, m), sign in zip(pairs, signs, strict=True):
-            out[p], out[m] = np.clip(sign * gaze, 0, 1), np.clip(-sign * gaze, 0, 1)
-    return out

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from zero1a_jax.drive.ranges import GAZE
 from zero1a_jax.errors import Refused
 from zero1a_jax.types import ArkitMap, FlameModel, FlameParams, Motion, Recording
-
-GAZE = "eyelook"  # how the names of shapes begin that turn the eyes
 
 
 def arkit_expression(names: Sequence[str], weights: np.ndarray, model: FlameModel) -> np.ndarray:

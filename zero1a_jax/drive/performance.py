@@ -22,6 +22,7 @@ WEIGHTS, ANGLES = (2.0, 2.0), (1.5, 3.0)
 RESPONSE = {"jawOpen": 0.6}
 GAZE = (("LookOut", "LookIn"), ("LookUp", "LookDown"))
 GAZE_SIGNS = ((1, -1), (1, 1))  # of the left and the right eye, which look out to different sides
+SIDES = ("Left", "Right")
 
 
 def recording(
@@ -34,7 +35,7 @@ def recording(
     fps: float,
     length: float = 0.0,
     neutral: float | None = None,
-    from_rest: bool = True,
+    relative: bool = True,
     notes: Sequence[str] = (),
 ) -> Recording:
     """A face as it was seen in T frames, as a recording of how it moved.
@@ -53,7 +54,7 @@ def recording(
       fps: the recording rate.
       length: seconds of the film; before the first face and after the last the head holds still.
       neutral: seconds at which the face is at rest and looks ahead; None as above.
-      from_rest: False keeps the shapes' weights as they were seen, and gaze too.
+      relative: False keeps the shapes' weights as they were seen, and gaze too.
       notes: of the recording.
 
     Raises:
@@ -63,8 +64,9 @@ def recording(
         raise Refused("no frame has a face")
     still = None if neutral is None else _near(seconds, neutral)
     values = np.asarray(weights, np.float64)
-    if from_rest:
-        values = _from_rest(values, names, still, shots)
+    if relative:
+        rest = rest_of(values) if still is None else values[still].mean(0)
+        values = from_rest(names, values, rest, _ahead(gaze(names, values), still, shots))
     angles = _turns(np.asarray(rotations, np.float64), seconds, shots, still)
     values = eased(one_euro(values, seconds, shots, cutoff=WEIGHTS[0], beta=WEIGHTS[1]), seconds, shots)
     angles = eased(one_euro(angles, seconds, shots, cutoff=ANGLES[0], beta=ANGLES[1]), seconds, shots)
@@ -112,28 +114,53 @@ def _near(seconds: np.ndarray, neutral: float) -> np.ndarray:
     return away <= max(NEUTRAL, away.min())
 
 
-def _from_rest(
-    weights: np.ndarray, names: Sequence[str], still: np.ndarray | None, shots: np.ndarray
-) -> np.ndarray:
-    rest = rest_of(weights) if still is None else weights[still].mean(0)
-    out = without_rest(weights, rest)
-    column = {name: k for k, name in enumerate(names)}
+def from_rest(names: Sequence[str], weights: np.ndarray, rest: np.ndarray, ahead: np.ndarray) -> np.ndarray:
+    """Weights [T, K] of the shapes `names` as they differ from the face at rest.
+
+    Args:
+      weights: as seen. rest: [K]. ahead: what `gaze` gives when the face looks ahead, [2] or [T, 2].
+
+    The jaw's response is straightened, and both eyes look the same way.
+    """
+    out, column = without_rest(weights, rest), {name: k for k, name in enumerate(names)}
     for name, power in RESPONSE.items():
         if name in column:
             out[:, column[name]] **= power
-    sides = [f"eye{look}{side}" for pair in GAZE for look in pair for side in ("Left", "Right")]
-    if any(name not in column for name in sides):
-        return out
-    for (plus, minus), signs in zip(GAZE, GAZE_SIGNS, strict=True):
-        pairs = [(column[f"eye{plus}{side}"], column[f"eye{minus}{side}"]) for side in ("Left", "Right")]
-        both = [s * (weights[:, p] - weights[:, m]) for (p, m), s in zip(pairs, signs, strict=True)]
-        moved = np.mean(both, axis=0)
-        for shot in np.unique(shots):
-            rows = shots == shot
-            used = rows if still is None else still
-            moved[rows] -= np.median(moved[used])
-        for (p, m), sign in zip(pairs, signs, strict=True):
-            out[:, p], out[:, m] = np.clip(sign * moved, 0, 1), np.clip(-sign * moved, 0, 1)
+    looked = gaze(names, weights) - ahead
+    for axis, sign, plus, minus in _looks(names):
+        moved = sign * looked[:, axis]
+        out[:, plus], out[:, minus] = np.clip(moved, 0, 1), np.clip(-moved, 0, 1)
+    return out
+
+
+def gaze(names: Sequence[str], weights: np.ndarray) -> np.ndarray:
+    """How far the eyes look to the subject's left, and up, by weights [T, K] of ARKit's shapes: [T, 2].
+
+    The mean of both eyes; 0 where shapes for it are missing.
+    """
+    out = np.zeros((len(weights), len(GAZE)))
+    for axis, sign, plus, minus in _looks(names):
+        out[:, axis] += sign * (weights[:, plus] - weights[:, minus]) / len(SIDES)
+    return out
+
+
+def _looks(names: Sequence[str]) -> list[tuple[int, int, int, int]]:
+    """(axis of `gaze`, its sign, columns of the shapes there and back) of each eye, where all shapes are."""
+    column, found = {name: k for k, name in enumerate(names)}, []
+    for axis, (there, back) in enumerate(GAZE):
+        shapes = [(f"eye{there}{side}", f"eye{back}{side}") for side in SIDES]
+        if all(name in column for pair in shapes for name in pair):
+            pairs = zip(GAZE_SIGNS[axis], shapes, strict=True)
+            found += [(axis, sign, column[plus], column[minus]) for sign, (plus, minus) in pairs]
+    return found
+
+
+def _ahead(looked: np.ndarray, still: np.ndarray | None, shots: np.ndarray) -> np.ndarray:
+    """Of gaze [T, 2] what counts as ahead, [T, 2]: the median of the neutral frames, or of each shot."""
+    out = np.zeros_like(looked)
+    for shot in np.unique(shots):
+        rows = shots == shot
+        out[rows] = np.median(looked[rows if still is None else still], axis=0)
     return out
 
 

@@ -8,14 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from zero1a_jax.drive.arkit import ERROR, at_landmarks
-from zero1a_jax.drive.ranges import FULL, GAIN, LEAST, MOST, calibrated_weights, rest_of
+from zero1a_jax.drive.ranges import BLINK, FULL, GAIN, GAZE, LEAST, MOST, calibrated_weights, rest_of
 from zero1a_jax.errors import Refused
 from zero1a_jax.image.landmarks import GROUPS
 from zero1a_jax.retargeting import Retargeting
 from zero1a_jax.types import FlameModel, Motion, Recording
 
 MOUTH, EYES = ("mouth", "jaw", "tongue", "cheekpuff"), ("eye",)  # beginnings of ARKit's names
-BLINK, GAZE = "eyeblink", "eyelook"
 JAW = 0.36  # radians of a fully open mouth
 _POINTS = {"mouth": GROUPS[5:], "eyes": (GROUPS[1], GROUPS[3])}
 

@@ -14,7 +14,6 @@ from zero1a_jax.outputs import encoders, gif, png, video
 from zero1a_jax.provenance import Provenance
 
 FORMATS = f"{', '.join(video.CONTAINERS)}, .gif, or a folder for PNGs, FOLDER/"
-SOUND = video.CONTAINERS  # what holds sound
 
 
 def is_folder(out: str | os.PathLike) -> bool:

@@ -12,11 +12,11 @@ from pathlib import Path
 import av
 import av.error
 import numpy as np
-from av.video.reformatter import Colorspace
 from PIL import Image
 
 from zero1a_jax import files
 from zero1a_jax.errors import Refused
+from zero1a_jax.image import film
 from zero1a_jax.outputs import audio, encoders, label
 from zero1a_jax.provenance import Provenance
 
@@ -100,22 +100,10 @@ def read(path: str | os.PathLike, *, limit: int | None = None) -> tuple[np.ndarr
     """Reads a video as (frames uint8 [T, H, W, 3], frames a second), at most `limit` frames.
 
     Raises:
-      FileNotFoundError: there is no such file. ValueError: it holds no readable video.
+      FileNotFoundError: there is no such file. Refused: it holds no readable video.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no video at {path}")
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise Refused(f"{path} holds no video stream")
-            rate = container.streams.video[0].average_rate
-            decoded = itertools.islice(container.decode(video=0), limit)
-            frames = [_rgb(frame) for frame in decoded]
-    except av.error.FFmpegError as error:
-        raise Refused(f"{path} is not a readable video: {error}") from error
-    if not frames:
-        raise Refused(f"{path} holds no frames")
-    return np.stack(frames), float(rate or 0)
+    fps = film.about(path).fps
+    return np.stack([rgb for _, rgb in itertools.islice(film.frames(path), limit)]), fps
 
 
 def _tags(provenance: Provenance) -> dict[str, str]:
@@ -135,10 +123,3 @@ def _prepared(frame: np.ndarray | None, scale: int, filter: str, labelled: bool)
         frame = np.asarray(Image.fromarray(frame).resize(size, _FILTERS[filter]))
     frame = label.draw(frame) if labelled else frame
     return np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
-
-
-def _rgb(frame: av.VideoFrame) -> np.ndarray:
-    """A decoded frame as rgb, by BT.709 where the file names it, else by the decoder's own guess."""
-    if frame.format.name.startswith("yuv") and frame.colorspace == Colorspace.ITU709:
-        frame = frame.reformat(format="rgb24", src_colorspace=Colorspace.ITU709)
-    return frame.to_ndarray(format="rgb24")

@@ -18,11 +18,9 @@ REACH = 0.6  # of a face's side that it may move between two frames
 STILL = 0.1  # likewise, of a face that stays where it was while the picture changes around it
 GROWTH = 1.7  # factor by which its side may change meanwhile
 TURN, TURN_RATE = np.radians(14.0), np.radians(600.0)  # a head that turns by more and faster was cut
-THUMB, THUMB_CHANGE, THUMB_RATIO = (
-    32,
-    10.0,
-    4.0,
-)  # a cut changes the picture so much, and so much more than motion
+THUMB = 32  # pixels a side of the copies in which cuts are looked for
+# Of their 256 greys, by how many a cut changes a pixel on average, and how much more than motion does.
+THUMB_CHANGE, THUMB_RATIO = 10.0, 4.0
 
 
 class Seen(NamedTuple):

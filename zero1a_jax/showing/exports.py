@@ -26,7 +26,6 @@ from zero1a_jax.types import FlameParams, Gaussians, Motion
 
 KINDS = ("ply", "page", "glb", "gaussianavatars", "spz", "sog", "delta_ply", "coefficients", "livelink")
 MOVING = ("delta_ply", "coefficients", "livelink")  # that need a motion
-POSED = ("ply", "glb", "spz", "sog")
 SHAPES, EXPRESSIONS = 300, 100  # coefficients that GaussianAvatars asks for
 
 

@@ -90,7 +90,7 @@ def watched(
         fps=fps or usual,
         length=seconds[-1],
         neutral=neutral,
-        from_rest=from_rest,
+        relative=from_rest,
         notes=notes,
     )
 

@@ -6,11 +6,12 @@ import math
 from typing import Any
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from zero1a_jax.image.colour import as_uint8, from_sh
 from zero1a_jax.outputs.viewer.server import Server
 from zero1a_jax.outputs.viewer.stage import Stage
-from zero1a_jax.types import Camera, FlameParams, Gaussians
+from zero1a_jax.types import Array, Camera, FlameParams, Gaussians
 
 MODES = ("Gaussians", "rasterizer", "depth", "mesh")
 PICTURES = ("rasterizer", "depth")  # drawn here and sent; the others are drawn by the browser
@@ -21,18 +22,14 @@ _LANDMARK = (230, 60, 60)
 
 def covariances(gaussians: Gaussians) -> np.ndarray:
     """World covariances [N, 3, 3] in square metres."""
-    quats = np.asarray(gaussians.quats, np.float64)
-    w, x, y, z = (quats / np.linalg.norm(quats, axis=1, keepdims=True)).T
-    rotation = np.stack(
-        [
-            np.stack([1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)], -1),
-            np.stack([2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)], -1),
-            np.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], -1),
-        ],
-        axis=1,
-    )
+    rotation = _matrices(gaussians.quats)
     half = rotation * np.exp(np.asarray(gaussians.log_scales, np.float64))[:, None, :]
     return (half @ half.transpose(0, 2, 1)).astype(np.float32)
+
+
+def _matrices(quats: Array) -> np.ndarray:
+    """Rotations [*B, 3, 3] of quaternions [*B, 4], wxyz."""
+    return Rotation.from_quat(np.asarray(quats, np.float64), scalar_first=True).as_matrix()
 
 
 def splats(gaussians: Gaussians) -> dict[str, Any]:
@@ -52,14 +49,7 @@ class View:
 
     def __init__(self, camera: Any):
         """`camera` is a client's camera of viser."""
-        w, x, y, z = np.asarray(camera.wxyz, np.float64) / max(np.linalg.norm(camera.wxyz), 1e-12)
-        self.rotation = np.array(  # camera to world
-            [
-                [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-                [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-                [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-            ]
-        )
+        self.rotation = _matrices(camera.wxyz)  # camera to world
         self.position = np.asarray(camera.position, np.float64)
         self.fov = float(camera.fov)  # radians, vertical
         self.aspect = camera.image_width / max(camera.image_height, 1)
