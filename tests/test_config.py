@@ -7,8 +7,9 @@ import pytest
 
 from zero1a_jax.commandline import flagfiles
 from zero1a_jax.commandline.flags import parse
-from zero1a_jax.config import Config, colour, from_values, options, problems, to_values
+from zero1a_jax.config import Config, colour, from_values, options, to_values
 from zero1a_jax.errors import Refused
+from zero1a_jax.training.checks import value_problems as problems
 
 
 def parsed(*arguments):
@@ -31,7 +32,7 @@ def test_names_are_unique_and_helps_name_their_source():
         for group in (Config().curriculum, Config().refresh, Config().update, Config().density)
         for f in dataclasses.fields(group)
     }
-    plain = {"dataset", "rasterizer", "progressive", "spatial", "temporal", "inversion"}
+    plain = {"method", "rasterizer", "progressive", "spatial", "temporal", "inversion"}
     for field in options():
         if field.name in method - plain:
             assert re.search(r"\[[PSCD]\]", field.metadata["help"]), field.name

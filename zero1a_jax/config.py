@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from zero1a_jax.errors import Refused
 
 Kind = TypeVar("Kind")
+DISTILLED = ("sds", "ism", "nfsd")  # the values of --method that distil scores
 # Devices whose data sheets cost/datasheets.py has.
 DATA_SHEETS = ("a6000", "rtx4090", "l40s", "a100", "h100", "h200", "b200", "tpu-v5e", "tpu-v5p")
 
@@ -122,12 +123,15 @@ class Curriculum:
 class Refresh:
     """How the dataset is made and kept up to date: what one refresh of a sample does, and how often."""
 
-    dataset: str = option(
-        "iterative",
-        "iterative: refreshed all along; once: generated once, from noise (ablation, Fig. 8); "
-        "none: the portrait alone.",
-        choices=("iterative", "once", "none"),
+    method: str = option(
+        "symgen",
+        "What the avatar learns from beside the portrait. symgen: frames that the diffusion makes anew all "
+        "along; one_time: frames made once, from noise (Fig. 8); portrait_only: nothing; sds, ism, nfsd: "
+        "scores (Figs. 1, 12); diffusion_only: there is no avatar, the diffusion's frames are the result.",
+        choices=("symgen", "one_time", "portrait_only", *DISTILLED, "diffusion_only"),
     )
+    distill_guidance: float = option(7.5, "Guidance of sds, ism and nfsd. [C]", low=0, high=200)
+    distill_weight: float = option(1.0, "Weight of their gradient beside the portrait's loss. [D]", low=0)
     update_every: int = option(30, "Avatar steps between two dataset updates. [S]", low=1)
     samples_per_update: int = option(1, "Samples refreshed in one update, all devices together. [D]", low=1)
     inversion: bool = option(True, "False: each refresh starts from noise (ablation).")
@@ -262,6 +266,12 @@ class Runner:
         "All devices share one sample, for updates of fewer than devices; bits then depend on their number.",
         free=True,
     )
+    results: str = option(
+        "all",
+        "What is left at the end: all, or the avatar alone with metrics.json (for many runs).",
+        choices=("all", "avatar"),
+        free=True,
+    )
     label: bool = option(False, 'Writes "synthetic" in a corner of the results\' videos and pictures.')
     checkpoint_every: int = option(500, "Steps between two checkpoints.", low=1, free=True)
     keep: int = option(2, "Checkpoints kept.", low=1, free=True)
@@ -350,35 +360,6 @@ def out_of_range(given: Any) -> list[str]:
         else:
             bound = f"at least {low:g}" if value < low else f"at most {high:g}"
             found.append(f"--{field.name}={value} must be {bound}.")
-    return found
-
-
-def problems(config: Config) -> list[str]:
-    """What is wrong with the values themselves, one clear sentence each."""
-    found = out_of_range(config)
-    if not config.input.image:
-        found.append("--image is missing: give a picture file, a prepared folder, or synthetic:SEED.")
-    if not config.input.caption.isprintable():
-        found.append("--caption must be one line of text.")
-    if not config.runner.workdir:
-        found.append("--workdir is missing: give the folder that the run may write to.")
-    try:
-        colour(config.input.background)
-    except Refused as error:
-        found.append(f"--background={error}")
-    if config.curriculum.real_start < config.curriculum.synthetic_start:
-        found.append("--real_start must not come before --synthetic_start.")
-    refresh = config.refresh
-    if (
-        refresh.dataset == "iterative"
-        and refresh.inversion
-        and refresh.guidance == refresh.inversion_guidance
-    ):
-        found.append("--guidance equals --inversion_guidance: a refresh would only repeat its input.")
-    if refresh.prior_share and not config.update.texture_prior:
-        found.append("--prior_share needs --texture_prior.")
-    if config.runner.profile_steps and profile_range(config.runner.profile_steps) is None:
-        found.append("--profile_steps must be two step numbers a:b with a < b.")
     return found
 
 

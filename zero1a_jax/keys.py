@@ -11,7 +11,17 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-PURPOSES = ("samples", "bind", "noise", "choose", "draw", "background", "density", "portrait")
+PURPOSES = (
+    "samples",
+    "bind",
+    "noise",
+    "choose",
+    "draw",
+    "background",
+    "density",
+    "portrait",
+    "timestep",
+)
 
 
 def key(seed: int, purpose: str, step: int = 0, index: int = 0) -> jax.Array:

@@ -56,8 +56,8 @@ def test_wrong_options_are_refused(arguments, words):
         (["experiments.animate", "--size=7"], 2, "--size"),
         (["experiments.view", "stray"], 2, "stray"),
         (["experiments.evaluate", "--avatar=no/such/folder"], 1, "no/such/folder"),
-        (["experiments.ablations"], 1, "--out"),
-        (["experiments.ablations", "--out=w", "--variants=magic"], 1, "magic"),
+        (["experiments.study"], 1, "--out"),
+        (["experiments.study", "--out=w", "--methods=magic"], 1, "magic"),
         (["experiments.animate", "--help"], 0, ""),
     ],
 )

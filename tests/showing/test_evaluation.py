@@ -57,13 +57,13 @@ def test_compare_scores_a_known_truth(folder, monkeypatch):
     monkeypatch.setattr(evaluation.synthetic, "render", render)
     monkeypatch.setattr(evaluation, "person", lambda seed: (jnp.asarray(shape_of(seed), jnp.float32), None))
     loaded = avatars.load(folder)
-    rows = list(evaluation.compare(loaded, SEED, [0, 3], size=32, supersample=1))
+    rows = list(evaluation.compare(evaluation.of_avatar(loaded), SEED, [0, 3], size=32, supersample=1))
     yaw = heldout.pairs(loaded.model).yaw
     assert [row["pair"] for row in rows] == [0, 3]
     np.testing.assert_allclose([row["yaw"] for row in rows], yaw[[0, 3]], atol=1e-3)
     assert rows[1]["psnr"] > 35 and abs(rows[0]["psnr"] + 20 * np.log10(0.25)) < 0.3
     assert max(row["landmark_error"] for row in rows) < 1e-5  # the avatar has the true shape
-    (other,) = evaluation.compare(loaded, SEED + 1, [0], size=32, supersample=1)
+    (other,) = evaluation.compare(evaluation.of_avatar(loaded), SEED + 1, [0], size=32, supersample=1)
     assert other["landmark_error"] > 0.005
     assert len(calls) <= 2  # traced once a person, not once a pair
 
@@ -71,7 +71,7 @@ def test_compare_scores_a_known_truth(folder, monkeypatch):
 @pytest.mark.slow
 def test_the_real_truth_is_no_grey_head(folder):
     """The real renderer and the real identities: a grey head of another shape is far off, but not absurd."""
-    (row,) = evaluation.compare(avatars.load(folder), SEED, [3], size=64, supersample=2)
+    (row,) = evaluation.compare(evaluation.of_avatar(avatars.load(folder)), SEED, [3], size=64, supersample=2)
     assert 3 < row["psnr"] < 25 and -1 < row["ssim"] < 0.9
 
 

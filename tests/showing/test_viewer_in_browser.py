@@ -105,7 +105,7 @@ def picture(page):
     before, end = None, time.monotonic() + 60
     while time.monotonic() < end:
         page.wait_for_timeout(700)
-        with Image.open(io.BytesIO(page.screenshot(clip=SCENE))) as image:
+        with Image.open(io.BytesIO(page.screenshot(clip=SCENE, timeout=120_000))) as image:
             now = np.asarray(image.convert("RGB"), np.float64) / 255
         if before is not None and np.array_equal(before, now):
             return now
@@ -201,11 +201,13 @@ def test_a_screenshot_and_a_recording_are_downloads_that_say_they_are_synthetic(
         image.load()
         assert image.size == (WIDTH, HEIGHT) and image.text["Description"].startswith("synthetic")
         assert np.ptp(np.asarray(image)[200:520, 480:700].reshape(-1, 3), axis=0).min() > 60  # the face
+    begin = time.monotonic()
     opened.get_by_role("button", name="record", exact=True).click()
     opened.wait_for_timeout(2500)
     with opened.expect_download(timeout=120_000) as waiting:
         opened.get_by_role("button", name="stop recording").click()
     waiting.value.save_as(tmp_path / "avatar.mp4")
+    longest = 10 * (time.monotonic() - begin)  # ten frames a second, until the machine came to the click
     frames, fps = video.read(tmp_path / "avatar.mp4")
-    assert fps == 10 and 15 <= len(frames) <= 60 and frames.shape[1:] == (128, 128, 3)
+    assert fps == 10 and 15 <= len(frames) <= longest and frames.shape[1:] == (128, 128, 3)
     assert np.abs(frames[0].astype(int) - frames[-1]).max() > 20  # it moved

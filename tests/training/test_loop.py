@@ -159,7 +159,7 @@ def test_bits_are_those_of_the_order(fakes, monkeypatch):
         return lambda made: pick(gather(made))
 
     def progress(devices, sums="auto"):
-        config = fakes.small_config(steps=2, dataset="none", density_every=0, sums=sums)
+        config = fakes.small_config(steps=2, method="portrait_only", density_every=0, sums=sums)
         return run(fakes, config, devices=devices)[0]
 
     expected = progress(1)
@@ -191,7 +191,7 @@ def test_stop_saves_and_returns(fakes):
 def test_overflow_discards_the_step_and_grows(fakes):
     living = len(fakes.sphere_head().faces)
     parts = fakes.fake_parts(suggest_capacity=lambda *args, **options: living - 1)
-    config = fakes.small_config(steps=2, dataset="none", density_every=0)
+    config = fakes.small_config(steps=2, method="portrait_only", density_every=0)
     progress, _, log = run(fakes, config, parts)
     assert sum("overflowed" in line for line in log.lines) == 1
     assert progress.capacity == 2 * (living - 1)
@@ -216,13 +216,15 @@ def test_trouble_on_the_device_comes_back_as_data(fakes):
     assert int(first(progress.state.step)) == 5
 
 
-@pytest.mark.parametrize("changes", [{"dataset": "once"}, {"dataset": "none"}, {"inversion": False}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{"method": "one_time"}, {"method": "portrait_only"}, {"inversion": False}], ids=str
+)
 def test_ablations_are_values_of_the_same_loop(fakes, changes):
     progress, _, _ = run(fakes, fakes.small_config(steps=4, density_every=0, **changes))
     stage, rounds = progress.dataset.stage, progress.dataset.round
-    if changes.get("dataset") == "once":
+    if changes.get("method") == "one_time":
         assert (rounds == 1).all()
-    elif changes.get("dataset") == "none":
+    elif changes.get("method") == "portrait_only":
         assert rounds.sum() == 1
     else:
         assert (rounds[stage == symgen.SPATIAL] > 0).all() and (rounds[stage > symgen.SPATIAL] == 0).all()

@@ -20,7 +20,7 @@ FAKES = Path(__file__).parents[1] / "fakes.py"
 # Small enough that two processes fit into a minute of CI: nothing compiles twice.
 CUT = "steps=8 checkpoint_every=2 update_every=3 density_every=4 density_start=4 patience=20".split()
 # What compiles least: the dataset is made once, no Gaussian is split.
-QUICK = ("dataset=once", "density_every=0", "steps=14")
+QUICK = ("method=one_time", "density_every=0", "steps=14")
 LIMIT = 900
 
 

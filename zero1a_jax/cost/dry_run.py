@@ -35,13 +35,12 @@ def work_of(config: Config, devices: int) -> Work:
     curriculum, refresh = config.curriculum, config.refresh
     temporal = curriculum.synthetic_samples + curriculum.real_samples
     filled = {
-        "iterative": curriculum.spatial_samples,
-        "once": curriculum.spatial_samples + temporal,
-        "none": 0,
+        "symgen": curriculum.spatial_samples,
+        "one_time": curriculum.spatial_samples + temporal,
     }
     updates = (config.update.steps - 1) // refresh.update_every
-    updates = updates if refresh.dataset == "iterative" else 0
-    count, each = filled[refresh.dataset], refresh.samples_per_update
+    updates = updates if refresh.method == "symgen" else 0
+    count, each = filled.get(refresh.method, 0), refresh.samples_per_update
     return Work(count, updates * each, -(-count // devices), updates * -(-each // devices))
 
 

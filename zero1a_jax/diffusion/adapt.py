@@ -24,6 +24,8 @@ class Adapted(NamedTuple):
     decode: Callable[..., Array]
     invert: Callable[..., Array]
     denoise: Callable[..., Array]
+    velocity: Callable[..., Array]
+    bars: np.ndarray
 
 
 def adapt(
@@ -89,4 +91,17 @@ def adapt(
         tables = schedule.sampler_steps(signal, steps, strength)
         return sample.denoise(solver(params, reference, conditions, guidance), latents, tables)
 
-    return Adapted(frame_size, condition_size, condition, reference, encode, decode, invert, denoise)
+    return Adapted(
+        frame_size,
+        condition_size,
+        condition,
+        reference,
+        encode=encode,
+        decode=decode,
+        invert=invert,
+        denoise=denoise,
+        velocity=lambda params, latents, timestep, portrait, conditions, *, guidance=1.0: solver(
+            params, portrait, conditions, guidance
+        )(latents, timestep),
+        bars=signal,
+    )

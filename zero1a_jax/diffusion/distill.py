@@ -17,14 +17,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from zero1a_jax.diffusion import schedule
-from zero1a_jax.diffusion.model import VideoDiffusion
 
 Array = jax.Array
 Velocity = Callable[[Array, Array, "float | Array"], Array]
 
 
-def of_model(model: VideoDiffusion, params: Any, reference: Any, conditions: Array) -> Velocity:
-    """`velocity(latents, timestep, guidance)` of a model for one portrait and its condition images."""
+def of_model(model: Any, params: Any, reference: Any, conditions: Array) -> Velocity:
+    """`velocity(latents, timestep, guidance)` of a model for one portrait and its condition images.
+
+    The model is a VideoDiffusion, or what `adapt` makes: it has a function `velocity`.
+    """
 
     def velocity(latents: Array, timestep: Array, guidance: float | Array) -> Array:
         return model.velocity(params, latents, timestep, reference, conditions, guidance=guidance)

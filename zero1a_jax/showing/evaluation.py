@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from PIL import Image
 
 from zero1a_jax import files, synthetic
 from zero1a_jax.errors import Refused
@@ -18,7 +20,7 @@ from zero1a_jax.flame import forward, frame_target, landmarks68, procedural_head
 from zero1a_jax.geometry import portrait_camera, project
 from zero1a_jax.image import losses, metrics, ops
 from zero1a_jax.showing import heldout, playback
-from zero1a_jax.sources import avatars, portraits
+from zero1a_jax.sources import avatars, portrait_file, portraits
 from zero1a_jax.sources.avatars import Loaded
 from zero1a_jax.sources.synthetic_portrait import person
 from zero1a_jax.types import ArkitMap, Array, Camera, FlameModel, FlameParams
@@ -51,18 +53,23 @@ def evaluate(
     """Measures the pairs that `out` lacks and returns all rows, in the order of the pairs.
 
     Args:
-      folder: of a finished run, or its export folder. seed: of the synthetic person that it shows.
+      folder: of a finished run, or its export folder. seed: of the synthetic person that it shows. Of a run
+        with --method=diffusion_only its frames are measured.
       out: the .jsonl to append to; rows of other avatars, sizes or persons in it are left alone.
       pairs: how many of the fixed pairs. size: pixels a side.
       supersample: samples of the truth along each side of a pixel.
       flame: folder of the FLAME model that the avatar was made on.
     """
-    loaded = avatars.load(folder, flame)
-    export = folder / "export" if (folder / "export").is_dir() else folder
-    ply = export / "avatar.ply" if export.is_dir() else export
+    frames = folder / heldout.FOLDER
+    if frames.is_dir():
+        shown = of_frames(frames, pairs, size)
+    else:
+        export = folder / "export" if (folder / "export").is_dir() else folder
+        ply = export / "avatar.ply" if export.is_dir() else export
+        shown = of_avatar(avatars.load(folder, flame), files.sha256(ply)[:16])
     stamp = {
         "identity": seed,
-        "avatar": files.sha256(ply)[:16],
+        "avatar": shown.stamp,
         "size": size,
         "supersample": supersample,
     }
@@ -72,7 +79,7 @@ def evaluate(
         # A kill may have cut the last line: it is rewritten without, then lines are only added.
         files.write_text(out, "".join(json.dumps(row) + "\n" for row in read_rows(out, None)))
         with open(out, "a", encoding="utf-8") as file:
-            for row in compare(loaded, seed, missing, size=size, supersample=supersample):
+            for row in compare(shown, seed, missing, size=size, supersample=supersample):
                 done[row["pair"]] = {**stamp, **row}
                 file.write(json.dumps(done[row["pair"]]) + "\n")
                 file.flush()
@@ -97,8 +104,45 @@ def read_rows(path: Path, stamp: dict[str, Any] | None) -> list[dict[str, Any]]:
     return [row for row in rows if stamp is None or all(row.get(k) == v for k, v in stamp.items())]
 
 
+class Shown(NamedTuple):
+    """What is measured: an avatar, or frames without one."""
+
+    stamp: str  # of the file, or the files
+    model: FlameModel
+    shape: Array  # of the identity
+    arkit: ArkitMap | None  # see sources.arkit_table
+    images: Callable[[Sequence[int], FlameParams, Camera], Iterable[np.ndarray]]  # of pairs, over white
+
+
+def of_avatar(loaded: Loaded, stamp: str = "") -> Shown:
+    """An avatar, rendered for each pair."""
+
+    def images(chosen: Sequence[int], flame: FlameParams, cameras: Camera) -> Iterator[np.ndarray]:
+        for image, _ in playback.render(loaded.avatar, loaded.model, flame, cameras, background=np.ones(3)):
+            yield np.asarray(image)
+
+    return Shown(stamp, loaded.model, jnp.asarray(loaded.avatar.shape), loaded.arkit, images)
+
+
+def of_frames(folder: Path, pairs: int, size: int) -> Shown:
+    """The frames of the first `pairs` pairs that a run with --method=diffusion_only left in `folder`."""
+    paths = [folder / heldout.name(k) for k in range(pairs)]
+    if missing := [path for path in paths if not path.is_file()]:
+        raise Refused(f"{missing[0]} is missing: ask for --pairs={heldout.COUNT} or fewer")
+    pictures = [np.asarray(Image.open(path).convert("RGB"), np.float32) / 255.0 for path in paths]
+    if pictures[0].shape != (size, size, 3):
+        raise Refused(f"the frames in {folder} have {len(pictures[0])} pixels a side: give that as --size")
+
+    def images(chosen: Sequence[int], flame: FlameParams, cameras: Camera) -> list[np.ndarray]:
+        return [pictures[k] for k in chosen]
+
+    stamp = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
+    shape = jnp.asarray(portrait_file.read(folder.parent / "portrait.npz").flame.shape)
+    return Shown(stamp, procedural_head(), shape, None, images)
+
+
 def compare(
-    loaded: Loaded, seed: int, chosen: Sequence[int], *, size: int, supersample: int
+    shown: Shown, seed: int, chosen: Sequence[int], *, size: int, supersample: int
 ) -> Iterator[dict[str, Any]]:
     """Measures the held-out pairs with indices `chosen`, one dictionary each, as they are done.
 
@@ -107,9 +151,9 @@ def compare(
     detail over the truth's. landmark_error is the
     mean distance of the 68 projected mesh landmarks, in units of the true distance between the outer
     corners of the eyes seen from the front. The person is one of the embedded head; an avatar on a head
-    without ARKit names does what `loaded.arkit` says that the person's expression asks of it.
+    without ARKit names does what `shown.arkit` says that the person's expression asks of it.
     """
-    model, own_model, avatar, arkit = procedural_head(), loaded.model, loaded.avatar, loaded.arkit
+    model, own_model, arkit = procedural_head(), shown.model, shown.arkit
     shape, look = person(seed)
     pairs = heldout.pairs(model, max(chosen) + 1)
     index = np.asarray(chosen)
@@ -118,14 +162,14 @@ def compare(
     yaw, pitch = pairs.yaw[index], pairs.pitch[index]
     true_cameras, own_cameras = (
         portrait_camera(frame_target(m, s), np.radians(yaw), np.radians(pitch), size)
-        for m, s in ((model, shape), (own_model, jnp.asarray(avatar.shape)))
+        for m, s in ((model, shape), (own_model, shown.shape))
     )
     true_points = _landmarks(model, flame, shape, true_cameras)
-    own_points = _landmarks(own_model, own_flame, jnp.asarray(avatar.shape), own_cameras)
+    own_points = _landmarks(own_model, own_flame, shown.shape, own_cameras)
     errors = np.linalg.norm(own_points - true_points, axis=-1).mean(-1) / _between_eyes(model, shape, size)
-    rendered = playback.render(avatar, own_model, own_flame, own_cameras, background=np.ones(3))
+    images = shown.images(chosen, own_flame, own_cameras)
     draw = jax.jit(synthetic.render, static_argnames="supersample")
-    for row, (k, (image, _)) in enumerate(zip(chosen, rendered, strict=True)):
+    for row, (k, image) in enumerate(zip(chosen, images, strict=True)):
         pose = jax.tree.map(lambda x, r=row: jnp.asarray(x)[r], (flame, true_cameras))
         posed = _with_shape(pose[0], shape)
         rgb, alpha = draw(model, look, posed, pose[1], supersample=supersample)

@@ -16,6 +16,7 @@ from zero1a_jax.types import FlameModel, FlameParams
 
 BANDS = ((0, 15), (15, 30), (30, 45), (45, 60), (60, 75))  # degrees of |yaw|
 COUNT = 24
+FOLDER = "held_out"  # of a run that has frames of the pairs instead of an avatar
 _SEED = 20250315
 _SHAPES = (
     "jawOpen", "mouthSmileLeft", "mouthSmileRight", "mouthPucker", "mouthFunnel", "mouthFrownLeft",
@@ -59,6 +60,11 @@ def pairs(model: FlameModel, count: int = COUNT) -> Pairs:
     zeros = np.zeros((count, 3), np.float32)
     shape = np.zeros((count, np.shape(model.shape_basis)[2]), np.float32)
     return Pairs(yaw, pitch, FlameParams(shape, expression, zeros, zeros, zeros, eyes, zeros))
+
+
+def name(pair: int) -> str:
+    """The file of a pair's frame in FOLDER."""
+    return f"{pair:03}.png"
 
 
 def band(yaw: float) -> str:

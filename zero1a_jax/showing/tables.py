@@ -73,13 +73,13 @@ def paired(
     """Differences other - base over the pairs that both have within `band` of |yaw|; None without any.
 
     The interval of the mean PSNR difference is a bootstrap over identities and then pairs (2000 draws, fixed
-    seed), since pairs of one identity are not independent.
+    seed), since pairs of one identity are not independent. Runs of several seeds are told apart by "seed".
     """
-    mine = {(row["identity"], row["pair"]): row for row in base}
+    mine = {_key(row): row for row in base}
     both = [
         (mine[key], row)
         for row in other
-        if (key := (row["identity"], row["pair"])) in mine and band[0] <= abs(row["yaw"]) < band[1]
+        if (key := _key(row)) in mine and band[0] <= abs(row["yaw"]) < band[1]
     ]
     if not both:
         return None
@@ -100,3 +100,7 @@ def paired(
         "won": int((gain > 0).sum()),
         "ssim": float(np.mean([new["ssim"] - old["ssim"] for old, new in both])),
     }
+
+
+def _key(row: dict[str, Any]) -> tuple[int, int, int]:
+    return row["identity"], row.get("seed", 0), row["pair"]

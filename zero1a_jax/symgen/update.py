@@ -75,6 +75,7 @@ def example_loss(
     example: Batch,
     avatar: Avatar,
     model: FlameModel,
+    pull: Array | None = None,
     *,
     renderer: Callable[..., Render],
     perceptual: Perceptual,
@@ -87,6 +88,8 @@ def example_loss(
       gaussians: the avatar's, what is learned. screen_offset: [N, 2] zeros.
       example: a Batch without leading axis.
       avatar, model: what the Gaussians are bound to.
+      pull: [H, W, 3], the gradient with respect to the rendered colours that takes the frame's place where
+        the example's weight is 0 (score distillation); None: there is none.
       renderer: `renderer(gaussians, camera, background=, screen_offset=) -> Render`.
       perceptual: `perceptual(image, target)`, both [H, W, 3] in 0..1, to a scalar.
       stored_background: [3], what the dataset's frames lie over.
@@ -99,12 +102,10 @@ def example_loss(
     likeness = perceptual(image.rgb, target)
     position = position_loss(current, image.radii)
     scale = scale_loss(current, image.radii)
-    loss = (
-        config.l1_weight * l1
-        + config.perceptual_weight * likeness
-        + config.position_weight * position
-        + config.scale_weight * scale
-    )
+    frame = config.l1_weight * l1 + config.perceptual_weight * likeness
+    if pull is not None:
+        frame = example.weight * frame + jnp.sum(pull * image.rgb)
+    loss = frame + config.position_weight * position + config.scale_weight * scale
     error = jnp.maximum(jnp.mean(jnp.square(image.rgb - target)), 1e-10)
     psnr = -10.0 * jnp.log10(error)
     zero = jnp.zeros(())
@@ -127,13 +128,14 @@ def part_of(
     avatar: Avatar,
     example: Batch,
     model: FlameModel,
+    pull: Array | None = None,
     *,
     renderer: Callable[..., Render],
     perceptual: Perceptual,
     stored_background: Array,
     config: Update,
 ) -> Part:
-    """The part of one pair, whatever its weight. Arguments: see `example_loss`."""
+    """The part of one pair; without a pull, whatever its weight. Arguments: see `example_loss`."""
     slots = avatar.alive.shape[0]
     (_, (metrics, image)), (gradient, screen) = jax.value_and_grad(example_loss, (0, 1), has_aux=True)(
         avatar.gaussians,
@@ -141,6 +143,7 @@ def part_of(
         example,
         avatar,
         model,
+        pull,
         renderer=renderer,
         perceptual=perceptual,
         stored_background=stored_background,

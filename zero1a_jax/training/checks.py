@@ -22,7 +22,7 @@ def problems(config: Config) -> list[str]:
 
     Of several processes the first alone looks at --workdir, once they have met: see `folder_problems`.
     """
-    found = flags.problems(config) + process_problems(config.runner)
+    found = value_problems(config) + process_problems(config.runner)
     begun = (Path(config.runner.workdir) / "config.json").is_file()
     if config.input.image and not (begun and not workdir.is_there(config)):
         found += portraits.problems(config.input)
@@ -62,6 +62,33 @@ def problems(config: Config) -> list[str]:
     except Refused as error:
         found.append(str(error))
     return found + ([] if config.runner.process else folder_problems(config))
+
+
+def value_problems(config: Config) -> list[str]:
+    """What is wrong with the values themselves, one clear sentence each."""
+    found = flags.out_of_range(config)
+    if not config.input.image:
+        found.append("--image is missing: give a picture file, a prepared folder, or synthetic:SEED.")
+    if not config.input.caption.isprintable():
+        found.append("--caption must be one line of text.")
+    if not config.runner.workdir:
+        found.append("--workdir is missing: give the folder that the run may write to.")
+    try:
+        flags.colour(config.input.background)
+    except Refused as error:
+        found.append(f"--background={error}")
+    if config.curriculum.real_start < config.curriculum.synthetic_start:
+        found.append("--real_start must not come before --synthetic_start.")
+    refresh = config.refresh
+    if refresh.method == "symgen" and refresh.inversion and refresh.guidance == refresh.inversion_guidance:
+        found.append("--guidance equals --inversion_guidance: a refresh would only repeat its input.")
+    if refresh.method in flags.DISTILLED and config.runner.dry_run:
+        found.append(f"--dry_run does not count what --method={refresh.method} costs.")
+    if refresh.prior_share and not config.update.texture_prior:
+        found.append("--prior_share needs --texture_prior.")
+    if config.runner.profile_steps and flags.profile_range(config.runner.profile_steps) is None:
+        found.append("--profile_steps must be two step numbers a:b with a < b.")
+    return found
 
 
 def process_problems(runner: Runner) -> list[str]:

@@ -38,7 +38,7 @@ def first_fill(
     setup: Setup, programs: Programs, progress: Progress, *, told: Told = lambda made: None
 ) -> None:
     """Generates the active samples from noise: the avatar is not worth inverting yet."""
-    if setup.config.refresh.dataset == "none":
+    if setup.config.refresh.method not in ("symgen", "one_time"):
         return
     plan = programs.plan(0)
     slots = np.flatnonzero(np.asarray(plan.active) & ~progress.dataset.frozen)

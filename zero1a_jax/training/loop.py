@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from zero1a_jax import keys, symgen
+from zero1a_jax.config import DISTILLED
 from zero1a_jax.devices import first, replicate
 from zero1a_jax.rasterizer import until_fits
 from zero1a_jax.symgen import dataset
+from zero1a_jax.training import distillation
 from zero1a_jax.training.dataset_update import Told, announce, update_dataset
 from zero1a_jax.training.programs import Programs
 from zero1a_jax.training.progress import Progress
@@ -66,7 +68,7 @@ def train(
     while step < steps:
         before(step)
         plan = programs.plan(step)
-        if due(step, config.refresh.update_every) and config.refresh.dataset == "iterative":
+        if due(step, config.refresh.update_every) and config.refresh.method == "symgen":
             with spent("refreshes"):
                 update_dataset(setup, programs, progress, plan, step, told=told)
         if starting:
@@ -115,21 +117,13 @@ def avatar_step(
     setup: Setup, programs: Programs, progress: Progress, plan: symgen.Plan, step: int, log: Logger
 ) -> dict[str, float]:
     """One avatar step on a batch drawn from the dataset; grows the raster until the batch fits."""
-    config = setup.config
-    count, seed = config.update.batch, config.runner.seed
-    slots, frames = dataset.draw_batch(
-        progress.dataset,
-        plan.active,
-        count,
-        keys.rng(seed, "draw", step),
-        portrait_share=config.update.portrait_share,
-    )
-    rgb, alpha, camera, flame = dataset.gather(progress.dataset, slots, frames)
-    if config.update.random_background:
-        background = keys.rng(seed, "background", step).random((count, 3), np.float32)
+    config, grown = setup.config, announce(log.say, step)
+    batch: Any
+    if config.refresh.method in DISTILLED:
+        drawn = distillation.draw(setup, progress.dataset, plan, step)
+        batch = drawn.batch, distillation.pulls(setup, programs, progress, drawn, step, grown)
     else:
-        background = np.broadcast_to(setup.background, (count, 3))
-    batch = symgen.Batch(rgb, alpha, camera, flame, background, np.ones(count, np.float32))
+        batch = draw(setup, progress.dataset, plan, step)
 
     def attempt(capacity: int) -> tuple[symgen.Metrics, np.ndarray]:
         # A step that overflowed returns the state as it was.
@@ -137,7 +131,7 @@ def avatar_step(
         metrics = first(metrics)
         return metrics, metrics.overflow
 
-    metrics, progress.capacity = until_fits(attempt, progress.capacity, grown=announce(log.say, step))
+    metrics, progress.capacity = until_fits(attempt, progress.capacity, grown=grown)
     if not metrics.finite:
         progress.skipped += 1
         log.say(f"step {step}: the update was not finite and was skipped ({progress.skipped} so far)")
@@ -149,6 +143,21 @@ def avatar_step(
         return {}
     names = ("loss", "l1", "perceptual", "position", "scale", "psnr", "gradient")
     return {name: float(getattr(metrics, name)) for name in names}
+
+
+def draw(setup: Setup, current: Dataset, plan: symgen.Plan, step: int) -> symgen.Batch:
+    """The pairs of a step, from the dataset, each over a colour of its own."""
+    update, seed = setup.config.update, setup.config.runner.seed
+    rng = keys.rng(seed, "draw", step)
+    slots, frames = dataset.draw_batch(
+        current, plan.active, update.batch, rng, portrait_share=update.portrait_share
+    )
+    rgb, alpha, camera, flame = dataset.gather(current, slots, frames)
+    if update.random_background:
+        background = keys.rng(seed, "background", step).random((update.batch, 3), np.float32)
+    else:
+        background = np.broadcast_to(setup.background, (update.batch, 3))
+    return symgen.Batch(rgb, alpha, camera, flame, background, np.ones(update.batch, np.float32))
 
 
 def density_step(setup: Setup, programs: Programs, progress: Progress, step: int) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from zero1a_jax import keys, symgen
 from zero1a_jax.avatar import density_control, reset_moments
-from zero1a_jax.config import Config, Density
+from zero1a_jax.config import DISTILLED, Config, Density
 from zero1a_jax.devices import (
     AXIS,
     gathered,
@@ -28,6 +28,7 @@ from zero1a_jax.devices import (
     shared_frames,
     split,
 )
+from zero1a_jax.training import distillation
 from zero1a_jax.training.progress import first_avatar, guessed, without_surface
 from zero1a_jax.training.setup import Setup
 from zero1a_jax.types import FlameModel, State
@@ -61,6 +62,12 @@ class Programs:
             return symgen.condition_images(model, flame, camera, size=size, kind=kind, points=points)
 
         self.conditions = on_each(images, setup.devices)  # to [T, S, S, 3]
+
+        def frame_gradient(params, reference, negative, rgb, conditions, timestep, key):
+            more = {"negative": negative, "timestep": timestep, "key": key, "config": config.refresh}
+            return distillation.frame_gradient(parts.diffusion, params, reference, rgb, conditions, **more)
+
+        self.frame_gradient = on_each(frame_gradient, setup.devices)  # to [T, H, W, 3]
         self.carry_over = self.beside = self.paint = None
         self._show_what_is_known()
         self._density = jax.jit(functools.partial(_control_density, config=config.density))
@@ -108,17 +115,19 @@ class Programs:
         if guess is None and not config.refresh.portrait_outranks:
             return
         seen = jax.jit(symgen.seen_by)(portrait, model, None if guess is None else guess.offset)
+        # What belongs to a portrait is an argument: programs then serve every portrait.
+        known = replicate(seen, devices)
         if config.refresh.portrait_outranks:
-            self.carry_over = on_each(functools.partial(symgen.carry_over, seen), devices)
+            self.carry_over = functools.partial(on_each(symgen.carry_over, devices), known)
         if guess is not None:
             beside = without_surface(first_avatar(config, model, portrait, guess), model)
             self.beside = replicate(beside, devices)
-            guess = jax.jit(symgen.detailed)(guess, seen, model)
+            guess = replicate(jax.jit(symgen.detailed)(guess, seen, model), devices)
 
-            def paint(model, flame, camera, frames):
+            def paint(guess, seen, model, flame, camera, frames):
                 return symgen.paint_over(frames, guess, seen, model, flame, camera)
 
-            self.paint = on_each(paint, devices)
+            self.paint = functools.partial(on_each(paint, devices), guess, known)
 
     def render(self, capacity: int) -> Callable:
         """(avatar, model, flame [T], camera [T]) to rgb [T, H, W, 3], alpha [T, H, W], overflow []."""
@@ -133,14 +142,23 @@ class Programs:
         return self._cached("render", capacity, lambda: on_each(one, setup.devices))
 
     def update(self, capacity: int) -> Callable:
-        """(state, batch [B] without device axis, model) to (state, metrics); the state's memory is reused."""
+        """(state, batch [B] without device axis, model) to (state, metrics); the state's memory is reused.
+
+        With score distillation a batch is a pair: the Batch, and the pulls [B, H, W, 3].
+        """
         config, model = self._setup.config, self._setup.parts.model
         make = self._ordered_update if ordered_sums(config, model) else self._fast_update
         return self._cached("update", capacity, lambda: make(capacity))
 
     def _ordered_update(self, capacity: int) -> Callable:
         count, devices = self._setup.config.update.batch, self._setup.devices
-        part = on_each(functools.partial(symgen.part_of, **self._of_step(capacity)), devices)
+        of_step = self._of_step(capacity)
+
+        def one(avatar, example, model):
+            example, pull = example if isinstance(example, tuple) else (example, None)
+            return symgen.part_of(avatar, example, model, pull, **of_step)
+
+        part = on_each(one, devices)
 
         def update(state, batch, model):
             made = [part(state.avatar, example, model) for example in rounds(batch, count, devices)]
@@ -187,6 +205,8 @@ class Programs:
 
 def ordered_sums(config: Config, model: FlameModel) -> bool:
     """Whether gradients are gathered and added in the batch's order; --sums=auto asks how many bytes."""
+    if config.refresh.method in DISTILLED:
+        return True
     if config.runner.sums != "auto":
         return config.runner.sums == "ordered"
     return gathered_bytes(config, model) <= GATHERED

@@ -63,12 +63,9 @@ def render_shots(setup: Setup, avatar: Avatar, shots: poses.Shots) -> np.ndarray
 
 
 def portrait_metrics(
-    setup: Setup, programs: Programs, progress: Progress, large: np.ndarray
+    setup: Setup, programs: Programs, progress: Progress
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """How well the avatar repeats the portrait at its own view, and the frame [H, W, 3].
-
-    `large` is the same view, larger, in which the detector looks for the landmarks.
-    """
+    """How well the avatar repeats the portrait at its own view, and the frame [H, W, 3]."""
     portrait, devices = setup.parts.portrait, len(mine(setup.devices))
     views = np.asarray(programs.plan(0).views)
     camera, flame = symgen.sequence(setup.samples, 0, views)
@@ -86,7 +83,7 @@ def portrait_metrics(
         "portrait_psnr": float(ops.psnr(image, truth)),
         "portrait_alpha_iou": float(((matte > 0.5) & mask).sum() / max(((matte > 0.5) | mask).sum(), 1)),
     }
-    return values | landmark_metrics(setup, large), image
+    return values, image
 
 
 def landmark_metrics(setup: Setup, large: np.ndarray) -> dict[str, Any]:
@@ -124,26 +121,9 @@ def living_page(setup: Setup, loaded: Loaded, folder: Path) -> str:
 def finish(
     setup: Setup, programs: Programs, progress: Progress, folder: Path, seconds: dict[str, float]
 ) -> dict[str, Any]:
-    """Writes everything and returns the metrics. metrics.json comes last: it marks a finished run."""
+    """Writes what --results asks for and returns the metrics. metrics.json comes last: it marks the end."""
     config, parts = setup.config, setup.parts
     avatar = jax.tree.map(jnp.asarray, first(progress.state.avatar))
-    provenance = setup.provenance
-    size = 2 * parts.portrait.rgb.shape[0]
-    target = frame_target(parts.model, avatar.shape)
-    neutral = poses.expression(parts.model, 0)
-    own = poses.Shots(
-        jax.tree.map(lambda x: jnp.asarray(x)[None], resize(parts.portrait.camera, size, size)),
-        jax.tree.map(lambda x: jnp.asarray(x)[None], parts.portrait.flame),
-    )
-    lists = [
-        own._replace(flame=own.flame.replace(shape=jnp.zeros_like(neutral.shape)[None])),
-        poses.turntable(parts.model, target, size),
-        poses.expressions(parts.model, target, size, arkit=parts.arkit),
-        poses.sheet(parts.model, target, size, arkit=parts.arkit),
-    ]
-    frames = render_shots(setup, avatar, poses.joined(lists))
-    ends = np.cumsum([len(part.flame.expression) for part in lists])[:-1]
-    portrait_view, turning, moving, tiles = np.split(frames, ends)
     meta = {
         "flame_version": parts.model.version,
         "faces": len(parts.model.faces),
@@ -152,21 +132,9 @@ def finish(
         "seed": config.runner.seed,
         "caption": portraits.caption(config.input),
     }
-    posed = pose(avatar, parts.model, neutral)
-    outputs.save_avatar(folder / "export", avatar, posed, meta, provenance=provenance)
-    begin = time.monotonic()
-    page = living_page(setup, Loaded(avatar, parts.model, meta, parts.arkit), folder)
-    seconds = seconds | {living.PAGE: time.monotonic() - begin}
-    outputs.video.write(folder / "videos" / "turntable.mp4", turning, FPS, provenance=provenance)
-    outputs.video.write(folder / "videos" / "expressions.mp4", moving, FPS, provenance=provenance)
-    dataset_video(folder / "videos" / "dataset_after.mp4", progress.dataset, provenance)
-    labels = [f"{name}, {yaw}" for name, _, _ in poses.SHOWN for yaw in poses.SHEET_YAWS]
-    sheet = report.contact_sheet(list(tiles), len(poses.SHEET_YAWS), labels=labels)
-    report.save_png(folder / "renders" / "contact_sheet.png", sheet, provenance=provenance)
-    measured, image = portrait_metrics(setup, programs, progress, portrait_view[0])
-    own = provenance if portraits.is_synthetic(config.input.image) else None  # a photograph is not synthetic
-    report.save_png(folder / "renders" / "portrait.png", as_uint8(parts.portrait.rgb), provenance=own)
-    report.save_png(folder / "renders" / "portrait_avatar.png", as_uint8(image), provenance=provenance)
+    posed = pose(avatar, parts.model, poses.expression(parts.model, 0))
+    outputs.save_avatar(folder / "export", avatar, posed, meta, provenance=setup.provenance)
+    measured, image = portrait_metrics(setup, programs, progress)
     metrics = measured | {
         "steps": config.update.steps,
         "gaussians": int(np.asarray(avatar.alive).sum()),
@@ -174,6 +142,53 @@ def finish(
         **counters(progress),
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
     }
-    write_report(setup, folder, metrics, page=page, image=image, sheet=sheet)
+    if config.runner.results == "all":
+        loaded = Loaded(avatar, parts.model, meta, parts.arkit)
+        metrics = show(setup, progress, loaded, folder, metrics=metrics, image=image)
     files.write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
+def show(
+    setup: Setup,
+    progress: Progress,
+    loaded: Loaded,
+    folder: Path,
+    *,
+    metrics: dict[str, Any],
+    image: np.ndarray,
+) -> dict[str, Any]:
+    """Writes what one looks at: videos, pictures, avatar.html and report.html; returns the metrics with what
+    was measured on the way. `image` is the avatar at the portrait's view."""
+    parts, provenance = setup.parts, setup.provenance
+    size = 2 * parts.portrait.rgb.shape[0]
+    target = frame_target(parts.model, loaded.avatar.shape)
+    own = poses.Shots(
+        jax.tree.map(lambda x: jnp.asarray(x)[None], resize(parts.portrait.camera, size, size)),
+        jax.tree.map(lambda x: jnp.asarray(x)[None], parts.portrait.flame),
+    )
+    lists = [
+        own._replace(flame=own.flame.replace(shape=jnp.zeros_like(own.flame.shape))),
+        poses.turntable(parts.model, target, size),
+        poses.expressions(parts.model, target, size, arkit=parts.arkit),
+        poses.sheet(parts.model, target, size, arkit=parts.arkit),
+    ]
+    frames = render_shots(setup, loaded.avatar, poses.joined(lists))
+    ends = np.cumsum([len(part.flame.expression) for part in lists])[:-1]
+    portrait_view, turning, moving, tiles = np.split(frames, ends)
+    begin = time.monotonic()
+    page = living_page(setup, loaded, folder)
+    seconds = metrics["seconds"] | {living.PAGE: round(time.monotonic() - begin, 1)}
+    outputs.video.write(folder / "videos" / "turntable.mp4", turning, FPS, provenance=provenance)
+    outputs.video.write(folder / "videos" / "expressions.mp4", moving, FPS, provenance=provenance)
+    dataset_video(folder / "videos" / "dataset_after.mp4", progress.dataset, provenance)
+    labels = [f"{name}, {yaw}" for name, _, _ in poses.SHOWN for yaw in poses.SHEET_YAWS]
+    sheet = report.contact_sheet(list(tiles), len(poses.SHEET_YAWS), labels=labels)
+    report.save_png(folder / "renders" / "contact_sheet.png", sheet, provenance=provenance)
+    # A photograph is not synthetic.
+    made = provenance if portraits.is_synthetic(setup.config.input.image) else None
+    report.save_png(folder / "renders" / "portrait.png", as_uint8(parts.portrait.rgb), provenance=made)
+    report.save_png(folder / "renders" / "portrait_avatar.png", as_uint8(image), provenance=provenance)
+    metrics = metrics | landmark_metrics(setup, portrait_view[0]) | {"seconds": seconds}
+    write_report(setup, folder, metrics, page=page, image=image, sheet=sheet)
     return metrics

@@ -24,8 +24,20 @@ from zero1a_jax.cost import dry_run
 from zero1a_jax.devices import Device, everyone
 from zero1a_jax.errors import Refused
 from zero1a_jax.image import losses
+from zero1a_jax.showing import heldout
 from zero1a_jax.sources import arkit_table, diffusions, heads, motions, portrait_file, portraits
-from zero1a_jax.training import checkpoint, checks, logs, loop, processes, rounds, setup, signals, workdir
+from zero1a_jax.training import (
+    checkpoint,
+    checks,
+    held_out,
+    logs,
+    loop,
+    processes,
+    rounds,
+    setup,
+    signals,
+    workdir,
+)
 from zero1a_jax.training.dataset_update import Told, first_fill
 from zero1a_jax.training.goodput import Goodput
 from zero1a_jax.training.programs import Programs
@@ -90,6 +102,12 @@ def train_run(
     begin = time.monotonic()
     made = setup.build(config, parts, devices)
     programs = Programs(made)
+    if config.refresh.method == "diffusion_only":
+        print("generating the held-out poses", flush=True)
+        held_out.write(made, programs, folder, seconds)
+        if processes.leads():
+            report_paths(folder)
+        return 0
     progress = start(made)
     step, arrays, skipped = restored(checkpoints, progress.arrays())
     reached = max((entry["step"] for entry in logs.history(folder)), default=0)
@@ -274,16 +292,12 @@ def profiler(config: Config, folder: Path) -> Callable[[int], None]:
 
 def report_paths(folder: Path) -> None:
     """Says where the results are and how to look at them."""
-    for name in (
-        "avatar.html",
-        "report.html",
-        "metrics.json",
-        "export/avatar.ply",
-        "export/avatar_world.ply",
-        "videos",
-    ):
-        print(f"  {folder / name}")
-    print(f"look at it: python -m experiments.view --avatar={folder / 'export'}")
+    names = ("avatar.html", "report.html", "metrics.json", heldout.FOLDER, "export/avatar.ply")
+    for name in (*names, "export/avatar_world.ply", "videos"):
+        if (folder / name).exists():
+            print(f"  {folder / name}")
+    if (folder / "export" / "avatar.ply").is_file():
+        print(f"look at it: python -m experiments.view --avatar={folder / 'export'}")
 
 
 def _npz(arrays: dict[str, np.ndarray]) -> bytes:

@@ -15,6 +15,7 @@ from zero1a_jax import drive, keys, symgen
 from zero1a_jax.config import Config, colour
 from zero1a_jax.devices import Device, everywhere, replicate, shared_frames
 from zero1a_jax.provenance import Provenance, of_seed
+from zero1a_jax.training import distillation
 from zero1a_jax.training.truth_frames import Truth, truth_of
 from zero1a_jax.types import ArkitMap, FlameModel, Motion, Portrait
 
@@ -47,6 +48,7 @@ class Setup:
     model: FlameModel  # replicated
     diffusion_params: Any  # replicated; with --split_frames on the devices as one array
     reference: Any  # the same
+    negative: Any  # the reference of a spoilt portrait, replicated; with --method=nfsd, else the reference
     truth: Truth | None  # with --teacher=truth
     provenance: Provenance  # what the results say about themselves
 
@@ -54,9 +56,14 @@ class Setup:
 def build(config: Config, parts: Parts, devices: Sequence[Device]) -> Setup:
     """Builds the sequences from the seed, conditions the diffusion on the portrait, fills the devices."""
     curriculum = config.curriculum
-    if config.refresh.dataset != "iterative":  # nothing is refreshed, so nothing can unroll
+    if config.refresh.method in (
+        "one_time",
+        "portrait_only",
+        "diffusion_only",
+    ):  # nothing is refreshed, so nothing can unroll
         curriculum = dataclasses.replace(curriculum, progressive=False)
         config = dataclasses.replace(config, curriculum=curriculum)
+    distillation.check(config.refresh.method, parts.diffusion)
     samples = symgen.build_samples(
         keys.key(config.runner.seed, "samples"),
         parts.model,
@@ -71,9 +78,11 @@ def build(config: Config, parts: Parts, devices: Sequence[Device]) -> Setup:
         own = keys.key(config.runner.seed, "samples")
         behind = np.array(colour(config.input.background), np.float32)
         truth = truth_of(config.input.image, own, parts.model, parts.portrait, curriculum, behind)
-    reference = jax.jit(functools.partial(condition_on_portrait, parts.diffusion))(
-        parts.diffusion_params, parts.model, parts.portrait
-    )
+    condition = jax.jit(functools.partial(condition_on_portrait, parts.diffusion))
+    reference = negative = condition(parts.diffusion_params, parts.model, parts.portrait)
+    if config.refresh.method == "nfsd":
+        unwanted = parts.portrait.replace(rgb=distillation.spoilt(parts.portrait.rgb))
+        negative = condition(parts.diffusion_params, parts.model, unwanted)
     spread, shared = replicate, devices
     if config.runner.split_frames:
         spread, shared = everywhere, shared_frames(config.curriculum.frames, devices)
@@ -86,6 +95,7 @@ def build(config: Config, parts: Parts, devices: Sequence[Device]) -> Setup:
         model=replicate(parts.model, devices),
         diffusion_params=spread(parts.diffusion_params, shared),
         reference=spread(reference, shared),
+        negative=spread(negative, shared),
         truth=truth,
         provenance=of_seed(config.runner.seed, label=config.runner.label),
     )

@@ -1,0 +1,159 @@
+"""The study: methods x identities x seeds, measured against the truth of synthetic people.
+
+  python -m experiments.study --identities=8 --seeds=2 --out=runs/study --flagfile=study.flags
+
+All flags of a run are flags here too, and are what all runs share; docs/results/study.md says what was found.
+Each run is one of --method, the full method without a part of it, or with the quickstart's levers (best), and
+leaves OUT/METHOD/ID_SEED.json: the rows of `evaluate`, and what the run took. The same command goes on where
+it was interrupted; --shard=I/N makes every N-th run, for N processes or machines that share OUT. Where all
+results are there, OUT/table.csv gets their means and OUT/table.md those by method, with the differences to
+the first method.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from zero1a_jax import config as values
+from zero1a_jax import files, record
+from zero1a_jax.commandline import command, many, subrun
+from zero1a_jax.config import Config, option
+from zero1a_jax.errors import Refused
+
+METHODS: dict[str, dict[str, Any]] = {
+    "symgen": {},
+    "best": {
+        "inversion": False,
+        "denoise_steps": 1,
+        "noise_guidance": 1.0,
+        "portrait_outranks": True,
+        "texture_prior": True,
+        "prior_share": 0.9,
+    },
+    "no_temporal": {"temporal": False},
+    "no_spatial": {"spatial": False},
+    "no_progressive": {"progressive": False},
+    "one_time": {"method": "one_time"},
+    "sds": {"method": "sds"},
+    "ism": {"method": "ism"},
+    "nfsd": {"method": "nfsd"},
+    "portrait_only": {"method": "portrait_only"},
+    "diffusion_only": {"method": "diffusion_only"},
+}
+TABLES = ["table.csv", "table.md"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which runs to make."""
+
+    identities: int = option(8, "How many people.", low=1, high=1000)
+    first_identity: int = option(301, "SEED of the first one, as in synthetic:SEED.", low=0)
+    seeds: int = option(2, "Runs of each person and method, with --seed from 0 on.", low=1, high=100)
+    methods: tuple[str, ...] = option(tuple(METHODS), f"Of {', '.join(METHODS)}.")
+    out: str = option("", "Folder of the results; the runs lie in OUT/runs.")
+    shard: str = option("", "I/N: make every N-th run from run I on; /N or nothing: as a cluster says.")
+    pairs: int = option(24, "Held-out pairs of each person.", low=1, high=24)
+    overwrite: bool = option(False, "Replace tables that others wrote or edited.")
+    run: Config = Config()  # what all runs share
+
+
+class Task(NamedTuple):
+    """One run."""
+
+    method: str
+    identity: int
+    seed: int
+
+    def within(self, folder: str | Path) -> Path:
+        """Its place within a folder."""
+        return Path(folder) / self.method / f"{self.identity}_{self.seed}"
+
+
+def tasks(options: Options) -> list[Task]:
+    """All runs; every method of a person and a seed before the next one."""
+    people = range(options.first_identity, options.first_identity + options.identities)
+    return [Task(m, person, s) for s in range(options.seeds) for person in people for m in options.methods]
+
+
+def config_of(options: Options, task: Task) -> Config:
+    """One run: what is shared, its method, person, seed and folder."""
+    own = {
+        "image": f"synthetic:{task.identity}",
+        "seed": task.seed,
+        "workdir": str(task.within(Path(options.out) / "runs")),
+        "results": "avatar",
+    }
+    return values.from_values(values.to_values(options.run) | METHODS[task.method] | own)
+
+
+def result_of(options: Options, task: Task) -> dict[str, Any]:
+    """What a run left; it is made and measured where it is missing."""
+    path = task.within(options.out).with_suffix(".json")
+    if not path.is_file():
+        from zero1a_jax.showing import evaluation
+
+        config = config_of(options, task)
+        subrun.make(config)
+        folder = Path(config.runner.workdir)
+        rows = evaluation.evaluate(
+            folder, task.identity, folder / "evaluation.jsonl", pairs=options.pairs, size=config.input.size
+        )
+        metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
+        files.write_json(path, {**task._asdict(), "seconds": metrics["seconds"], "rows": rows})
+    found = json.loads(path.read_text("utf-8"))
+    return found | {"rows": [row | {"seed": task.seed} for row in found["rows"]]}
+
+
+def table_csv(results: list[dict[str, Any]]) -> str:
+    """A line for each run and band of yaw: the means of all figures."""
+    from zero1a_jax.showing import evaluation, tables
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["method", "identity", "seed", "yaw", "pairs", *evaluation.METRICS])
+    for found in results:
+        for band, count, mean in tables.by_band(found["rows"]):
+            own = [found["method"], found["identity"], found["seed"], band, count]
+            writer.writerow([*own, *(f"{mean[name]:.6g}" for name in evaluation.METRICS)])
+    return text.getvalue()
+
+
+def main(options: Options) -> None:
+    """Makes and measures this shard's runs; writes the tables where none is missing."""
+    unknown = [name for name in options.methods if name not in METHODS]
+    if unknown:
+        raise Refused(f"--methods={unknown[0]}: choose from {', '.join(METHODS)}")
+    if not options.out:
+        raise Refused("give --out=FOLDER")
+    record.refuse(options.out, TABLES, overwrite=options.overwrite)
+    index, count = many.shard_of(options.shard, os.environ)
+    every = tasks(options)
+    for number, task in enumerate(every[index::count], 1):
+        result_of(options, task)
+        print(f"{number} of {len(every[index::count])}: {' '.join(map(str, task))}", flush=True)
+    missing = [task for task in every if not task.within(options.out).with_suffix(".json").is_file()]
+    if missing:
+        print(f"{len(missing)} runs of other shards are missing; the same command writes the tables then")
+        return
+    from zero1a_jax.showing import tables
+
+    results = [result_of(options, task) for task in every]
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in options.methods}
+    for found in results:
+        rows[found["method"]] += found["rows"]
+    text = tables.comparison_text(rows)
+    with record.writing(options.out, TABLES, overwrite=options.overwrite) as unfinished:
+        files.write_text(unfinished / "table.csv", table_csv(results))
+        files.write_text(unfinished / "table.md", text)
+    print(text)
+
+
+if __name__ == "__main__":
+    command.run(Options, main, __doc__)

@@ -1,0 +1,84 @@
+"""The study: a run for each method, person and seed, in processes of their own, resumed, and measured."""
+
+import csv
+import dataclasses
+import json
+
+import pytest
+
+from experiments import study
+from zero1a_jax.commandline import flags, subrun
+from zero1a_jax.config import Config
+from zero1a_jax.errors import Refused
+from zero1a_jax.showing import evaluation
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    made = []
+
+    def call(arguments):
+        assert arguments[0] == "run"
+        config = flags.parse(Config, arguments[1:])
+        made.append(config)
+        (folder := subrun.Path(config.runner.workdir)).mkdir(parents=True)
+        (folder / "metrics.json").write_text('{"seconds": {"training": 3.0}}')
+        return 0, ""
+
+    def evaluate(folder, identity, out, pairs, size):
+        own = {"identity": identity, "psnr": 20 + identity + (folder.parent.name == "symgen")}
+        return [
+            dict.fromkeys(evaluation.METRICS, 0.5) | own | {"pair": k, "yaw": yaw}
+            for k, yaw in enumerate([5, -20, 35, -50, 70])
+        ]
+
+    monkeypatch.setattr(subrun, "call", call)
+    monkeypatch.setattr(evaluation, "evaluate", evaluate)
+    return made
+
+
+def given(folder, *more):
+    flags_ = ["--identities=2", "--first_identity=1", "--seeds=2", "--methods=symgen,sds", f"--out={folder}"]
+    return flags.parse(study.Options, [*flags_, "--flagfile=study.flags", "--steps=9", *more])
+
+
+def test_runs_are_made_once_and_tabled(tmp_path, calls):
+    study.main(given(tmp_path))
+    assert len(calls) == 8 and {c.runner.seed for c in calls} == {0, 1}
+    assert [c.refresh.method for c in calls[:2]] == ["symgen", "sds"]
+    shared = flags.parse(Config, ["--flagfile=study.flags", "--steps=9"])
+    assert calls[0].curriculum == shared.curriculum and calls[0].update == shared.update
+    assert calls[0].runner.results == "avatar" and calls[0].update.steps == 9
+    assert dataclasses.replace(shared.input, image="synthetic:1") == calls[0].input
+    result = json.loads((tmp_path / "sds" / "2_1.json").read_text())
+    assert result["seconds"] == {"training": 3.0} and len(result["rows"]) == 5
+    lines = list(csv.DictReader((tmp_path / "table.csv").read_text().splitlines()))
+    assert len(lines) == 8 * 6 and lines[5]["yaw"] == "all" and float(lines[5]["psnr"]) == 22
+    table = (tmp_path / "table.md").read_text()
+    assert "| sds | 8 | -1.00 (-1.00 to -1.00) | 0 of 8 |" in table  # both seeds of both people
+    study.main(given(tmp_path))
+    assert len(calls) == 8
+    (tmp_path / "table.md").write_text("edited")
+    with pytest.raises(Refused, match="table.md is not what this program wrote"):
+        study.main(given(tmp_path))
+
+
+def test_shards_share_the_runs(tmp_path, calls, capsys):
+    study.main(given(tmp_path, "--shard=1/2"))
+    assert len(calls) == 4 and {c.refresh.method for c in calls} == {"sds"}
+    assert "4 runs of other shards are missing" in capsys.readouterr().out
+    assert not (tmp_path / "table.csv").exists()
+    study.main(given(tmp_path, "--shard=0/2"))
+    assert len(calls) == 8 and (tmp_path / "table.csv").is_file()
+
+
+def test_a_failed_run_stops_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(subrun, "call", lambda arguments: (3, ""))
+    with pytest.raises(Refused, match="exit code 3"):
+        study.main(given(tmp_path))
+
+
+def test_every_method_is_a_value_of_the_runs_flags():
+    options = study.Options(out="w", identities=1, seeds=1)
+    configs = [study.config_of(options, task) for task in study.tasks(options)]
+    assert len({str((c.refresh, c.curriculum)) for c in configs}) == len(study.METHODS)
