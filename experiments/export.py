@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zero1a_jax.commandline import command
+from zero1a_jax.commandline import command, progress
 from zero1a_jax.config import option
 from zero1a_jax.errors import Refused
 
@@ -73,6 +73,7 @@ def main(options: Options) -> None:
         frames=options.frames,
         pad_sh=options.pad_sh,
         overwrite=options.overwrite,
+        report=progress.reporter("views" if options.to == "glb" else "frames"),
     )
     paths = list(written.values())
     for path in paths if len(paths) <= SHOWN else (paths[0], paths[-1]):

@@ -243,6 +243,7 @@ def export(
     frames: int = 0,
     pad_sh: int = 0,
     overwrite: bool = False,
+    report: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Path]:
     """Writes an avatar for other programs, or as a page; all files or none; see docs/formats.md.
 
@@ -259,6 +260,7 @@ def export(
       fps: frames a second of the motion. frames: at most so many of it; 0 = all.
       pad_sh: degree up to which harmonics of world-space files are filled with zeros, for strict viewers.
       overwrite: replace also files of these names that we did not write, or that were changed since.
+      report: told (done, all): of "ply" with a motion the frames, of "glb" the views of its texture.
 
     Returns:
       The paths by what they are; of "ply" without a motion "triangle" (avatar.ply, in the frames of
@@ -289,4 +291,5 @@ def export(
         frames=frames,
         degree=pad_sh,
         overwrite=overwrite,
+        report=report,
     )

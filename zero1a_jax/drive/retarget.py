@@ -46,7 +46,7 @@ def retarget(
     if expression == "match" and not own and not unknown:
         raise Refused(
             f"the motion's expressions are of {motion.flame_version}, the head is {model.version}: their "
-            "coefficients mean different things; use expression='drop' to carry over the rotations alone"
+            "coefficients mean different things; expression=drop carries over the rotations alone"
         )
     if shape is None:
         if not own and not unknown:

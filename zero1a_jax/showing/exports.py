@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +41,7 @@ class _Job(NamedTuple):
     degree: int  # of world-space harmonics at least
     overwrite: bool
     about: Provenance
+    report: Callable[[int, int], None]
 
 
 def write(
@@ -53,6 +55,7 @@ def write(
     frames: int = 0,
     degree: int = 0,
     overwrite: bool = False,
+    report: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Path]:
     """Writes an avatar as one of KINDS but the page; see `zero1a_jax.export`.
 
@@ -73,10 +76,10 @@ def write(
     if flame is not None and frames:
         flame = jax.tree.map(lambda x: x[:frames], flame)
     folder = Path(folder).expanduser()
-    job = _Job(loaded, folder, pose, flame, fps, degree, overwrite, of_avatar(loaded.meta))
+    job = _Job(loaded, folder, pose, flame, fps, degree, overwrite, of_avatar(loaded.meta), report)
     if to == "glb":
         options: dict[str, Any] = {"pose": pose, "motion": flame, "fps": fps, "overwrite": overwrite}
-        return {"mesh": mesh.write(loaded, folder, **options)}
+        return {"mesh": mesh.write(loaded, folder, **options, report=report)}
     writers = {
         "ply": _still if flame is None else _frames,
         "gaussianavatars": _gaussianavatars,
@@ -117,6 +120,7 @@ def _frames(job: _Job) -> dict[str, Path]:
             params = jax.tree.map(lambda x, i=number: np.asarray(x)[i], flame)
             posed = _alive(job.loaded, place(job.loaded.avatar, job.loaded.model, params))
             ply.save(unfinished / name, posed, provenance=job.about, degree=job.degree)
+            job.report(number + 1, len(names))
     return {Path(name).stem: job.folder / name for name in names}
 
 

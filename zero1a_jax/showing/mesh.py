@@ -8,6 +8,7 @@ of the angles, so that what is animated here is exact; see docs/formats.md for w
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -39,6 +40,7 @@ def write(
     fps: float = 25.0,
     size: int = texture.SIZE,
     overwrite: bool = False,
+    report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
     """Writes avatar.glb to `folder` and returns its path.
 
@@ -48,6 +50,7 @@ def write(
       motion: [T], an animation at `fps` frames a second.
       size: pixels a side of the texture.
       overwrite: replace also a file there that we did not write.
+      report: told (done, all) of the views that the texture is made of.
 
     Raises:
       Refused: the head is not ours to give away, or another file is there.
@@ -55,7 +58,7 @@ def write(
     refuse(loaded.model)
     folder, about = Path(folder).expanduser(), of_avatar(loaded.meta)
     record.refuse(folder, [FILE], overwrite=overwrite)
-    mesh = rig(loaded, png.encode(texture.bake(loaded, size), about))
+    mesh = rig(loaded, png.encode(texture.bake(loaded, size, report=report), about))
     pose = zero_params(loaded.model) if pose is None else pose
     stands = frames(loaded, jax.tree.map(lambda x: np.asarray(x)[None], pose))
     moves = None if motion is None else frames(loaded, motion)

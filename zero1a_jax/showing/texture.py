@@ -7,6 +7,7 @@ hides; what no view shows has the colour of its triangle's Gaussians.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -44,8 +45,13 @@ class _Texels(NamedTuple):
     weights: np.ndarray  # [P, 3] of the face's corners
 
 
-def bake(loaded: Loaded, size: int = SIZE) -> np.ndarray:
-    """The texture, uint8 [size, size, 3] with v running up from the last row, for the model's own uv."""
+def bake(
+    loaded: Loaded, size: int = SIZE, *, report: Callable[[int, int], None] = lambda done, total: None
+) -> np.ndarray:
+    """The texture, uint8 [size, size, 3] with v running up from the last row, for the model's own uv.
+
+    `report` is told (done, all) of the views it is made of.
+    """
     model, faces = loaded.model, np.asarray(loaded.model.faces)
     texels = _texels(model, size)
     cameras, flame, priority = _shots(loaded)
@@ -64,6 +70,7 @@ def bake(loaded: Loaded, size: int = SIZE) -> np.ndarray:
         weight = priority[view] * weight[:, None] * (found[:, 3:] > 0.9)
         total[which] += weight
         colours[which] += weight * found[:, :3]
+        report(view + 1, len(priority))
     image = np.zeros((size * size, 3), np.float32)
     known = np.zeros(size * size, bool)
     image[texels.index], known[texels.index] = colours / total, True
