@@ -149,7 +149,7 @@ def state(folder: Path, task: Task) -> dict[str, Any]:
 
 def told(found: dict[str, Any]) -> str:
     """A state in a few words."""
-    if found["state"] == "done":
+    if found["state"] == "done" and "portrait_psnr_masked" in found:
         return f"done, {found['portrait_psnr_masked']:.1f} dB at the portrait's view"
     return f"failed: {found['reason']}" if found["state"] == "failed" else found["state"]
 

@@ -8,7 +8,7 @@ encoder to the frames' colours, and from there, as a `pull`, through the rasteri
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,12 @@ from zero1a_jax.diffusion import distill
 from zero1a_jax.errors import Refused
 from zero1a_jax.rasterizer import until_fits
 from zero1a_jax.symgen import dataset
+from zero1a_jax.types import Dataset
+
+if TYPE_CHECKING:  # they are made with what stands here
+    from zero1a_jax.training.programs import Programs
+    from zero1a_jax.training.progress import Progress
+    from zero1a_jax.training.setup import Setup
 
 Array = jax.Array
 TIMESTEPS = (0.02, 0.98)  # the range that timesteps are drawn from, as shares (Poole et al. 2022)
@@ -90,7 +96,7 @@ def frame_gradient(
     return gradient
 
 
-def draw(setup: Any, portraits: Any, plan: symgen.Plan, step: int) -> Drawn:
+def draw(setup: Setup, portraits: Dataset, plan: symgen.Plan, step: int) -> Drawn:
     """The pairs of a step: each the portrait with --portrait_share, else a frame of one active sample.
 
     `portraits` is the dataset, of which the portrait's slot alone is looked at.
@@ -118,7 +124,14 @@ def draw(setup: Any, portraits: Any, plan: symgen.Plan, step: int) -> Drawn:
     return Drawn(batch, sample, slot, frames)
 
 
-def pulls(setup: Any, programs: Any, progress: Any, drawn: Drawn, step: int, grown: Callable) -> np.ndarray:
+def pulls(
+    setup: Setup,
+    programs: Programs,
+    progress: Progress,
+    drawn: Drawn,
+    step: int,
+    grown: Callable[[int], None],
+) -> np.ndarray:
     """What pulls at each pair of the step, [B, H, W, 3]; zeros for the portrait's."""
     own = drawn.batch.weight > 0
     if own.all():
