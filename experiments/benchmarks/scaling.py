@@ -26,8 +26,9 @@ from experiments.benchmarks import raster_report, scaling_model
 from experiments.benchmarks.scaling_model import Device, Link, Work
 from zero1a_jax import files
 from zero1a_jax.commandline import command, environment, flagfiles, subrun
-from zero1a_jax.config import Config, from_values, option, problems, to_values
+from zero1a_jax.config import Config, from_values, option, to_values
 from zero1a_jax.errors import Refused
+from zero1a_jax.training.checks import value_problems
 
 PROGRAM = (sys.executable, "-m", "experiments.benchmarks.scaling_run")
 SCHEDULE = ("view_interval", "synthetic_start", "real_start", "density_start")
@@ -268,7 +269,7 @@ def text_of(model: dict[str, Any]) -> list[str]:
 def wrong(options: Options) -> list[str]:
     """What is wrong with the flags, before anything starts."""
     run = dataclasses.replace(options.run.runner, workdir=options.out)
-    return problems(dataclasses.replace(options.run, runner=run))
+    return value_problems(dataclasses.replace(options.run, runner=run))
 
 
 if __name__ == "__main__":

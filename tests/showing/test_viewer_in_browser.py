@@ -190,8 +190,11 @@ def test_what_is_drawn_is_chosen(opened):
     difference = np.abs(middle["Gaussians"] - middle["rasterizer"]).mean()
     assert difference < 0.04 < np.abs(middle["mesh"] - middle["rasterizer"]).mean()
     row(opened, "landmarks").locator("input").check(force=True)
-    red = picture(opened) - seen["mesh"]
-    assert (red[..., 0] - red[..., 2] > 0.2).sum() > 300
+    red, end = 0, time.monotonic() + 120  # a slow machine shows the mesh alone for a while
+    while red <= 300:
+        assert time.monotonic() < end
+        more = picture(opened) - seen["mesh"]
+        red = (more[..., 0] - more[..., 2] > 0.2).sum()
 
 
 def test_a_screenshot_and_a_recording_are_downloads_that_say_they_are_synthetic(opened, tmp_path):
