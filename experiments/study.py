@@ -2,7 +2,7 @@
 
   python -m experiments.study --identities=8 --seeds=2 --out=runs/study --flagfile=study.flags
 
-All flags of a run are flags here too, and are what all runs share; docs/results/study.md says what was found.
+All flags of a run are flags here too, and are what all runs share; docs/runs.md says what each method is.
 Each run is one of --method, the full method without a part of it, or with the quickstart's levers (best), and
 leaves OUT/METHOD/ID_SEED.json: the rows of `evaluate`, and what the run took. The same command goes on where
 it was interrupted; --shard=I/N makes every N-th run, for N processes or machines that share OUT. Where all

@@ -86,6 +86,9 @@ def test_the_papers_flag_file_changes_no_default_of_the_method():
         ({"real_start": 10}, "--real_start must not come before --synthetic_start."),
         ({"prior_share": 0.5}, "--prior_share needs --texture_prior."),
         ({"profile_steps": "9:3"}, "--profile_steps must be two step numbers"),
+        ({"method": "sds", "split_frames": True}, "--split_frames divides"),
+        ({"method": "diffusion_only", "split_frames": True}, "--split_frames divides"),
+        ({"method": "ism", "dry_run": True}, "--dry_run does not count"),
     ],
     ids=lambda value: str(value)[:30],
 )

@@ -79,7 +79,7 @@ def test_devices_change_no_bit(fakes):
 
 
 def test_the_portraits_pairs_are_fitted_as_ever(fakes):
-    """With the portrait alone nothing is distilled: the bits are those of --method=portrait_only."""
+    """With the portrait alone nothing is distilled: the avatar is that of --method=portrait_only."""
     alone = trained(fakes, "portrait_only")[2].state
     made, _, progress = trained(fakes, "sds", portrait_share=1.0)
     plain, pulled = first(alone.avatar).gaussians, first(progress.state.avatar).gaussians
@@ -113,7 +113,7 @@ def test_the_gradient_of_a_frame(fakes):
 
 
 def test_a_diffusion_without_scores_is_refused(fakes):
-    with pytest.raises(Refused, match="--method=ism needs a diffusion with `velocity`"):
+    with pytest.raises(Refused, match="--method=ism needs `velocity`"):
         setup.build(fakes.small_config(method="ism"), fakes.fake_parts(), jax.local_devices()[:1])
 
 

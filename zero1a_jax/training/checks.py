@@ -82,6 +82,8 @@ def value_problems(config: Config) -> list[str]:
     refresh = config.refresh
     if refresh.method == "symgen" and refresh.inversion and refresh.guidance == refresh.inversion_guidance:
         found.append("--guidance equals --inversion_guidance: a refresh would only repeat its input.")
+    if refresh.method not in ("symgen", "one_time") and config.runner.split_frames:
+        found.append(f"--split_frames divides the dataset's updates, and --method={refresh.method} has none.")
     if refresh.method in flags.DISTILLED and config.runner.dry_run:
         found.append(f"--dry_run does not count what --method={refresh.method} costs.")
     if refresh.prior_share and not config.update.texture_prior:

@@ -45,7 +45,9 @@ class Drawn(NamedTuple):
 def check(method: str, diffusion: Any) -> None:
     """Raises Refused where the method needs what the diffusion does not have."""
     if method in DISTILLED and not (hasattr(diffusion, "velocity") and hasattr(diffusion, "bars")):
-        raise Refused(f"--method={method} needs a diffusion with `velocity` and `bars`: see own_diffusion.md")
+        raise Refused(
+            f"--method={method} needs `velocity` and `bars` of a diffusion: see docs/own_diffusion.md"
+        )
 
 
 def spoilt(rgb: Any) -> Array:

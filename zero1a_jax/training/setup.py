@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from zero1a_jax import drive, keys, symgen
-from zero1a_jax.config import Config, colour
+from zero1a_jax.config import DISTILLED, Config, colour
 from zero1a_jax.devices import Device, everywhere, replicate, shared_frames
 from zero1a_jax.provenance import Provenance, of_seed
 from zero1a_jax.training import distillation
@@ -56,11 +56,7 @@ class Setup:
 def build(config: Config, parts: Parts, devices: Sequence[Device]) -> Setup:
     """Builds the sequences from the seed, conditions the diffusion on the portrait, fills the devices."""
     curriculum = config.curriculum
-    if config.refresh.method in (
-        "one_time",
-        "portrait_only",
-        "diffusion_only",
-    ):  # nothing is refreshed, so nothing can unroll
+    if config.refresh.method not in ("symgen", *DISTILLED):  # nothing is refreshed, so nothing can unroll
         curriculum = dataclasses.replace(curriculum, progressive=False)
         config = dataclasses.replace(config, curriculum=curriculum)
     distillation.check(config.refresh.method, parts.diffusion)
@@ -79,13 +75,14 @@ def build(config: Config, parts: Parts, devices: Sequence[Device]) -> Setup:
         behind = np.array(colour(config.input.background), np.float32)
         truth = truth_of(config.input.image, own, parts.model, parts.portrait, curriculum, behind)
     condition = jax.jit(functools.partial(condition_on_portrait, parts.diffusion))
-    reference = negative = condition(parts.diffusion_params, parts.model, parts.portrait)
-    if config.refresh.method == "nfsd":
-        unwanted = parts.portrait.replace(rgb=distillation.spoilt(parts.portrait.rgb))
-        negative = condition(parts.diffusion_params, parts.model, unwanted)
     spread, shared = replicate, devices
     if config.runner.split_frames:
         spread, shared = everywhere, shared_frames(config.curriculum.frames, devices)
+    reference = spread(condition(parts.diffusion_params, parts.model, parts.portrait), shared)
+    negative = reference
+    if config.refresh.method == "nfsd":
+        unwanted = parts.portrait.replace(rgb=distillation.spoilt(parts.portrait.rgb))
+        negative = spread(condition(parts.diffusion_params, parts.model, unwanted), shared)
     return Setup(
         config=config,
         parts=parts,
@@ -94,8 +91,8 @@ def build(config: Config, parts: Parts, devices: Sequence[Device]) -> Setup:
         background=np.array(colour(config.input.background), np.float32),
         model=replicate(parts.model, devices),
         diffusion_params=spread(parts.diffusion_params, shared),
-        reference=spread(reference, shared),
-        negative=spread(negative, shared),
+        reference=reference,
+        negative=negative,
         truth=truth,
         provenance=of_seed(config.runner.seed, label=config.runner.label),
     )
