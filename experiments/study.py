@@ -4,8 +4,9 @@
 
 All flags of a run are flags here too, and are what all runs share; docs/runs.md says what each method is.
 Each run is one of --method, the full method without a part of it, or with the quickstart's levers (best), and
-leaves OUT/METHOD/ID_SEED.json: the rows of `evaluate`, and what the run took. The same command goes on where
-it was interrupted; --shard=I/N makes every N-th run, for N processes or machines that share OUT. Where all
+leaves OUT/METHOD/ID_SEED.json: the rows of `evaluate`, and the CPU time that both took. The same command goes
+on where it was interrupted; --shard=I/N takes every N-th person, for N processes or machines that share OUT.
+All runs of a process are made in it, so that those of a person compile once. Where all
 results are there, OUT/table.csv gets their means and OUT/table.md those by method, with the differences to
 the first method.
 """
@@ -16,13 +17,14 @@ import csv
 import io
 import json
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from zero1a_jax import config as values
 from zero1a_jax import files, record
-from zero1a_jax.commandline import command, many, subrun
+from zero1a_jax.commandline import command, environment, many
 from zero1a_jax.config import Config, option
 from zero1a_jax.errors import Refused
 
@@ -77,9 +79,15 @@ class Task(NamedTuple):
 
 
 def tasks(options: Options) -> list[Task]:
-    """All runs; every method of a person and a seed before the next one."""
+    """All runs, person by person, since the runs of a person share compiled programs."""
     people = range(options.first_identity, options.first_identity + options.identities)
-    return [Task(m, person, s) for s in range(options.seeds) for person in people for m in options.methods]
+    return [Task(m, person, s) for person in people for s in range(options.seeds) for m in options.methods]
+
+
+def share(options: Options) -> list[Task]:
+    """The runs of this shard: those of every N-th person."""
+    index, count = many.shard_of(options.shard, os.environ)
+    return [task for task in tasks(options) if (task.identity - options.first_identity) % count == index]
 
 
 def config_of(options: Options, task: Task) -> Config:
@@ -98,15 +106,19 @@ def result_of(options: Options, task: Task) -> dict[str, Any]:
     path = task.within(options.out).with_suffix(".json")
     if not path.is_file():
         from zero1a_jax.showing import evaluation
+        from zero1a_jax.training import run
 
         config = config_of(options, task)
-        subrun.make(config)
+        begin = time.process_time()
+        code = run.run(config)
+        if code:
+            raise Refused(f"the run in {config.runner.workdir} ended with exit code {code}; see its log there")
         folder = Path(config.runner.workdir)
         rows = evaluation.evaluate(
             folder, task.identity, folder / "evaluation.jsonl", pairs=options.pairs, size=config.input.size
         )
-        metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
-        files.write_json(path, {**task._asdict(), "seconds": metrics["seconds"], "rows": rows})
+        spent = round(time.process_time() - begin, 1)
+        files.write_json(path, {**task._asdict(), "cpu_seconds": spent, "rows": rows})
     found = json.loads(path.read_text("utf-8"))
     return found | {"rows": [row | {"seed": task.seed} for row in found["rows"]]}
 
@@ -133,11 +145,13 @@ def main(options: Options) -> None:
     if not options.out:
         raise Refused("give --out=FOLDER")
     record.refuse(options.out, TABLES, overwrite=options.overwrite)
-    index, count = many.shard_of(options.shard, os.environ)
-    every = tasks(options)
-    for number, task in enumerate(every[index::count], 1):
+    every, own = tasks(options), share(options)
+    environment.fix(
+        host_devices=options.run.runner.host_devices or 1, deterministic=options.run.runner.sums != "fast"
+    )
+    for number, task in enumerate(own, 1):
         result_of(options, task)
-        print(f"{number} of {len(every[index::count])}: {' '.join(map(str, task))}", flush=True)
+        print(f"{number} of {len(own)}: {' '.join(map(str, task))}", flush=True)
     missing = [task for task in every if not task.within(options.out).with_suffix(".json").is_file()]
     if missing:
         print(f"{len(missing)} runs of other shards are missing; the same command writes the tables then")

@@ -20,6 +20,8 @@ import jax
 import numpy as np
 from jax._src import cache_key
 
+from zero1a_jax.once import bound
+
 AXIS = "devices"
 Device = Any  # jax.Device, which a type checker takes for a variable
 
@@ -79,15 +81,16 @@ def rounds(tree: Any, count: int, devices: Sequence[Device]) -> list[Any]:
 def gathered(count: int, devices: Sequence[Device]) -> Callable:
     """Joins what a program made of `rounds`: [D, ...] of each to [D, count, ...], all on every device."""
 
-    def everything(*made: Any) -> Any:
-        def leaf(*parts: jax.Array) -> jax.Array:
-            every = jax.lax.all_gather(jax.numpy.stack(parts), AXIS, axis=1)  # [rounds, D, ...]
-            return every.reshape(-1, *every.shape[2:])[:count]
-
-        return jax.tree.map(leaf, *made)
-
-    program = mapped(everything, devices)
+    program = mapped(bound(_everything, count), devices)
     return lambda made: program(*made)
+
+
+def _everything(count: int, *made: Any) -> Any:
+    def leaf(*parts: jax.Array) -> jax.Array:
+        every = jax.lax.all_gather(jax.numpy.stack(parts), AXIS, axis=1)  # [rounds, D, ...]
+        return every.reshape(-1, *every.shape[2:])[:count]
+
+    return jax.tree.map(leaf, *made)
 
 
 def exchanged(tree: Any, devices: Sequence[Device]) -> Any:
@@ -123,11 +126,7 @@ def on_each(function: Callable, devices: Sequence[Device], *, donate: Sequence[i
     devices = mine(devices)
     sharding = _placed(devices, jax.sharding.PartitionSpec(AXIS))
 
-    def one(*given: Any) -> Any:
-        made = function(*jax.tree.map(lambda leaf: leaf[0], given))
-        return jax.tree.map(lambda leaf: jax.numpy.asarray(leaf)[None], made)
-
-    program = jax.jit(one, donate_argnums=tuple(donate))
+    program = jax.jit(bound(_of_one, function), donate_argnums=tuple(donate))
     compiled: list[Callable] = []  # for each device, at the first call
 
     def leaf_of(*parts: jax.Array) -> jax.Array:
@@ -135,7 +134,7 @@ def on_each(function: Callable, devices: Sequence[Device], *, donate: Sequence[i
         return jax.make_array_from_single_device_arrays(shape, sharding, list(parts))
 
     def call(*given: Any) -> Any:
-        given = jax.device_put(given, sharding)
+        given = jax.tree.map(lambda leaf: _put(leaf, sharding), given)
         shares = [jax.tree.map(lambda x, i=i: x.addressable_data(i), given) for i in range(len(devices))]
         if not compiled:
             with _kept_for_all():
@@ -144,6 +143,18 @@ def on_each(function: Callable, devices: Sequence[Device], *, donate: Sequence[i
         return jax.tree.map(leaf_of, *made)
 
     return call
+
+
+def _put(leaf: Any, sharding: jax.sharding.NamedSharding) -> jax.Array:
+    """Most arguments of a program, such as weights, are where they belong; asking jax again costs time."""
+    if isinstance(leaf, jax.Array) and leaf.sharding == sharding:
+        return leaf
+    return jax.device_put(leaf, sharding)
+
+
+def _of_one(function: Callable, *given: Any) -> Any:
+    made = function(*jax.tree.map(lambda leaf: leaf[0], given))
+    return jax.tree.map(lambda leaf: jax.numpy.asarray(leaf)[None], made)
 
 
 @contextlib.contextmanager

@@ -77,6 +77,7 @@ class VideoDiffusion(NamedTuple):
         return self.config.condition
 
 
+@functools.cache  # one object for a config: programs of it are then compiled once, see `once.bound`
 def build(config: DiffusionConfig) -> VideoDiffusion:
     """The functions of a model of these sizes. Raises ValueError at once where arguments do not fit."""
     return VideoDiffusion(

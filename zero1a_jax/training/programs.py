@@ -28,6 +28,7 @@ from zero1a_jax.devices import (
     shared_frames,
     split,
 )
+from zero1a_jax.once import bound
 from zero1a_jax.training import distillation
 from zero1a_jax.training.progress import first_avatar, guessed, without_surface
 from zero1a_jax.training.setup import Setup
@@ -47,33 +48,24 @@ class Programs:
         self._setup = setup
         self._by_capacity: dict[tuple[str, int], Callable] = {}
         config, parts = setup.config, setup.parts
-        background = jnp.asarray(setup.background)
-        refresh = functools.partial(
-            symgen.refresh, parts.diffusion, background=background, config=config.refresh
+        refresh = bound(
+            symgen.refresh, parts.diffusion, background=setup.background, config=config.refresh
         )
-        self.plan = jax.jit(functools.partial(symgen.plan, config=config.curriculum))
+        self.plan = jax.jit(bound(symgen.plan, config=config.curriculum))
         self.refresh = self._refresh(refresh, from_noise=False)
         self.fill = self._refresh(refresh, from_noise=True)
         size, kind = parts.diffusion.condition_size, parts.diffusion.condition
-        points = functools.partial(symgen.condition_points, size=size, kind=kind)
+        points = bound(symgen.condition_points, size=size, kind=kind)
         self.points = on_each(points, setup.devices)  # (model, flame [T], camera [T]) to [T, P, 2]
-
-        def images(model, flame, camera, points):
-            return symgen.condition_images(model, flame, camera, size=size, kind=kind, points=points)
-
-        self.conditions = on_each(images, setup.devices)  # to [T, S, S, 3]
-
-        def frame_gradient(params, reference, negative, rgb, conditions, timestep, key):
-            more = {"negative": negative, "timestep": timestep, "key": key, "config": config.refresh}
-            return distillation.frame_gradient(parts.diffusion, params, reference, rgb, conditions, **more)
-
-        self.frame_gradient = on_each(frame_gradient, setup.devices)  # to [T, H, W, 3]
+        self.conditions = on_each(bound(_conditions, size, kind), setup.devices)  # to [T, S, S, 3]
+        score = bound(_frame_gradient, parts.diffusion, config.refresh)
+        self.frame_gradient = on_each(score, setup.devices)  # to [T, H, W, 3]
         self.carry_over = self.beside = self.paint = None
         self._show_what_is_known()
-        self._density = jax.jit(functools.partial(_control_density, config=config.density))
+        self._density = jax.jit(bound(_control_density, config=config.density))
         self._compiled_density: Callable | None = None
         self._gather = gathered(config.update.batch, setup.devices)
-        self._step = on_each(functools.partial(symgen.step, config=config.update), setup.devices, donate=(0,))
+        self._step = on_each(bound(symgen.step, config=config.update), setup.devices, donate=(0,))
 
     def notes(self) -> list[str]:
         """What is to be said where this run's bits depend on how many devices there are."""
@@ -89,9 +81,7 @@ class Programs:
         return found
 
     def _refresh(self, function: Callable, *, from_noise: bool) -> Callable:
-        def one(params, reference, rgb, alpha, conditions, key):
-            return function(params, reference, rgb, alpha, conditions, key=key, from_noise=from_noise)
-
+        one = bound(_refreshed, function, from_noise)
         if not self._setup.config.runner.split_frames:
             return on_each(one, self._setup.devices, donate=(2, 3))
         devices = shared_frames(self._setup.config.curriculum.frames, self._setup.devices)
@@ -123,22 +113,12 @@ class Programs:
             beside = without_surface(first_avatar(config, model, portrait, guess), model)
             self.beside = replicate(beside, devices)
             guess = replicate(jax.jit(symgen.detailed)(guess, seen, model), devices)
-
-            def paint(guess, seen, model, flame, camera, frames):
-                return symgen.paint_over(frames, guess, seen, model, flame, camera)
-
-            self.paint = functools.partial(on_each(paint, devices), guess, known)
+            self.paint = functools.partial(on_each(_paint, devices), guess, known)
 
     def render(self, capacity: int) -> Callable:
         """(avatar, model, flame [T], camera [T]) to rgb [T, H, W, 3], alpha [T, H, W], overflow []."""
         setup = self._setup
-        renderer = self._renderer(capacity)
-
-        def one(avatar, model, flame, camera):
-            return symgen.render_sample(
-                renderer, avatar, model, flame, camera, background=jnp.asarray(setup.background)
-            )
-
+        one = bound(symgen.render_sample, self._renderer(capacity), background=setup.background)
         return self._cached("render", capacity, lambda: on_each(one, setup.devices))
 
     def update(self, capacity: int) -> Callable:
@@ -152,13 +132,7 @@ class Programs:
 
     def _ordered_update(self, capacity: int) -> Callable:
         count, devices = self._setup.config.update.batch, self._setup.devices
-        of_step = self._of_step(capacity)
-
-        def one(avatar, example, model):
-            example, pull = example if isinstance(example, tuple) else (example, None)
-            return symgen.part_of(avatar, example, model, pull, **of_step)
-
-        part = on_each(one, devices)
+        part = on_each(bound(_part, **self._of_step(capacity)), devices)
 
         def update(state, batch, model):
             made = [part(state.avatar, example, model) for example in rounds(batch, count, devices)]
@@ -168,7 +142,7 @@ class Programs:
 
     def _fast_update(self, capacity: int) -> Callable:
         count, devices = self._setup.config.update.batch, self._setup.devices
-        step = functools.partial(symgen.update, **self._of_step(capacity), axis_name=AXIS)
+        step = bound(symgen.update, **self._of_step(capacity), axis_name=AXIS)
         program = mapped(step, devices, donate=(0,))
 
         def update(state, batch, model):
@@ -181,7 +155,7 @@ class Programs:
         return {
             "renderer": self._renderer(capacity),
             "perceptual": self._setup.parts.perceptual,
-            "stored_background": jnp.asarray(self._setup.background),
+            "stored_background": self._setup.background,
             "config": self._setup.config.update,
         }
 
@@ -195,12 +169,34 @@ class Programs:
         return (self._compiled_density or self._density)(key, state, self._setup.parts.model)
 
     def _renderer(self, capacity: int) -> Callable:
-        return functools.partial(self._setup.parts.render, capacity=capacity)
+        return bound(self._setup.parts.render, capacity=capacity)
 
     def _cached(self, name: str, capacity: int, make: Callable[[], Callable]) -> Callable:
         if (name, capacity) not in self._by_capacity:
             self._by_capacity[name, capacity] = make()
         return self._by_capacity[name, capacity]
+
+
+def _conditions(size, kind, model, flame, camera, points):
+    return symgen.condition_images(model, flame, camera, size=size, kind=kind, points=points)
+
+
+def _frame_gradient(diffusion, config, params, reference, negative, rgb, conditions, timestep, key):
+    more = {"negative": negative, "timestep": timestep, "key": key, "config": config}
+    return distillation.frame_gradient(diffusion, params, reference, rgb, conditions, **more)
+
+
+def _refreshed(refresh, from_noise, params, reference, rgb, alpha, conditions, key):
+    return refresh(params, reference, rgb, alpha, conditions, key=key, from_noise=from_noise)
+
+
+def _paint(guess, seen, model, flame, camera, frames):
+    return symgen.paint_over(frames, guess, seen, model, flame, camera)
+
+
+def _part(avatar, example, model, **of_step):
+    example, pull = example if isinstance(example, tuple) else (example, None)
+    return symgen.part_of(avatar, example, model, pull, **of_step)
 
 
 def ordered_sums(config: Config, model: FlameModel) -> bool:

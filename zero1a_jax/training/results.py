@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from zero1a_jax.geometry import resize
 from zero1a_jax.image import ops
 from zero1a_jax.image.colour import as_uint8
 from zero1a_jax.image.landmarks import OUTER_EYE_CORNERS
+from zero1a_jax.once import bound
 from zero1a_jax.outputs import report
 from zero1a_jax.provenance import Provenance
 from zero1a_jax.rasterizer import until_fits
@@ -54,8 +54,8 @@ def render_shots(setup: Setup, avatar: Avatar, shots: poses.Shots) -> np.ndarray
     capacity = parts.suggest_capacity(neutral, shots.cameras, margin=2.0)
 
     def attempt(room: int) -> tuple[jax.Array, jax.Array]:
-        renderer = functools.partial(parts.render, capacity=room)
-        function = jax.jit(functools.partial(symgen.render_sample, renderer, background=setup.background))
+        renderer = bound(parts.render, capacity=room)
+        function = jax.jit(bound(symgen.render_sample, renderer, background=setup.background))
         rgb, _, overflow = function(avatar, parts.model, shots.flame, shots.cameras)
         return rgb, overflow
 

@@ -24,6 +24,7 @@ from zero1a_jax.cost import dry_run
 from zero1a_jax.devices import Device, everyone
 from zero1a_jax.errors import Refused
 from zero1a_jax.image import losses
+from zero1a_jax.once import bound
 from zero1a_jax.showing import heldout
 from zero1a_jax.sources import arkit_table, diffusions, heads, motions, portrait_file, portraits
 from zero1a_jax.training import (
@@ -244,8 +245,8 @@ def load_parts(config: Config, model: FlameModel, portrait: Portrait, detector: 
         portrait=portrait,
         diffusion=video_model,
         diffusion_params=params,
-        render=functools.partial(rasterizer.render, **drawing),
-        suggest_capacity=functools.partial(rasterizer.suggest_capacity, **drawing),
+        render=bound(rasterizer.render, **drawing),
+        suggest_capacity=bound(rasterizer.suggest_capacity, **drawing),
         perceptual=perceptual(config),
         detector=detector,
         motions=[load_motion(path, model, portrait, arkit) for path in config.input.motions],

@@ -14,6 +14,7 @@ import numpy as np
 from zero1a_jax import drive, keys, symgen
 from zero1a_jax.config import DISTILLED, Config, colour
 from zero1a_jax.devices import Device, everywhere, replicate, shared_frames
+from zero1a_jax.once import bound
 from zero1a_jax.provenance import Provenance, of_seed
 from zero1a_jax.training import distillation
 from zero1a_jax.training.truth_frames import Truth, truth_of
@@ -72,9 +73,9 @@ def build(config: Config, parts: Parts, devices: Sequence[Device]) -> Setup:
     truth = None
     if config.refresh.teacher == "truth":
         own = keys.key(config.runner.seed, "samples")
-        behind = np.array(colour(config.input.background), np.float32)
+        behind = _background(config.input.background)
         truth = truth_of(config.input.image, own, parts.model, parts.portrait, curriculum, behind)
-    condition = jax.jit(functools.partial(condition_on_portrait, parts.diffusion))
+    condition = jax.jit(bound(condition_on_portrait, parts.diffusion))
     spread, shared = replicate, devices
     if config.runner.split_frames:
         spread, shared = everywhere, shared_frames(config.curriculum.frames, devices)
@@ -88,7 +89,7 @@ def build(config: Config, parts: Parts, devices: Sequence[Device]) -> Setup:
         parts=parts,
         samples=samples,
         devices=tuple(devices),
-        background=np.array(colour(config.input.background), np.float32),
+        background=_background(config.input.background),
         model=replicate(parts.model, devices),
         diffusion_params=spread(parts.diffusion_params, shared),
         reference=reference,
@@ -96,6 +97,14 @@ def build(config: Config, parts: Parts, devices: Sequence[Device]) -> Setup:
         truth=truth,
         provenance=of_seed(config.runner.seed, label=config.runner.label),
     )
+
+
+@functools.cache
+def _background(name: str) -> np.ndarray:
+    """[3], one object for a colour: programs that have it as a constant are then the same."""
+    found = np.array(colour(name), np.float32)
+    found.flags.writeable = False
+    return found
 
 
 def condition_on_portrait(
