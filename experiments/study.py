@@ -27,6 +27,7 @@ from zero1a_jax import files, record
 from zero1a_jax.commandline import command, environment, many
 from zero1a_jax.config import Config, option
 from zero1a_jax.errors import Refused
+from zero1a_jax.training import checks
 
 METHODS: dict[str, dict[str, Any]] = {
     "symgen": {},
@@ -112,7 +113,9 @@ def result_of(options: Options, task: Task) -> dict[str, Any]:
         begin = time.process_time()
         code = run.run(config)
         if code:
-            raise Refused(f"the run in {config.runner.workdir} ended with exit code {code}; see its log there")
+            raise Refused(
+                f"the run in {config.runner.workdir} ended with exit code {code}; see its log there"
+            )
         folder = Path(config.runner.workdir)
         rows = evaluation.evaluate(
             folder, task.identity, folder / "evaluation.jsonl", pairs=options.pairs, size=config.input.size
@@ -146,6 +149,9 @@ def main(options: Options) -> None:
         raise Refused("give --out=FOLDER")
     record.refuse(options.out, TABLES, overwrite=options.overwrite)
     every, own = tasks(options), share(options)
+    for task in tasks(options)[: len(options.methods)]:  # the first of each method
+        if found := checks.value_problems(config_of(options, task)):
+            raise Refused(f"{task.method}: {found[0]}")
     environment.fix(
         host_devices=options.run.runner.host_devices or 1, deterministic=options.run.runner.sums != "fast"
     )

@@ -1,4 +1,4 @@
-"""Functions with some of their arguments given, which jax compiles once in a process however often they are made."""
+"""Functions with some of their arguments given, which jax compiles once in a process."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def bound(function: Callable, *values: Any, **named: Any) -> Callable:
     """As `functools.partial`, but the same object for the same function and values.
 
     jax keeps what it compiled of a function for that very object: several runs in one process, such as a
-    study's, then share their programs. What cannot be hashed, such as an array, counts as the same where it is
-    one object; it must not be changed.
+    study's, then share their programs. What cannot be hashed, such as an array, counts as the same where it
+    is one object; it must not be changed.
     """
     key = (function, *map(_key, values), *((name, _key(named[name])) for name in sorted(named)))
     if key not in _made:

@@ -48,9 +48,7 @@ class Programs:
         self._setup = setup
         self._by_capacity: dict[tuple[str, int], Callable] = {}
         config, parts = setup.config, setup.parts
-        refresh = bound(
-            symgen.refresh, parts.diffusion, background=setup.background, config=config.refresh
-        )
+        refresh = bound(symgen.refresh, parts.diffusion, background=setup.background, config=config.refresh)
         self.plan = jax.jit(bound(symgen.plan, config=config.curriculum))
         self.refresh = self._refresh(refresh, from_noise=False)
         self.fill = self._refresh(refresh, from_noise=True)
