@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from zero1a_jax import config as values
 from zero1a_jax import files, record
-from zero1a_jax.commandline import command, environment, many
+from zero1a_jax.commandline import command, environment, many, stopping
 from zero1a_jax.config import Config, option
 from zero1a_jax.errors import Refused
 from zero1a_jax.training import checks
@@ -112,6 +112,8 @@ def result_of(options: Options, task: Task) -> dict[str, Any]:
         config = config_of(options, task)
         begin = time.process_time()
         code = run.run(config)
+        if code > 128:  # it saved, and this command ends by the same signal
+            raise stopping.Stopped(code - 128)
         if code:
             raise Refused(
                 f"the run in {config.runner.workdir} ended with exit code {code}; see its log there"
@@ -147,9 +149,11 @@ def main(options: Options) -> None:
         raise Refused(f"--methods={unknown[0]}: choose from {', '.join(METHODS)}")
     if not options.out:
         raise Refused("give --out=FOLDER")
+    if options.run.runner.process:
+        raise Refused("--process is for one run: give each process of a study its --shard")
     record.refuse(options.out, TABLES, overwrite=options.overwrite)
     every, own = tasks(options), share(options)
-    for task in tasks(options)[: len(options.methods)]:  # the first of each method
+    for task in every[: len(options.methods)]:  # the first of each method
         if found := checks.value_problems(config_of(options, task)):
             raise Refused(f"{task.method}: {found[0]}")
     environment.fix(

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from experiments import study
-from zero1a_jax.commandline import flags
+from zero1a_jax.commandline import flags, stopping
 from zero1a_jax.config import Config
 from zero1a_jax.errors import Refused
 from zero1a_jax.showing import evaluation
@@ -79,6 +79,14 @@ def test_a_failed_run_stops_it(tmp_path, monkeypatch):
         study.main(given(tmp_path))
 
 
+def test_a_signal_ends_it_with_its_own_code(tmp_path, monkeypatch):
+    monkeypatch.setattr(study.environment, "fix", lambda **how: None)
+    monkeypatch.setattr(run, "run", lambda config: 143)
+    with pytest.raises(stopping.Stopped) as stopped:
+        study.main(given(tmp_path))
+    assert stopped.value.code == 143 and not list(tmp_path.rglob("*.json"))
+
+
 def test_every_method_is_a_value_of_the_runs_flags():
     options = study.Options(out="w", identities=1, seeds=1)
     configs = [study.config_of(options, task) for task in study.tasks(options)]
@@ -88,4 +96,6 @@ def test_every_method_is_a_value_of_the_runs_flags():
 def test_what_a_run_would_refuse_is_refused_first(tmp_path, calls):
     with pytest.raises(Refused, match="sds: .*--split_frames"):
         study.main(given(tmp_path, "--split_frames"))
+    with pytest.raises(Refused, match="--shard"):
+        study.main(given(tmp_path, "--process=0/2", "--coordinator=localhost:1"))
     assert not calls

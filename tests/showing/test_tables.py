@@ -37,3 +37,11 @@ def test_paired_differences():
     assert tables.paired(rows(1), rows(3)) is None
     text = tables.comparison_text({"portrait only": base, "full": better})
     assert "+1.50" in text and "4 of 4" in text and "| full | 30-45 |" in text
+
+
+def test_the_summarys_interval_is_over_people():
+    found = tables.summary([*rows(1), *rows(2, 4.0)])
+    low, high = found["psnr_interval"]
+    assert found["pairs"] == 10 and found["psnr"] == 24 and 20 < low < 24 < high < 28
+    front = found["by_yaw"]["0-15"]  # one pair of each person: 20 and 24
+    assert front["psnr"] == 22 and front["psnr_interval"] == [20, 24]

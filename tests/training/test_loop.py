@@ -105,6 +105,17 @@ def test_nothing_compiles_across_the_stages(whole, fakes):
     assert progress.dataset.round[symgen.PORTRAIT] == 1
 
 
+def test_a_second_run_in_a_process_compiles_nothing(fakes):
+    parts, counter = fakes.fake_parts(), Compilations()
+    for seed in (1, 2):
+        counter.open = seed == 2
+        config = fakes.small_config(seed=seed)
+        made = setup.build(config, parts, jax.local_devices()[:1])
+        loop.train(made, Programs(made), start(made), Quiet(), save=lambda step: None, stop=lambda: False)
+    counter.open = False
+    assert counter.names == []
+
+
 def test_the_counter_sees_a_compilation():
     counter = Compilations()
     counter.open = True

@@ -28,10 +28,19 @@ def by_band(rows: Iterable[dict[str, Any]]) -> list[tuple[str, int, dict[str, fl
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The means of all rows, and by band of yaw."""
-    *bands, (_, count, mean) = by_band(rows)
-    by_yaw = {name: {"pairs": number, **values} for name, number, values in bands}
-    return {"pairs": count, **mean, "by_yaw": by_yaw}
+    """The means of all rows and of each band of yaw, and the 95 % interval of the mean PSNR over people."""
+
+    def one(chosen: list[dict[str, Any]], mean: dict[str, float]) -> dict[str, Any]:
+        psnr = np.array([row["psnr"] for row in chosen])
+        low, high = interval(psnr, np.array([row["identity"] for row in chosen]))
+        return {"pairs": len(chosen), **mean, "psnr_interval": [low, high]}
+
+    *bands, (_, _, mean) = by_band(rows)
+    by_yaw = {
+        name: one([row for row in rows if heldout.band(row["yaw"]) == name], values)
+        for name, _, values in bands
+    }
+    return {**one(list(rows), mean), "by_yaw": by_yaw}
 
 
 def table_text(rows: Sequence[dict[str, Any]]) -> str:
@@ -72,8 +81,7 @@ def paired(
 ) -> dict[str, Any] | None:
     """Differences other - base over the pairs that both have within `band` of |yaw|; None without any.
 
-    The interval of the mean PSNR difference is a bootstrap over identities and then pairs (2000 draws, fixed
-    seed), since pairs of one identity are not independent. Runs of several seeds are told apart by "seed".
+    "interval" is that of the mean PSNR difference. Runs of several seeds are told apart by "seed".
     """
     mine = {_key(row): row for row in base}
     both = [
@@ -85,7 +93,22 @@ def paired(
         return None
     gain = np.array([new["psnr"] - old["psnr"] for old, new in both])
     people = np.array([new["identity"] for _, new in both])
-    groups = [gain[people == identity] for identity in np.unique(people)]
+    return {
+        "count": len(both),
+        "psnr": float(gain.mean()),
+        "interval": interval(gain, people),
+        "won": int((gain > 0).sum()),
+        "ssim": float(np.mean([new["ssim"] - old["ssim"] for old, new in both])),
+    }
+
+
+def interval(values: np.ndarray, people: np.ndarray) -> tuple[float, float]:
+    """The 95 % interval of the mean of `values` [K], of which `people` [K] says whose they are.
+
+    A bootstrap over people and then their values (2000 draws, fixed seed), since those of one person are not
+    independent.
+    """
+    groups = [values[people == person] for person in np.unique(people)]
     draw = np.random.default_rng(0)
     means = [
         np.concatenate(
@@ -93,13 +116,7 @@ def paired(
         ).mean()
         for _ in range(2000)
     ]
-    return {
-        "count": len(both),
-        "psnr": float(gain.mean()),
-        "interval": (float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))),
-        "won": int((gain > 0).sum()),
-        "ssim": float(np.mean([new["ssim"] - old["ssim"] for old, new in both])),
-    }
+    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
 
 
 def _key(row: dict[str, Any]) -> tuple[int, int, int]:
