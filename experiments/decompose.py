@@ -59,8 +59,9 @@ def main(options: Options) -> None:
     about = provenance.of_seed(options.run.runner.seed, label=options.run.runner.label)
     import numpy as np
 
+    from zero1a_jax.measuring import evaluation, tables
     from zero1a_jax.outputs import report
-    from zero1a_jax.showing import evaluation, sheets, tables
+    from zero1a_jax.showing import sheets
 
     cells: dict[str, list[dict[str, Any]]] = {}
     rows = []

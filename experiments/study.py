@@ -17,7 +17,9 @@ import csv
 import io
 import json
 import os
+import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,7 +51,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "portrait_only": {"method": "portrait_only"},
     "diffusion_only": {"method": "diffusion_only"},
 }
-TABLES = ["table.csv", "table.md"]
+TABLES = ["table.csv", "table.md", "psnr.svg", "psnr_colour.svg", "sharpness.svg"]
+WHOLE = {"inconsistency", "flicker"}  # figures of a run as a whole
 
 
 @dataclass(frozen=True)
@@ -103,34 +106,45 @@ def config_of(options: Options, task: Task) -> Config:
 
 
 def result_of(options: Options, task: Task) -> dict[str, Any]:
-    """What a run left; it is made and measured where it is missing."""
-    path = task.within(options.out).with_suffix(".json")
-    if not path.is_file():
-        from zero1a_jax.showing import evaluation
-        from zero1a_jax.training import run
+    """What a run left; it is made where it is missing, and measured where figures are."""
+    from zero1a_jax.measuring import evaluation
 
-        config = config_of(options, task)
+    path = task.within(options.out).with_suffix(".json")
+    found = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    wanted = {*evaluation.METRICS, "strength"}
+    if not (WHOLE <= set(found) and all(wanted <= set(row) for row in found["rows"])):
         begin = time.process_time()
-        code = run.run(config)
-        if code > 128:  # it saved, and this command ends by the same signal
-            raise stopping.Stopped(code - 128)
-        if code:
-            raise Refused(
-                f"the run in {config.runner.workdir} ended with exit code {code}; see its log there"
-            )
-        folder = Path(config.runner.workdir)
-        rows = evaluation.evaluate(
-            folder, task.identity, folder / "evaluation.jsonl", pairs=options.pairs, size=config.input.size
-        )
-        spent = round(time.process_time() - begin, 1)
-        files.write_json(path, {**task._asdict(), "cpu_seconds": spent, "rows": rows})
-    found = json.loads(path.read_text("utf-8"))
+        figures = _measured(options, task)
+        spent = found.get("cpu_seconds", round(time.process_time() - begin, 1))  # of the run, made once
+        found = {**task._asdict(), "cpu_seconds": spent, **figures}
+        files.write_json(path, found)
     return found | {"rows": [row | {"seed": task.seed} for row in found["rows"]]}
+
+
+def _measured(options: Options, task: Task) -> dict[str, Any]:
+    """Makes the run, or finishes it, and measures what it left."""
+    from zero1a_jax.measuring import evaluation, wholeness
+    from zero1a_jax.training import run
+
+    config = config_of(options, task)
+    code = run.run(config)
+    if code > 128:  # it saved, and this command ends by the same signal
+        raise stopping.Stopped(code - 128)
+    if code:
+        raise Refused(f"the run in {config.runner.workdir} ended with exit code {code}; see its log there")
+    folder, size = Path(config.runner.workdir), config.input.size
+    rows = evaluation.evaluate(
+        folder, task.identity, folder / "evaluation.jsonl", pairs=options.pairs, size=size
+    )
+    shown = evaluation.shown_in(folder, options.pairs, size)
+    changes = wholeness.inconsistency(shown, task.identity, pairs=options.pairs, size=size)
+    still = None if shown.loaded is None else wholeness.flicker(shown.loaded, task.identity, size=size)
+    return {"inconsistency": changes, "flicker": still, "rows": rows}
 
 
 def table_csv(results: list[dict[str, Any]]) -> str:
     """A line for each run and band of yaw: the means of all figures."""
-    from zero1a_jax.showing import evaluation, tables
+    from zero1a_jax.measuring import evaluation, tables
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -138,8 +152,52 @@ def table_csv(results: list[dict[str, Any]]) -> str:
     for found in results:
         for band, count, mean in tables.by_band(found["rows"]):
             own = [found["method"], found["identity"], found["seed"], band, count]
-            writer.writerow([*own, *(f"{mean[name]:.6g}" for name in evaluation.METRICS)])
+            figures = (mean[name] for name in evaluation.METRICS)
+            writer.writerow([*own, *("" if value is None else f"{value:.6g}" for value in figures)])
     return text.getvalue()
+
+
+def table_md(results: list[dict[str, Any]]) -> str:
+    """The tables by method, with the differences to the first one."""
+    from zero1a_jax.measuring import tables
+
+    more = {
+        "inconsistency": by_method(results, lambda found: found["inconsistency"], "{:.2f}"),
+        "flicker": by_method(results, lambda found: found["flicker"], "{:.2f}"),
+        "CPU s": by_method(results, lambda found: found["cpu_seconds"], "{:.0f}"),
+    }
+    return tables.comparison_text(rows_of(results), more)
+
+
+def plots(results: list[dict[str, Any]]) -> dict[str, str]:
+    """Figures over yaw, a line a method, as .svg by file name."""
+    from zero1a_jax.measuring import pages
+    from zero1a_jax.outputs import curves
+
+    drawn = {}
+    for figure in ("psnr", "psnr_colour", "sharpness"):
+        found = pages.yaw_curves(rows_of(results), figure)
+        drawn[f"{figure}.svg"] = curves.alone(found.lines, found.x_label, found.y_label)
+    return drawn
+
+
+def rows_of(results: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """All rows of each method."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for found in results:
+        rows.setdefault(found["method"], []).extend(found["rows"])
+    return rows
+
+
+def by_method(
+    results: list[dict[str, Any]], figure: Callable[[dict[str, Any]], float | None], form: str
+) -> dict[str, str]:
+    """The median over the runs of each method, written; methods without are left out."""
+    values: dict[str, list[float]] = {}
+    for found in results:
+        if (value := figure(found)) is not None:
+            values.setdefault(found["method"], []).append(value)
+    return {method: form.format(statistics.median(given)) for method, given in values.items()}
 
 
 def main(options: Options) -> None:
@@ -166,16 +224,13 @@ def main(options: Options) -> None:
     if missing:
         print(f"{len(missing)} runs of other shards are missing; the same command writes the tables then")
         return
-    from zero1a_jax.showing import tables
-
     results = [result_of(options, task) for task in every]
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in options.methods}
-    for found in results:
-        rows[found["method"]] += found["rows"]
-    text = tables.comparison_text(rows)
+    text = table_md(results)
     with record.writing(options.out, TABLES, overwrite=options.overwrite) as unfinished:
         files.write_text(unfinished / "table.csv", table_csv(results))
         files.write_text(unfinished / "table.md", text)
+        for name, curves in plots(results).items():
+            files.write_text(unfinished / name, curves)
     print(text)
 
 

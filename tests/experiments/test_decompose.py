@@ -8,7 +8,8 @@ import pytest
 from experiments import decompose
 from zero1a_jax.commandline import flags, subrun
 from zero1a_jax.errors import Refused
-from zero1a_jax.showing import evaluation, sheets
+from zero1a_jax.measuring import evaluation
+from zero1a_jax.showing import sheets
 
 
 def test_four_cells_from_one_command_line(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from experiments import study
 from zero1a_jax.commandline import flags, stopping
 from zero1a_jax.config import Config
 from zero1a_jax.errors import Refused
-from zero1a_jax.showing import evaluation
+from zero1a_jax.measuring import evaluation, wholeness
 from zero1a_jax.training import run
 
 
@@ -25,13 +25,15 @@ def calls(monkeypatch):
     def evaluate(folder, identity, out, pairs, size):
         own = {"identity": identity, "psnr": 20 + identity + (folder.parent.name == "symgen")}
         return [
-            dict.fromkeys(evaluation.METRICS, 0.5) | own | {"pair": k, "yaw": yaw}
+            dict.fromkeys((*evaluation.METRICS, "strength"), 0.5) | own | {"pair": k, "yaw": yaw}
             for k, yaw in enumerate([5, -20, 35, -50, 70])
         ]
 
     monkeypatch.setattr(study.environment, "fix", lambda **how: None)  # jax is there already
     monkeypatch.setattr(run, "run", make)
     monkeypatch.setattr(evaluation, "evaluate", evaluate)
+    monkeypatch.setattr(evaluation, "shown_in", lambda *of: evaluation.Shown("", None, None, None, None))
+    monkeypatch.setattr(wholeness, "inconsistency", lambda *of, **how: 0.5)
     return made
 
 
@@ -53,12 +55,27 @@ def test_runs_are_made_once_and_tabled(tmp_path, calls):
     lines = list(csv.DictReader((tmp_path / "table.csv").read_text().splitlines()))
     assert len(lines) == 8 * 6 and lines[5]["yaw"] == "all" and float(lines[5]["psnr"]) == 22
     table = (tmp_path / "table.md").read_text()
-    assert "| sds | 8 | -1.00 (-1.00 to -1.00) | 0 of 8 |" in table  # both seeds of both people
+    assert "| sds | 8 | -1.00 (-1.00 to -1.00) | 0 of 8 |" in table  # both seeds of both people, at the side
+    assert "| inconsistency | flicker | CPU s |" in table and "| 0.50 | - | 0 |" in table
+    assert "sds</text>" in (tmp_path / "psnr.svg").read_text()
     study.main(given(tmp_path))
     assert len(calls) == 8
     (tmp_path / "table.md").write_text("edited")
     with pytest.raises(Refused, match="table.md is not what this program wrote"):
         study.main(given(tmp_path))
+
+
+def test_what_was_measured_by_less_is_measured_again_and_not_made_again(tmp_path, calls):
+    """Results of an older version lack figures; the run's own time stays what it was."""
+    study.main(given(tmp_path))
+    path = tmp_path / "sds" / "2_1.json"
+    old = json.loads(path.read_text()) | {"cpu_seconds": 123.0}
+    del old["inconsistency"]
+    path.write_text(json.dumps(old))
+    study.main(given(tmp_path))
+    new = json.loads(path.read_text())
+    assert new["inconsistency"] == 0.5 and new["cpu_seconds"] == 123.0
+    assert len(calls) == 9  # the run is asked for, which is there: it ends at once
 
 
 def test_shards_share_the_runs(tmp_path, calls, capsys):

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from zero1a_jax.errors import Refused
-from zero1a_jax.showing import evaluation, heldout
+from zero1a_jax.measuring import evaluation, heldout
 from zero1a_jax.sources import portrait_file
 from zero1a_jax.training import held_out, setup
 from zero1a_jax.training.programs import Programs
@@ -29,7 +29,8 @@ def test_frames_of_the_held_out_pairs(fakes, tmp_path, monkeypatch):
     assert (folder / "metrics.json").is_file() and (folder / "renders" / "contact_sheet.png").is_file()
     np.savez(folder / "portrait.npz", **portrait_file.arrays(built.parts.portrait))
     shown = evaluation.of_frames(folder / "held_out", 5, fakes.SIZE)
-    (image,) = shown.images([3], None, None)
+    ((image, cover),) = shown.images([3], None, None)
+    assert cover is None
     np.testing.assert_array_equal(np.rint(image * 255), one[3])
     with pytest.raises(Refused, match=r"005\.png is missing: ask for --pairs"):
         evaluation.of_frames(folder / "held_out", 6, fakes.SIZE)

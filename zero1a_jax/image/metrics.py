@@ -51,9 +51,11 @@ def aligned(image: Array, target: Array, mask: Array) -> np.ndarray:
     """
     picture, truth = np.asarray(image, np.float64), np.asarray(target, np.float64)
     chosen, side = np.asarray(mask, bool), mask.shape[0]
+    places, wanted = np.argwhere(chosen).T, truth[chosen].T
 
     def error(move: np.ndarray) -> float:
-        return float(np.mean((_moved(picture, move) - truth)[chosen] ** 2))
+        turn, offset = _motion(picture, move)
+        return float(np.mean((_sampled(picture, turn @ places + offset[:, None]) - wanted) ** 2))
 
     steps = np.linspace(-REACH * side, REACH * side, 5)
     starts = [np.array([x, y, 0.0]) for x in steps for y in steps]
@@ -62,16 +64,21 @@ def aligned(image: Array, target: Array, mask: Array) -> np.ndarray:
     found = scipy.optimize.minimize(
         error, best, method="Nelder-Mead", options={"initial_simplex": simplex, "xatol": 0.01, "maxfev": 120}
     )
-    return _moved(picture, found.x if found.fun < error(np.zeros(3)) else np.zeros(3))
+    turn, offset = _motion(picture, found.x if found.fun < error(np.zeros(3)) else np.zeros(3))
+    every = np.indices(chosen.shape).reshape(2, -1)
+    return _sampled(picture, turn @ every + offset[:, None]).T.reshape(picture.shape)
 
 
-def _moved(picture: np.ndarray, move: np.ndarray) -> np.ndarray:
-    """The picture shifted by (x, y) pixels and turned by an angle in radians about its middle."""
+def _motion(picture: np.ndarray, move: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(turn, offset): by a move (x, y, angle) pixel (row, column) comes from turn @ pixel + offset."""
     x, y, angle = move
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])  # of (row, column)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     middle = (np.array(picture.shape[:2]) - 1) / 2
-    offset = middle - turn @ (middle + np.array([y, x]))
+    return turn, middle - turn @ (middle + np.array([y, x]))
+
+
+def _sampled(picture: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The colours [3, P] at places [2, P] (row, column), bilinear; those of the border beyond it."""
     return np.stack(
-        [ndimage.affine_transform(picture[..., c], turn, offset, order=1, mode="nearest") for c in range(3)],
-        -1,
+        [ndimage.map_coordinates(p, places, order=1, mode="nearest") for p in np.moveaxis(picture, -1, 0)]
     )

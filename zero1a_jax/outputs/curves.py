@@ -12,6 +12,7 @@ from zero1a_jax.errors import Refused
 
 _WIDTH, _HEIGHT = 680, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 26, 44
+_LEGEND, _ROW = 5, 16  # names a row of the legend, and its height
 _COLOURS = ("#2f6fde", "#e0633a", "#2c9a6a", "#a24fc4", "#c79a1b", "#4f8fa8")
 
 
@@ -33,15 +34,17 @@ def svg(
     every = np.concatenate([np.zeros((0, 2)), *points])
     if not len(every):
         return "<p>(no finite values to draw)</p>"
+    below = _ROW * (max(len(data) - 1, 0) // _LEGEND)  # what a legend of several rows takes
+    height = _HEIGHT + below
     x_ticks, y_ticks = _ticks(every[:, 0]), _ticks(every[:, 1])
     x_low, x_high = _range(every[:, 0], [])
     y_low, y_high = _range(every[:, 1], y_ticks)
 
     def place(x, y):
         across = _LEFT + (x - x_low) / (x_high - x_low) * (_WIDTH - _LEFT - _RIGHT)
-        return across, _HEIGHT - _BOTTOM - (y - y_low) / (y_high - y_low) * (_HEIGHT - _TOP - _BOTTOM)
+        return across, height - _BOTTOM - (y - y_low) / (y_high - y_low) * (_HEIGHT - _TOP - _BOTTOM)
 
-    parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}" role="img">']
+    parts = [f'<svg viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" role="img">']
     for tick in y_ticks:
         y = place(x_low, tick)[1]
         shown = 10**tick if log_y else tick
@@ -50,18 +53,31 @@ def svg(
     for tick in x_ticks:
         if x_low <= tick <= x_high:
             x = place(tick, y_low)[0]
-            y = _HEIGHT - _BOTTOM + 18
+            y = height - _BOTTOM + 18
             parts.append(f'<text x="{x:.1f}" y="{y}" text-anchor="middle">{tick:.6g}</text>')
     for index, (name, line) in enumerate(data.items()):
         colour = _COLOURS[index % len(_COLOURS)]
-        parts += _line(line, place, colour)
-        x = _LEFT + 130 * index
-        parts.append(f'<text x="{x}" y="14" style="fill:{colour}">{html.escape(name)}</text>')
+        dashes = ' stroke-dasharray="6 3"' if index >= len(_COLOURS) else ""
+        parts += _line(line, place, colour, dashes)
+        x, y = _LEFT + 125 * (index % _LEGEND), 14 + _ROW * (index // _LEGEND)
+        mark = "- " if dashes else ""
+        parts.append(f'<text x="{x}" y="{y}" style="fill:{colour}">{mark}{html.escape(name)}</text>')
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    parts.append(f'<text x="{middle}" y="{_HEIGHT - 6}" text-anchor="middle">{html.escape(x_label)}</text>')
-    turned = f'transform="translate(13 {(_TOP + _HEIGHT - _BOTTOM) / 2}) rotate(-90)"'
+    parts.append(f'<text x="{middle}" y="{height - 6}" text-anchor="middle">{html.escape(x_label)}</text>')
+    turned = f'transform="translate(13 {(_TOP + below + height - _BOTTOM) / 2}) rotate(-90)"'
     parts.append(f'<text {turned} text-anchor="middle">{html.escape(y_label)}</text></svg>')
     return "".join(parts)
+
+
+def alone(
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_label: str = "", y_label: str = ""
+) -> str:
+    """The same as a file of its own, dark on white."""
+    style = "text{fill:#444;font:12px sans-serif}.grid{stroke:#ddd}"
+    head, drawn = '<svg xmlns="http://www.w3.org/2000/svg" ', svg(lines, x_label, y_label)
+    begin = drawn.index(">") + 1
+    background = f'<style>{style}</style><rect width="100%" height="100%" fill="#fff"/>'
+    return head + drawn[len("<svg ") : begin] + background + drawn[begin:] + "\n"
 
 
 def _usable(name: str, x: Sequence[float], y: Sequence[float], log_y: bool) -> np.ndarray:
@@ -74,7 +90,7 @@ def _usable(name: str, x: Sequence[float], y: Sequence[float], log_y: bool) -> n
     return np.stack([np.nan_to_num(across), up], axis=1)
 
 
-def _line(line: np.ndarray, place, colour: str) -> list[str]:
+def _line(line: np.ndarray, place, colour: str, dashes: str) -> list[str]:
     out, run = [], []
     for x, y in [*line, (0.0, math.nan)]:
         if math.isfinite(y):
@@ -84,7 +100,7 @@ def _line(line: np.ndarray, place, colour: str) -> list[str]:
             across, down = run[0].split(",")
             out.append(f'<circle cx="{across}" cy="{down}" r="2.5" fill="{colour}"/>')
         elif run:
-            style = f'fill="none" stroke="{colour}" stroke-width="1.8"'
+            style = f'fill="none" stroke="{colour}" stroke-width="1.8"{dashes}'
             out.append(f'<polyline points="{" ".join(run)}" {style}/>')
         run = []
     return out

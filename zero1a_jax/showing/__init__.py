@@ -1,1 +1,1 @@
-"""Finished avatars: rendered along poses and motions, and measured against the truth."""
+"""Finished avatars, rendered along poses and motions and made into what leaves as files."""

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
-import os
-import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from zero1a_jax.errors import Refused
+from zero1a_jax.sources import own_code
 
-NAME = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
 NEEDED = ("frame_size", "condition_size", "condition", "reference", "encode", "decode", "invert", "denoise")
 
 
 def named(text: str) -> bool:
     """Whether a value of --diffusion names a function."""
-    return NAME.fullmatch(text) is not None
+    return own_code.NAME.fullmatch(text) is not None
 
 
 def problems(text: str) -> list[str]:
     """What is wrong with module:function, one sentence each. Imports nothing: jax must not come in yet."""
-    _look_here()
+    own_code.look_here()
     top = text.split(":")[0].split(".")[0]
     if importlib.util.find_spec(top) is None:
         return [f"--diffusion={text}: there is no module {top} here; start where {top}.py lies."]
@@ -55,17 +51,10 @@ def file(text: str) -> Path | None:
     return Path(spec.origin) if spec and spec.origin else None
 
 
-def _look_here() -> None:
-    """Lets modules of the current folder be imported, as python -m does and a console command does not."""
-    if not {"", os.getcwd()} & set(sys.path):
-        sys.path.insert(0, os.getcwd())
-
-
 def _made(text: str) -> tuple[Any, Any]:
-    module, function = text.split(":")
-    _look_here()
+    function = own_code.function("diffusion", text)
     try:
-        made = getattr(importlib.import_module(module), function)()
+        made = function()
     except Exception as error:  # the user's code: whatever it raises is told in one sentence
         raise Refused(f"--diffusion={text}: {type(error).__name__}: {error}") from error
     if not isinstance(made, tuple) or len(made) != 2:

@@ -19,8 +19,8 @@ from zero1a_jax.devices import exchanged, rounds
 from zero1a_jax.flame import frame_target
 from zero1a_jax.geometry import portrait_camera
 from zero1a_jax.image.colour import as_uint8
+from zero1a_jax.measuring import heldout
 from zero1a_jax.outputs import report
-from zero1a_jax.showing import heldout
 from zero1a_jax.training import processes
 from zero1a_jax.training.programs import Programs
 from zero1a_jax.training.setup import Setup
@@ -29,7 +29,7 @@ from zero1a_jax.training.setup import Setup
 def frames(setup: Setup, programs: Programs) -> np.ndarray:
     """The held-out pairs as the diffusion makes them of the portrait, uint8 [K, H, W, 3].
 
-    They stand in the canonical frame of the portrait's identity, as `showing.evaluation` renders avatars.
+    They stand in the canonical frame of the portrait's identity, as `measuring.evaluation` renders avatars.
     Raises Refused where the head lacks ARKit's names.
     """
     model, portrait, seed = setup.parts.model, setup.parts.portrait, setup.config.runner.seed

@@ -24,8 +24,8 @@ from zero1a_jax.cost import dry_run
 from zero1a_jax.devices import Device, everyone
 from zero1a_jax.errors import Refused
 from zero1a_jax.image import losses
+from zero1a_jax.measuring import heldout
 from zero1a_jax.once import bound
-from zero1a_jax.showing import heldout
 from zero1a_jax.sources import arkit_table, diffusions, heads, motions, portrait_file, portraits
 from zero1a_jax.training import (
     checkpoint,

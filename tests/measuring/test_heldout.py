@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from zero1a_jax.flame import procedural_head
-from zero1a_jax.showing import heldout
+from zero1a_jax.measuring import heldout
 
 
 def test_bands_sides_and_ranges():

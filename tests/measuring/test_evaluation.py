@@ -10,11 +10,11 @@ import pytest
 from zero1a_jax import synthetic
 from zero1a_jax.errors import Refused
 from zero1a_jax.flame import procedural_head
-from zero1a_jax.showing import evaluation, heldout
+from zero1a_jax.measuring import evaluation, heldout
 from zero1a_jax.sources import avatars, synthetic_portrait
 
 SEED = 7
-MORE = {"psnr_aligned": 21.0, "ssim_aligned": 0.6, "sharpness": 0.8}
+MORE = dict.fromkeys((*evaluation.METRICS, "strength"), 0.5)
 
 
 def shape_of(seed):
@@ -61,6 +61,7 @@ def test_compare_scores_a_known_truth(folder, monkeypatch):
     yaw = heldout.pairs(loaded.model).yaw
     assert [row["pair"] for row in rows] == [0, 3]
     np.testing.assert_allclose([row["yaw"] for row in rows], yaw[[0, 3]], atol=1e-3)
+    assert 0 < rows[0]["strength"] < 0.1
     assert rows[1]["psnr"] > 35 and abs(rows[0]["psnr"] + 20 * np.log10(0.25)) < 0.3
     assert max(row["landmark_error"] for row in rows) < 1e-5  # the avatar has the true shape
     (other,) = evaluation.compare(evaluation.of_avatar(loaded), SEED + 1, [0], size=32, supersample=1)
@@ -76,18 +77,11 @@ def test_the_real_truth_is_no_grey_head(folder):
 
 
 def fake_compare(seen):
-    def compare(loaded, seed, chosen, *, size, supersample):
+    def compare(loaded, seed, chosen, *, size, supersample, judges):
         for k in chosen:
             seen.append(k)
-            yield {
-                "pair": k,
-                "yaw": 10.0 * k,
-                "pitch": 0.0,
-                "psnr": 20.0 + k,
-                "ssim": 0.5,
-                "landmark_error": 0.1,
-                **MORE,
-            }
+            judged = {name: value for judge in judges for name, value in judge(None, None, None).items()}
+            yield {**MORE, "pair": k, "yaw": 10.0 * k, "pitch": 0.0, "psnr": 20.0 + k, **judged}
 
     return compare
 
@@ -107,6 +101,19 @@ def test_resumes_pair_by_pair(folder, tmp_path, monkeypatch):
     assert len(seen) == 5
     evaluation.evaluate(folder, SEED + 1, out, pairs=1)  # another identity is another measurement
     assert seen[5:] == [0]
+
+
+def test_what_a_judge_was_not_asked_yet_is_measured_again(folder, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(evaluation, "compare", fake_compare(seen))
+    out = tmp_path / "e.jsonl"
+    evaluation.evaluate(folder, SEED, out, pairs=2)
+    judges = {"lpips": lambda image, truth, mask: {"lpips": 0.25}}
+    rows = evaluation.evaluate(folder, SEED, out, pairs=2, judges=judges)
+    assert seen == [0, 1, 0, 1] and [row["lpips"] for row in rows] == [0.25, 0.25]
+    evaluation.evaluate(folder, SEED, out, pairs=2, judges=judges)
+    evaluation.evaluate(folder, SEED, out, pairs=2)  # more figures than asked are no harm
+    assert len(seen) == 4
 
 
 def test_damage_within_the_file_is_not_hidden(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,14 +18,16 @@ from zero1a_jax import files, synthetic
 from zero1a_jax.errors import Refused
 from zero1a_jax.flame import forward, frame_target, landmarks68, procedural_head, with_arkit, zero_params
 from zero1a_jax.geometry import portrait_camera, project
-from zero1a_jax.image import losses, metrics, ops
-from zero1a_jax.showing import heldout, playback
+from zero1a_jax.image import ops
+from zero1a_jax.measuring import heldout
+from zero1a_jax.measuring.differences import PICTURE_METRICS, Judge, differences
+from zero1a_jax.showing import playback
 from zero1a_jax.sources import avatars, portrait_file, portraits
 from zero1a_jax.sources.avatars import Loaded
 from zero1a_jax.sources.synthetic_portrait import person
 from zero1a_jax.types import ArkitMap, Array, Camera, FlameModel, FlameParams
 
-METRICS = ("psnr", "ssim", "psnr_aligned", "ssim_aligned", "sharpness", "landmark_error")
+METRICS = (*PICTURE_METRICS, "landmark_error")
 IBUG_EYE_CORNERS = (36, 45)  # the outer ones, of the 68
 
 
@@ -49,6 +51,7 @@ def evaluate(
     size: int = 128,
     supersample: int = 3,
     flame: str = "",
+    judges: Mapping[str, Judge] | None = None,
 ) -> list[dict[str, Any]]:
     """Measures the pairs that `out` lacks and returns all rows, in the order of the pairs.
 
@@ -59,31 +62,46 @@ def evaluate(
       pairs: how many of the fixed pairs. size: pixels a side.
       supersample: samples of the truth along each side of a pixel.
       flame: folder of the FLAME model that the avatar was made on.
+      judges: what else is asked of each pair, by the name of the first figure that each gives.
     """
-    frames = folder / heldout.FOLDER
-    if frames.is_dir():
-        shown = of_frames(frames, pairs, size)
-    else:
-        export = folder / "export" if (folder / "export").is_dir() else folder
-        ply = export / "avatar.ply" if export.is_dir() else export
-        shown = of_avatar(avatars.load(folder, flame), files.sha256(ply)[:16])
+    judges = judges or {}
+    shown = shown_in(folder, pairs, size, flame)
     stamp = {
         "identity": seed,
         "avatar": shown.stamp,
         "size": size,
         "supersample": supersample,
     }
-    done = {row["pair"]: row for row in read_rows(out, stamp) if set(METRICS) <= set(row)}
-    missing = [k for k in range(pairs) if k not in done]
+
+    def measure(missing: Sequence[int]) -> Iterator[dict[str, Any]]:
+        how = {"size": size, "supersample": supersample, "judges": list(judges.values())}
+        return compare(shown, seed, missing, **how)
+
+    return resumed(out, stamp, {*METRICS, "strength", *judges}, pairs, measure)
+
+
+def resumed(
+    out: Path,
+    stamp: dict[str, Any],
+    wanted: set[str],
+    count: int,
+    measure: Callable[[Sequence[int]], Iterable[dict[str, Any]]],
+) -> list[dict[str, Any]]:
+    """The rows of pairs 0 to `count` - 1 with this stamp; those that `out` lacks are measured and appended.
+
+    wanted: the figures without which a row counts as missing. measure: of pairs to their rows, in order.
+    """
+    done = {row["pair"]: row for row in read_rows(out, stamp) if wanted <= set(row)}
+    missing = [k for k in range(count) if k not in done]
     if missing:
         # A kill may have cut the last line: it is rewritten without, then lines are only added.
         files.write_text(out, "".join(json.dumps(row) + "\n" for row in read_rows(out, None)))
         with open(out, "a", encoding="utf-8") as file:
-            for row in compare(shown, seed, missing, size=size, supersample=supersample):
+            for row in measure(missing):
                 done[row["pair"]] = {**stamp, **row}
                 file.write(json.dumps(done[row["pair"]]) + "\n")
                 file.flush()
-    return [done[k] for k in range(pairs)]
+    return [done[k] for k in range(count)]
 
 
 def read_rows(path: Path, stamp: dict[str, Any] | None) -> list[dict[str, Any]]:
@@ -104,6 +122,9 @@ def read_rows(path: Path, stamp: dict[str, Any] | None) -> list[dict[str, Any]]:
     return [row for row in rows if stamp is None or all(row.get(k) == v for k, v in stamp.items())]
 
 
+Picture = tuple[np.ndarray, np.ndarray | None]  # [H, W, 3] over white, and its opacity where it has one
+
+
 class Shown(NamedTuple):
     """What is measured: an avatar, or frames without one."""
 
@@ -111,17 +132,27 @@ class Shown(NamedTuple):
     model: FlameModel
     shape: Array  # of the identity
     arkit: ArkitMap | None  # see sources.arkit_table
-    images: Callable[[Sequence[int], FlameParams, Camera], Iterable[np.ndarray]]  # of pairs, over white
+    images: Callable[[Sequence[int], FlameParams, Camera], Iterable[Picture]]  # of pairs
+    loaded: Loaded | None = None  # the avatar, where there is one
+
+
+def shown_in(folder: Path, pairs: int = heldout.COUNT, size: int = 128, flame: str = "") -> Shown:
+    """What the folder of a run, or its export folder, has to be measured; see `evaluate`."""
+    frames = folder / heldout.FOLDER
+    if frames.is_dir():
+        return of_frames(frames, pairs, size)
+    export = folder / "export" if (folder / "export").is_dir() else folder
+    ply = export / "avatar.ply" if export.is_dir() else export
+    return of_avatar(avatars.load(folder, flame), files.sha256(ply)[:16])
 
 
 def of_avatar(loaded: Loaded, stamp: str = "") -> Shown:
     """An avatar, rendered for each pair."""
 
-    def images(chosen: Sequence[int], flame: FlameParams, cameras: Camera) -> Iterator[np.ndarray]:
-        for image, _ in playback.render(loaded.avatar, loaded.model, flame, cameras, background=np.ones(3)):
-            yield np.asarray(image)
+    def images(chosen: Sequence[int], flame: FlameParams, cameras: Camera) -> Iterator[Picture]:
+        return playback.render(loaded.avatar, loaded.model, flame, cameras, background=np.ones(3))
 
-    return Shown(stamp, loaded.model, jnp.asarray(loaded.avatar.shape), loaded.arkit, images)
+    return Shown(stamp, loaded.model, jnp.asarray(loaded.avatar.shape), loaded.arkit, images, loaded)
 
 
 def of_frames(folder: Path, pairs: int, size: int) -> Shown:
@@ -133,8 +164,8 @@ def of_frames(folder: Path, pairs: int, size: int) -> Shown:
     if pictures[0].shape != (size, size, 3):
         raise Refused(f"the frames in {folder} have {len(pictures[0])} pixels a side: give that as --size")
 
-    def images(chosen: Sequence[int], flame: FlameParams, cameras: Camera) -> list[np.ndarray]:
-        return [pictures[k] for k in chosen]
+    def images(chosen: Sequence[int], flame: FlameParams, cameras: Camera) -> list[Picture]:
+        return [(pictures[k], None) for k in chosen]
 
     stamp = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
     shape = jnp.asarray(portrait_file.read(folder.parent / "portrait.npz").flame.shape)
@@ -142,56 +173,77 @@ def of_frames(folder: Path, pairs: int, size: int) -> Shown:
 
 
 def compare(
-    shown: Shown, seed: int, chosen: Sequence[int], *, size: int, supersample: int
+    shown: Shown,
+    seed: int,
+    chosen: Sequence[int],
+    *,
+    size: int,
+    supersample: int,
+    judges: Sequence[Judge] = (),
 ) -> Iterator[dict[str, Any]]:
     """Measures the held-out pairs with indices `chosen`, one dictionary each, as they are done.
 
-    psnr (dB) and ssim are means over the pixels that the true head covers, over white; psnr_aligned and
-    ssim_aligned the same after the best shift and turn in the plane. sharpness is the energy of fine
-    detail over the truth's. landmark_error is the
-    mean distance of the 68 projected mesh landmarks, in units of the true distance between the outer
-    corners of the eyes seen from the front. The person is one of the embedded head; an avatar on a head
+    yaw and pitch are in degrees. strength is how far the expression moves the true head's 68 mesh landmarks
+    from rest, and landmark_error how far the avatar's are from the true ones: means of the distances in the
+    picture, in units of that between the outer corners of the eyes seen from the front. The
+    other figures are those of `differences`. The person is one of the embedded head; an avatar on a head
     without ARKit names does what `shown.arkit` says that the person's expression asks of it.
     """
-    model, own_model, arkit = procedural_head(), shown.model, shown.arkit
+    model, own_model = procedural_head(), shown.model
     shape, look = person(seed)
-    pairs = heldout.pairs(model, max(chosen) + 1)
-    index = np.asarray(chosen)
-    flame = jax.tree.map(lambda x: x[index], pairs.flame)
-    own_flame = flame if arkit is None else _translated(flame, model, own_model, arkit)
-    yaw, pitch = pairs.yaw[index], pairs.pitch[index]
-    true_cameras, own_cameras = (
-        portrait_camera(frame_target(m, s), np.radians(yaw), np.radians(pitch), size)
-        for m, s in ((model, shape), (own_model, shown.shape))
-    )
-    true_points = _landmarks(model, flame, shape, true_cameras)
-    own_points = _landmarks(own_model, own_flame, shown.shape, own_cameras)
-    errors = np.linalg.norm(own_points - true_points, axis=-1).mean(-1) / _between_eyes(model, shape, size)
-    images = shown.images(chosen, own_flame, own_cameras)
+    given = asked(shown, seed, chosen, size)
+    true_points = _landmarks(model, given.flame, shape, given.cameras)
+    own_points = _landmarks(own_model, given.own_flame, shown.shape, given.own_cameras)
+    resting = _landmarks(model, zero_params(model, (len(chosen),)), shape, given.cameras)
+    unit = _between_eyes(model, shape, size)
     draw = jax.jit(synthetic.render, static_argnames="supersample")
-    for row, (k, image) in enumerate(zip(chosen, images, strict=True)):
-        pose = jax.tree.map(lambda x, r=row: jnp.asarray(x)[r], (flame, true_cameras))
+    for row, (k, (image, cover)) in enumerate(
+        zip(chosen, shown.images(chosen, given.own_flame, given.own_cameras), strict=True)
+    ):
+        pose = jax.tree.map(lambda x, r=row: jnp.asarray(x)[r], (given.flame, given.cameras))
         posed = _with_shape(pose[0], shape)
         rgb, alpha = draw(model, look, posed, pose[1], supersample=supersample)
-        target, mask = ops.composite(rgb, alpha, jnp.ones(3)), alpha > 0.5
+        truth = ops.composite(rgb, alpha, jnp.ones(3))
         yield {
             "pair": int(k),
-            "yaw": round(float(yaw[row]), 3),
-            "pitch": round(float(pitch[row]), 3),
-            "psnr": float(ops.psnr(image, target, mask)),
-            "ssim": float(losses.ssim(image, target, mask)),
-            "sharpness": metrics.sharpness(image, target, np.asarray(mask)),
-            **_aligned(image, target, np.asarray(mask)),
-            "landmark_error": float(errors[row]),
+            "yaw": round(float(given.yaw[row]), 3),
+            "pitch": round(float(given.pitch[row]), 3),
+            "strength": _distance(resting[row], true_points[row]) / unit,
+            **differences(image, cover, truth, alpha, int(k), judges),
+            "landmark_error": _distance(own_points[row], true_points[row]) / unit,
         }
 
 
-def _aligned(image: np.ndarray, target: Array, mask: np.ndarray) -> dict[str, float]:
-    moved = metrics.aligned(image, target, mask).astype(np.float32)
-    return {
-        "psnr_aligned": float(ops.psnr(moved, target, mask)),
-        "ssim_aligned": float(losses.ssim(moved, target, mask)),
-    }
+class Asked(NamedTuple):
+    """Held-out pairs [K] as the true head and the avatar's take them."""
+
+    yaw: np.ndarray  # degrees
+    pitch: np.ndarray  # degrees
+    flame: FlameParams  # of the true head, without shape
+    cameras: Camera
+    own_flame: FlameParams  # of the avatar's head
+    own_cameras: Camera
+
+
+def asked(shown: Shown | None, seed: int, chosen: Sequence[int], size: int) -> Asked:
+    """The held-out pairs with indices `chosen` for a person and what is shown (None: the person)."""
+    model = procedural_head()
+    shape, _ = person(seed)
+    own_model, own_shape, arkit = (shown.model, shown.shape, shown.arkit) if shown else (model, shape, None)
+    index = np.asarray(chosen)
+    pairs = heldout.pairs(model, max(chosen) + 1)
+    flame = jax.tree.map(lambda x: x[index], pairs.flame)
+    yaw, pitch = pairs.yaw[index], pairs.pitch[index]
+    cameras, own_cameras = (
+        portrait_camera(frame_target(m, s), np.radians(yaw), np.radians(pitch), size)
+        for m, s in ((model, shape), (own_model, own_shape))
+    )
+    own_flame = flame if arkit is None else _translated(flame, model, own_model, arkit)
+    return Asked(yaw, pitch, flame, cameras, own_flame, own_cameras)
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.linalg.norm(a - b, axis=-1).mean())
 
 
 def _translated(flame: FlameParams, model: FlameModel, own: FlameModel, arkit: ArkitMap) -> FlameParams:

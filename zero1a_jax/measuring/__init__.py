@@ -1,0 +1,1 @@
+"""Avatars measured: against the truth of synthetic people, against a capture, and on their own."""
