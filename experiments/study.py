@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from zero1a_jax import config as values
-from zero1a_jax import files, record
+from zero1a_jax import files, provenance, record
 from zero1a_jax.commandline import command, environment, many, stopping
 from zero1a_jax.config import Config, option
 from zero1a_jax.errors import Refused
@@ -51,7 +51,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "portrait_only": {"method": "portrait_only"},
     "diffusion_only": {"method": "diffusion_only"},
 }
-TABLES = ["table.csv", "table.md", "psnr.svg", "psnr_colour.svg", "sharpness.svg"]
+GRIDS = ["person_0.png", "person_1.png"]  # pictures of the first people
+TABLES = ["table.csv", "table.md", "psnr.svg", "psnr_colour.svg", "sharpness.svg", *GRIDS]
 WHOLE = {"inconsistency", "flicker"}  # figures of a run as a whole
 
 
@@ -210,6 +211,7 @@ def main(options: Options) -> None:
     if options.run.runner.process:
         raise Refused("--process is for one run: give each process of a study its --shard")
     record.refuse(options.out, TABLES, overwrite=options.overwrite)
+    about = provenance.of_seed(options.run.runner.seed, label=options.run.runner.label)
     every, own = tasks(options), share(options)
     for task in every[: len(options.methods)]:  # the first of each method
         if found := checks.value_problems(config_of(options, task)):
@@ -224,14 +226,31 @@ def main(options: Options) -> None:
     if missing:
         print(f"{len(missing)} runs of other shards are missing; the same command writes the tables then")
         return
+    from zero1a_jax.outputs import report
+
     results = [result_of(options, task) for task in every]
-    text = table_md(results)
+    text, grids = table_md(results), pictures(options)
     with record.writing(options.out, TABLES, overwrite=options.overwrite) as unfinished:
         files.write_text(unfinished / "table.csv", table_csv(results))
         files.write_text(unfinished / "table.md", text)
         for name, curves in plots(results).items():
             files.write_text(unfinished / name, curves)
+        for name, grid in grids.items():
+            report.save_png(unfinished / name, grid, provenance=about)
     print(text)
+
+
+def pictures(options: Options) -> dict[str, Any]:
+    """The first people's runs with the first seed under the truth, by file name; those that are there."""
+    from zero1a_jax.measuring import grids
+
+    found = {}
+    for offset, name in enumerate(GRIDS[: options.identities]):
+        person = options.first_identity + offset
+        chosen = {m: Task(m, person, 0).within(Path(options.out) / "runs") for m in options.methods}
+        there = {method: folder for method, folder in chosen.items() if folder.is_dir()}
+        found[name] = grids.grid(person, there, size=options.run.input.size)
+    return found
 
 
 if __name__ == "__main__":

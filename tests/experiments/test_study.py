@@ -4,13 +4,15 @@ import csv
 import dataclasses
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from experiments import study
 from zero1a_jax.commandline import flags, stopping
 from zero1a_jax.config import Config
 from zero1a_jax.errors import Refused
-from zero1a_jax.measuring import evaluation, wholeness
+from zero1a_jax.measuring import evaluation, grids, wholeness
 from zero1a_jax.training import run
 
 
@@ -33,6 +35,7 @@ def calls(monkeypatch):
     monkeypatch.setattr(run, "run", make)
     monkeypatch.setattr(evaluation, "evaluate", evaluate)
     monkeypatch.setattr(evaluation, "shown_in", lambda *of: evaluation.Shown("", None, None, None, None))
+    monkeypatch.setattr(grids, "grid", lambda person, folders, size: np.full((4, 4, 3), person, np.uint8))
     monkeypatch.setattr(wholeness, "inconsistency", lambda *of, **how: 0.5)
     return made
 
@@ -58,6 +61,7 @@ def test_runs_are_made_once_and_tabled(tmp_path, calls):
     assert "| sds | 8 | -1.00 (-1.00 to -1.00) | 0 of 8 |" in table  # both seeds of both people, at the side
     assert "| inconsistency | flicker | CPU s |" in table and "| 0.50 | - | 0 |" in table
     assert "sds</text>" in (tmp_path / "psnr.svg").read_text()
+    assert np.asarray(Image.open(tmp_path / "person_1.png")).max() == 2  # the second person
     study.main(given(tmp_path))
     assert len(calls) == 8
     (tmp_path / "table.md").write_text("edited")

@@ -59,7 +59,7 @@ def contrasted(loaded, monkeypatch):
     monkeypatch.setattr(evaluation, "person", lambda seed: (jnp.asarray(loaded.avatar.shape), None))
     monkeypatch.setattr(wholeness, "FADE", 2)
     monkeypatch.setattr(
-        wholeness.synthetic,
+        evaluation.synthetic,
         "render",
         lambda model, look, params, camera, *, supersample: waves(camera, params),
     )

@@ -190,20 +190,15 @@ def compare(
     without ARKit names does what `shown.arkit` says that the person's expression asks of it.
     """
     model, own_model = procedural_head(), shown.model
-    shape, look = person(seed)
+    shape, _ = person(seed)
     given = asked(shown, seed, chosen, size)
     true_points = _landmarks(model, given.flame, shape, given.cameras)
     own_points = _landmarks(own_model, given.own_flame, shown.shape, given.own_cameras)
     resting = _landmarks(model, zero_params(model, (len(chosen),)), shape, given.cameras)
     unit = _between_eyes(model, shape, size)
-    draw = jax.jit(synthetic.render, static_argnames="supersample")
-    for row, (k, (image, cover)) in enumerate(
-        zip(chosen, shown.images(chosen, given.own_flame, given.own_cameras), strict=True)
-    ):
-        pose = jax.tree.map(lambda x, r=row: jnp.asarray(x)[r], (given.flame, given.cameras))
-        posed = _with_shape(pose[0], shape)
-        rgb, alpha = draw(model, look, posed, pose[1], supersample=supersample)
-        truth = ops.composite(rgb, alpha, jnp.ones(3))
+    shows = shown.images(chosen, given.own_flame, given.own_cameras)
+    truths = true_pictures(seed, given.flame, given.cameras, supersample)
+    for row, (k, (image, cover), (truth, alpha)) in enumerate(zip(chosen, shows, truths, strict=True)):
         yield {
             "pair": int(k),
             "yaw": round(float(given.yaw[row]), 3),
@@ -212,6 +207,18 @@ def compare(
             **differences(image, cover, truth, alpha, int(k), judges),
             "landmark_error": _distance(own_points[row], true_points[row]) / unit,
         }
+
+
+def true_pictures(
+    seed: int, flame: FlameParams, cameras: Camera, supersample: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """A person's pictures in poses [K], over white [H, W, 3], and their opacity [H, W]."""
+    model, (shape, look) = procedural_head(), person(seed)
+    draw = jax.jit(synthetic.render, static_argnames="supersample")
+    for k in range(len(flame.jaw)):
+        pose, camera = jax.tree.map(lambda x, k=k: jnp.asarray(x)[k], (flame, cameras))
+        rgb, alpha = draw(model, look, _with_shape(pose, shape), camera, supersample=supersample)
+        yield np.asarray(ops.composite(rgb, alpha, jnp.ones(3))), np.asarray(alpha)
 
 
 class Asked(NamedTuple):

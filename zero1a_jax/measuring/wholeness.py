@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zero1a_jax import synthetic
 from zero1a_jax.flame import forward, frame_target, procedural_head
 from zero1a_jax.geometry import project, resize, zbuffer
-from zero1a_jax.image import ops
 from zero1a_jax.measuring import evaluation, heldout, surface
 from zero1a_jax.measuring.evaluation import Picture, Shown
 from zero1a_jax.showing import playback, poses
@@ -89,9 +87,9 @@ def flicker(loaded: Loaded, seed: int, *, size: int = 128) -> float:
 @functools.lru_cache(maxsize=64)
 def _true_unrest(seed: int, size: int) -> float:
     model = procedural_head()
-    shape, look = person(seed)
+    shape, _ = person(seed)
     asked = poses.expressions(model, frame_target(model, shape), size, frames=FADE)
-    truth = _truth(look, asked.flame, shape, asked.cameras)
+    truth = evaluation.true_pictures(seed, asked.flame, asked.cameras, TRUTH)
     return surface.unrest(*_colours(model, asked.flame, shape, asked.cameras, truth))
 
 
@@ -110,21 +108,10 @@ def inconsistency(shown: Shown, seed: int, *, pairs: int = heldout.COUNT, size: 
 @functools.lru_cache(maxsize=64)
 def _true_spread(seed: int, pairs: int, size: int) -> float:
     model = procedural_head()
-    shape, look = person(seed)
+    shape, _ = person(seed)
     asked = evaluation.asked(None, seed, range(pairs), size)
-    truth = _truth(look, asked.flame, shape, asked.cameras)
+    truth = evaluation.true_pictures(seed, asked.flame, asked.cameras, TRUTH)
     return surface.spread(*_colours(model, asked.flame, shape, asked.cameras, truth))
-
-
-def _truth(
-    look: Any, flame: FlameParams, shape: Array, cameras: Camera
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The true pictures of poses [K], over white, and their opacity."""
-    model, draw = procedural_head(), jax.jit(synthetic.render, static_argnames="supersample")
-    for k in range(len(flame.jaw)):
-        pose, camera = jax.tree.map(lambda x, k=k: jnp.asarray(x)[k], (flame, cameras))
-        rgb, alpha = draw(model, look, pose.replace(shape=shape), camera, supersample=TRUTH)
-        yield np.asarray(ops.composite(rgb, alpha, jnp.ones(3))), np.asarray(alpha)
 
 
 def _colours(
