@@ -52,7 +52,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "diffusion_only": {"method": "diffusion_only"},
 }
 GRIDS = ["person_0.png", "person_1.png"]  # pictures of the first people
-TABLES = ["table.csv", "table.md", "psnr.svg", "psnr_colour.svg", "sharpness.svg", *GRIDS]
+DRAWN = ("psnr", "psnr_colour", "sharpness")  # over yaw
+TABLES = ["index.html", "table.csv", "table.md", *(f"{name}.svg" for name in DRAWN), *GRIDS]
 WHOLE = {"inconsistency", "flicker"}  # figures of a run as a whole
 
 
@@ -158,7 +159,7 @@ def table_csv(results: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def table_md(results: list[dict[str, Any]]) -> str:
+def compared(results: list[dict[str, Any]]) -> list[Any]:
     """The tables by method, with the differences to the first one."""
     from zero1a_jax.measuring import tables
 
@@ -167,19 +168,7 @@ def table_md(results: list[dict[str, Any]]) -> str:
         "flicker": by_method(results, lambda found: found["flicker"], "{:.2f}"),
         "CPU s": by_method(results, lambda found: found["cpu_seconds"], "{:.0f}"),
     }
-    return tables.comparison_text(rows_of(results), more)
-
-
-def plots(results: list[dict[str, Any]]) -> dict[str, str]:
-    """Figures over yaw, a line a method, as .svg by file name."""
-    from zero1a_jax.measuring import pages
-    from zero1a_jax.outputs import curves
-
-    drawn = {}
-    for figure in ("psnr", "psnr_colour", "sharpness"):
-        found = pages.yaw_curves(rows_of(results), figure)
-        drawn[f"{figure}.svg"] = curves.alone(found.lines, found.x_label, found.y_label)
-    return drawn
+    return tables.comparison(rows_of(results), more)
 
 
 def rows_of(results: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -226,17 +215,25 @@ def main(options: Options) -> None:
     if missing:
         print(f"{len(missing)} runs of other shards are missing; the same command writes the tables then")
         return
-    from zero1a_jax.outputs import report
+    write(options, [result_of(options, task) for task in every], about)
 
-    results = [result_of(options, task) for task in every]
-    text, grids = table_md(results), pictures(options)
+
+def write(options: Options, results: list[dict[str, Any]], about: provenance.Provenance) -> None:
+    """Writes tables, plots, pictures and the page of all of them."""
+    from zero1a_jax.measuring import pages, tables
+    from zero1a_jax.outputs import curves, report
+
+    found, grids = compared(results), pictures(options)
+    drawn = {figure: pages.yaw_curves(rows_of(results), figure) for figure in DRAWN}
+    text = tables.markdown(found)
     with record.writing(options.out, TABLES, overwrite=options.overwrite) as unfinished:
         files.write_text(unfinished / "table.csv", table_csv(results))
         files.write_text(unfinished / "table.md", text)
-        for name, curves in plots(results).items():
-            files.write_text(unfinished / name, curves)
+        for name, plot in drawn.items():
+            files.write_text(unfinished / f"{name}.svg", curves.alone(plot.lines, plot.x_label, plot.y_label))
         for name, grid in grids.items():
             report.save_png(unfinished / name, grid, provenance=about)
+        pages.study(unfinished / "index.html", found, list(drawn.values()), list(grids.values()), about)
     print(text)
 
 

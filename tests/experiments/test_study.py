@@ -61,6 +61,8 @@ def test_runs_are_made_once_and_tabled(tmp_path, calls):
     assert "| sds | 8 | -1.00 (-1.00 to -1.00) | 0 of 8 |" in table  # both seeds of both people, at the side
     assert "| inconsistency | flicker | CPU s |" in table and "| 0.50 | - | 0 |" in table
     assert "sds</text>" in (tmp_path / "psnr.svg").read_text()
+    page = (tmp_path / "index.html").read_text()
+    assert page.count("<svg") == 3 and page.count("<img") == 2 and "Paired differences to symgen" in page
     assert np.asarray(Image.open(tmp_path / "person_1.png")).max() == 2  # the second person
     study.main(given(tmp_path))
     assert len(calls) == 8

@@ -124,7 +124,7 @@ def test_the_command_writes_a_report(avatar, folder, tmp_path, capsys):
     means = json.loads((tmp_path / "report" / "means.json").read_text())
     assert means["pairs"] == 3 and means["psnr"] > 45
     page = (tmp_path / "report" / "index.html").read_text()
-    assert page.count("<img") == 3 and "By yaw" in page
+    assert page.count("<img") == 3 and "By degrees of yaw" in page
     (tmp_path / "report" / "rows.csv").write_text("mine")
     with pytest.raises(Refused, match="rows.csv is not what this program wrote"):
         evaluate.main(flags.parse(evaluate.Options, [*given, f"--report={tmp_path / 'report'}"]))

@@ -83,7 +83,8 @@ def test_the_users_own_embedding_is_found(tmp_path, monkeypatch):
             judges.asked(Asked(face_embedding=text))
 
 
-def test_each_judge_is_named_by_a_figure_of_its_own(clip_folder, tmp_path):
+def test_each_judge_is_named_by_a_figure_of_its_own(clip_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(judges, "find_detector", lambda assets: detector({128: face(), 64: face()}))
     folder = clip_folder.write(tmp_path / "clip")
     for asked in (Asked(clip=str(folder)), Asked(clip=str(folder), text="a face"), Asked(detect=True)):
         ((name, judge),) = judges.asked(asked).items()

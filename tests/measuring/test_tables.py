@@ -36,14 +36,14 @@ def test_paired_differences():
     assert 1 <= low < 1.5 < high <= 2
     assert tables.paired(rows(1), rows(3)) is None
     more = {"CPU s": {"full": "12"}}
-    text = tables.comparison_text({"portrait only": base, "full": better}, more)
+    text = tables.markdown(tables.comparison({"portrait only": base, "full": better}, more))
     assert "| full | 4 | +1.50 (+1.00 to +2.00) | 4 of 4 | +0.0000 |" in text
     lines = text.splitlines()
-    assert lines[0] == (
-        "| method | PSNR dB (95 %) | SSIM | aligned dB | SSIM | sharpness | landmarks % | CPU s |"
+    assert lines[2] == (
+        "| method | PSNR dB (95 %) | SSIM | aligned dB | aligned SSIM | sharpness | landmarks % | CPU s |"
     )
-    assert lines[2].startswith("| portrait only | 22.00 (2") and lines[2].endswith("| 10.00 | - |")
-    assert lines[3].endswith("| 12 |")
+    assert lines[4].startswith("| portrait only | 22.00 (2") and lines[4].endswith("| 10.00 | - |")
+    assert lines[5].endswith("| 12 |")
     assert "| full | 21.50 | 22.50 | 23.50 | 24.50 | 25.50 |" in text
 
 
@@ -55,7 +55,7 @@ def test_what_could_not_be_told_is_a_dash():
         row |= {"strength": 0.001 * row["pair"], "psnr_colour": 30.0}
     assert tables.means(told)["psnr_colour"] == 30 and tables.means(untold)["psnr_colour"] is None
     assert tables.means([*told, *untold])["psnr_colour"] == 30  # of those that tell
-    text = tables.comparison_text({"a": told, "b": untold})
+    text = tables.markdown(tables.comparison({"a": told, "b": untold}))
     assert "| colour dB |" in text and "| - |" in text and "| 0-1 % | 1-3 % |" in text
     assert "colour dB" not in tables.table_text(untold) and "moved %" in tables.table_text(untold)
 

@@ -13,6 +13,7 @@ import numpy as np
 from zero1a_jax import files, record
 from zero1a_jax.measuring import heldout, tables
 from zero1a_jax.outputs import report
+from zero1a_jax.provenance import Provenance
 
 NAMES = ["index.html", "rows.csv", "means.json"]
 
@@ -38,11 +39,13 @@ def evaluation(
     """
     found = tables.means(rows)
     sections = [
-        report.Section("All pairs", [_table([("all", len(rows), found)]), *_figures(whole)]),
-        report.Section("By yaw", [_table(tables.by_band(rows)[:-1]), yaw_curves({"avatar": rows})]),
+        report.Section("By degrees of yaw", [_table(tables.by_band(rows)), yaw_curves({"avatar": rows})]),
     ]
     if "strength" in rows[0]:
-        sections.append(report.Section("By strength of expression", [_table(tables.by_strength(rows))]))
+        title = "By strength of expression: how far it moves the landmarks, % of the eyes' distance"
+        sections.append(report.Section(title, [_table(tables.by_strength(rows))]))
+    if whole:
+        sections.append(report.Section("The whole avatar", _figures(whole)))
     if pictures:
         shown = [report.Picture(np.asarray(picture), scale=2) for picture in pictures]
         sections.append(report.Section("Avatar, and truth to its right", shown))
@@ -50,6 +53,22 @@ def evaluation(
         report.write(unfinished / "index.html", title="Evaluation", sections=sections)
         files.write_text(unfinished / "rows.csv", rows_csv(rows))
         files.write_json(unfinished / "means.json", {"pairs": len(rows), **found, **whole})
+
+
+def study(
+    path: str | os.PathLike,
+    found: Sequence[tables.Table],
+    curves: Sequence[report.Curves],
+    grids: Sequence[np.ndarray],
+    about: Provenance,
+) -> None:
+    """Writes the page of a study: tables, plots, and pictures of some people, which `grids.grid` made."""
+    sections = [report.Section(table.title, [report.Table(table.head, table.body)]) for table in found]
+    sections.append(report.Section("Over yaw", list(curves)))
+    if grids:
+        pictures = [report.Picture(grid) for grid in grids]
+        sections.append(report.Section("The truth, then each method", pictures))
+    report.write(path, title="Study", sections=sections, provenance=about)
 
 
 def rows_csv(rows: Sequence[dict[str, Any]]) -> str:
@@ -77,15 +96,16 @@ def yaw_curves(
 
 
 def _table(groups: Iterable[tuple[str, int, tables.Means]]) -> report.Table:
+    """A row a figure, a column a group."""
     groups = list(groups)
     shown = [name for name in groups[0][2] if any(mean[name] is not None for _, _, mean in groups)]
-    head = ["", "pairs", *(tables.FIGURES[name][0] for name in shown)]
-    body = [[name, count, *(tables.written(key, mean[key]) for key in shown)] for name, count, mean in groups]
-    return report.Table(head, body)
+    head = ["", *(name.replace("-", "\N{NON-BREAKING HYPHEN}") for name, *_ in groups)]
+    body = [
+        [tables.FIGURES[key][0], *(tables.written(key, mean[key]) for *_, mean in groups)] for key in shown
+    ]
+    return report.Table(head, [["pairs", *(count for _, count, _ in groups)], *body])
 
 
 def _figures(whole: Mapping[str, Any]) -> list[report.Table]:
-    if not whole:
-        return []
     body = [[name, f"{value:.4g}" if isinstance(value, float) else value] for name, value in whole.items()]
-    return [report.Table(["of the whole avatar", ""], body)]
+    return [report.Table(["", ""], body)]

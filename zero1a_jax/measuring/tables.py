@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from zero1a_jax.measuring import heldout
 
 SIDE = (30.0, 60.0)  # the band of yaw that comparisons are about
-STRENGTHS = {"0-1": (0.0, 1.0), "1-3": (1.0, 3.0), "3-": (3.0, np.inf)}  # % of the eyes' distance
+STRENGTHS = {"0-1": (0.0, 1.0), "1-3": (1.0, 3.0), "3+": (3.0, np.inf)}  # % of the eyes' distance
 GROUPS = [*(f"{low}-{high}" for low, high in heldout.BANDS), *(f"{name} %" for name in STRENGTHS)]
 Means = dict[str, float | None]
 # Heading and digits of every figure that a row may have.
@@ -18,11 +18,11 @@ FIGURES: dict[str, tuple[str, int]] = {
     "psnr": ("PSNR dB", 2),
     "ssim": ("SSIM", 3),
     "psnr_aligned": ("aligned dB", 2),
-    "ssim_aligned": ("SSIM", 3),
+    "ssim_aligned": ("aligned SSIM", 3),
     "psnr_frame": ("frame dB", 2),
-    "ssim_frame": ("SSIM", 3),
+    "ssim_frame": ("frame SSIM", 3),
     "psnr_colour": ("colour dB", 2),
-    "ssim_colour": ("SSIM", 3),
+    "ssim_colour": ("colour SSIM", 3),
     "sharpness": ("sharpness", 2),
     "landmark_error": ("landmarks %", 2),
     "lpips": ("LPIPS", 3),
@@ -110,42 +110,56 @@ def written(name: str, value: float | None) -> str:
     return f"{100 * value:.{digits}f}" if name in PERCENT else f"{value:.{digits}f}"
 
 
-def comparison_text(
+class Table(NamedTuple):
+    """A table under a title."""
+
+    title: str
+    head: list[str]
+    body: list[list[str]]
+
+
+def comparison(
     rows: Mapping[str, Sequence[dict[str, Any]]], more: Mapping[str, Mapping[str, str]] | None = None
-) -> str:
-    """Tables in Markdown: variants by figure, by yaw and by strength, then paired differences to the first.
+) -> list[Table]:
+    """Variants by figure, by yaw and by strength, then paired differences to the first variant.
 
     `more` has columns for the first table: by heading and variant, what stands there.
     """
-    more, names = more or {}, list(rows)
+    names = list(rows)
+    by_group = {name: _by_group(measured) for name, measured in rows.items()}
+    groups = [group for group in GROUPS if any(group in found for found in by_group.values())]
+    body = [[name, *(by_group[name].get(group, "-") for group in groups)] for name in names]
+    title = "PSNR in dB by degrees of yaw, and by how far the expression moves the landmarks"
+    found = [_by_figure(rows, more or {}), Table(title, ["method", *groups], body)]
+    for what, band in (("all pairs", (0.0, 90.0)), (f"{SIDE[0]:g} to {SIDE[1]:g} degrees of yaw", SIDE)):
+        apart = {name: paired(rows[names[0]], rows[name], band) for name in names[1:]}
+        body = [[name, *_difference(result)] for name, result in apart.items() if result is not None]
+        if body:
+            head = ["method", "pairs", "PSNR dB, mean (95 %)", "won", "SSIM"]
+            found.append(Table(f"Paired differences to {names[0]}, {what}", head, body))
+    return found
+
+
+def _by_figure(rows: Mapping[str, Sequence[dict[str, Any]]], more: Mapping[str, Mapping[str, str]]) -> Table:
     known = {name: means(measured) for name, measured in rows.items()}
-    shown = [f for f in FIGURES if any(known[name].get(f) is not None for name in names)]
-    head = ["method", "PSNR dB (95 %)", *(FIGURES[f][0] for f in shown[1:]), *more]
+    shown = [f for f in FIGURES if any(mean.get(f) is not None for mean in known.values())]
     body = []
     for name, measured in rows.items():
         low, high = interval(*_values(measured, "psnr"))
-        figures = [written(f, known[name].get(f)) for f in shown]
-        own = [f"{figures[0]} ({low:.2f} to {high:.2f})", *figures[1:]]
-        body.append([name, *own, *(column.get(name, "-") for column in more.values())])
-    parts = [markdown(head, body), "PSNR in dB by yaw, and by how far the expression moves the landmarks:"]
-    by_group = {name: _by_group(measured) for name, measured in rows.items()}
-    groups = [group for group in GROUPS if any(group in found for found in by_group.values())]
-    parts.append(
-        markdown(["method", *groups], [[n, *(by_group[n].get(g, "-") for g in groups)] for n in names])
-    )
-    for title, band in (("all pairs", (0.0, 90.0)), (f"{SIDE[0]:g} to {SIDE[1]:g} degrees of yaw", SIDE)):
-        found = {name: paired(rows[names[0]], rows[name], band) for name in names[1:]}
-        lines = [[name, *_difference(result)] for name, result in found.items() if result is not None]
-        if lines:
-            parts.append(f"Paired differences to {names[0]}, {title}:")
-            parts.append(markdown(["method", "pairs", "PSNR dB, mean (95 %)", "won", "SSIM"], lines))
+        first, *others = [written(f, known[name].get(f)) for f in shown]
+        last = [column.get(name, "-") for column in more.values()]
+        body.append([name, f"{first} ({low:.2f} to {high:.2f})", *others, *last])
+    head = ["method", "PSNR dB (95 %)", *(FIGURES[f][0] for f in shown[1:]), *more]
+    return Table("Means over all pairs", head, body)
+
+
+def markdown(tables: Iterable[Table]) -> str:
+    """Tables in Markdown, each under its title."""
+    parts = []
+    for table in tables:
+        lines = [table.head, ["---"] * len(table.head), *table.body]
+        parts += [f"{table.title}:", "\n".join(f"| {' | '.join(line)} |" for line in lines)]
     return "\n\n".join(parts) + "\n"
-
-
-def markdown(head: Sequence[str], body: Iterable[Sequence[object]]) -> str:
-    """A table in Markdown."""
-    lines = [list(head), ["---"] * len(head), *(list(map(str, row)) for row in body)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _by_group(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
