@@ -63,7 +63,10 @@ def study(
     about: Provenance,
 ) -> None:
     """Writes the page of a study: tables, plots, and pictures of some people, which `grids.grid` made."""
-    sections = [report.Section(table.title, [report.Table(table.head, table.body)]) for table in found]
+    sections = []
+    for table in found:
+        body = [[cell.replace(" ", "\N{NO-BREAK SPACE}") for cell in row] for row in table.body]
+        sections.append(report.Section(table.title, [report.Table(table.head, body)]))
     sections.append(report.Section("Over yaw", list(curves)))
     if grids:
         pictures = [report.Picture(grid) for grid in grids]

@@ -148,8 +148,8 @@ def _by_figure(rows: Mapping[str, Sequence[dict[str, Any]]], more: Mapping[str, 
         low, high = interval(*_values(measured, "psnr"))
         first, *others = [written(f, known[name].get(f)) for f in shown]
         last = [column.get(name, "-") for column in more.values()]
-        body.append([name, f"{first} ({low:.2f} to {high:.2f})", *others, *last])
-    head = ["method", "PSNR dB (95 %)", *(FIGURES[f][0] for f in shown[1:]), *more]
+        body.append([name, first, f"{low:.2f} to {high:.2f}", *others, *last])
+    head = ["method", "PSNR dB", "95 %", *(FIGURES[f][0] for f in shown[1:]), *more]
     return Table("Means over all pairs", head, body)
 
 
