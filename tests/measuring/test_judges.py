@@ -69,6 +69,26 @@ def test_identity():
         judges.identity(lambda picture: 1 / 0)(PICTURE, OTHER, None)
 
 
+def test_lpips_over_the_head_and_over_the_frame(monkeypatch):
+    """What differs outside of the mask counts for the frame alone."""
+    rng, widths = np.random.default_rng(0), (3, *(4,) * 13)
+    shapes = [(3, 3, a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)]
+    loaded = {
+        "kernels": [rng.normal(size=s).astype(np.float32) for s in shapes],
+        "biases": [np.zeros(4, np.float32)] * 13,
+        "linear": [np.ones(4, np.float32)] * 5,
+    }
+    monkeypatch.setattr(judges.lpips_files, "load", lambda path: loaded)
+    (judge,) = judges.asked(Asked(lpips="weights")).values()
+    picture, mask = rng.random((64, 64, 3)).astype(np.float32), np.zeros((64, 64), bool)
+    mask[:16, :16] = True
+    other = picture.copy()
+    other[60:, 60:] = 0.0
+    found = judge(other, picture, mask)
+    assert found["lpips_frame"] > 2 * found["lpips"] >= 0  # the deepest features still see far
+    assert judge(picture, picture, mask) == {"lpips": 0, "lpips_frame": 0}
+
+
 def test_the_users_own_embedding_is_found(tmp_path, monkeypatch):
     (tmp_path / "my_embedding.py").write_text("def embed(picture):\n    return picture.mean((0, 1))\n")
     monkeypatch.chdir(tmp_path)

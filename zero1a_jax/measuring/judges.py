@@ -54,7 +54,7 @@ def asked(what: Asked) -> dict[str, Judge]:
 
 
 def perceptual(path: str) -> Judge:
-    """lpips: LPIPS (VGG16) of the whole pictures over white."""
+    """lpips: LPIPS (VGG16) over the mask; lpips_frame: of the whole pictures over white."""
     try:
         weights: Any = jax.tree.map(jnp.asarray, lpips_files.load(path))
     except (FileNotFoundError, ValueError) as error:
@@ -62,8 +62,10 @@ def perceptual(path: str) -> Judge:
     distance = jax.jit(losses.lpips)
 
     def judge(image: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> Figures:
-        del mask
-        return {"lpips": float(distance(weights, image, truth))}
+        return {
+            "lpips": float(distance(weights, image, truth, jnp.asarray(mask, jnp.float32))),
+            "lpips_frame": float(distance(weights, image, truth, None)),
+        }
 
     return judge
 

@@ -26,6 +26,7 @@ FIGURES: dict[str, tuple[str, int]] = {
     "sharpness": ("sharpness", 2),
     "landmark_error": ("landmarks %", 2),
     "lpips": ("LPIPS", 3),
+    "lpips_frame": ("frame LPIPS", 3),
     "clip_image": ("CLIP image", 3),
     "clip_text": ("CLIP text", 3),
     "detected": ("seen", 2),
