@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 from zero1a_jax.errors import Refused
 from zero1a_jax.measuring import clip_score
 
-# transformers 4.57.6's CLIPModel with torch 2.13 on a CPU, float32, and the weights that `weights` of
+# transformers 4.57.6's CLIPModel with torch 2.14 on a CPU, float32, and the weights that `weights` of
 # clip_folder.py draws: cosines of picture(1) and picture(2), and of either with the sentence.
 SENTENCE = "face of a man"
 COSINES = (0.8376265, 0.4074853, 0.1616065)
