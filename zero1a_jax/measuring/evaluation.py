@@ -62,7 +62,7 @@ def evaluate(
       pairs: how many of the fixed pairs. size: pixels a side.
       supersample: samples of the truth along each side of a pixel.
       flame: folder of the FLAME model that the avatar was made on.
-      judges: what else is asked of each pair, by the name of the first figure that each gives.
+      judges: what else is asked of each pair, by the name of a figure that each gives.
     """
     judges = judges or {}
     shown = shown_in(folder, pairs, size, flame)

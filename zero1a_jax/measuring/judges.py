@@ -35,7 +35,7 @@ class Asked(NamedTuple):
 
 
 def asked(what: Asked) -> dict[str, Judge]:
-    """The judges by the last figure that each gives.
+    """The judges by a figure that each always gives.
 
     Raises Refused where weights or a function cannot be had.
     """
