@@ -4,11 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.ndimage
 
 from zero1a_jax import rasterizer
 from zero1a_jax.avatar import bind, cover_outside, pose
-from zero1a_jax.flame import frame_target, procedural_head, zero_params
-from zero1a_jax.geometry import portrait_camera
+from zero1a_jax.flame import forward, frame_target, procedural_head, zero_params
+from zero1a_jax.geometry import portrait_camera, project, zbuffer
 from zero1a_jax.types import Portrait
 
 SIZE = 64
@@ -65,3 +66,24 @@ def test_a_person_within_the_mesh_changes_nothing(made):
     np.testing.assert_array_equal(same.alive, plain.alive)
     for old, new in zip(jax.tree.leaves(plain), jax.tree.leaves(same), strict=True):
         np.testing.assert_array_equal(np.asarray(old), np.asarray(new))
+
+
+def test_a_line_along_the_outline_is_left_out(made):
+    """A pixel of person beside the mesh, all around it: a fit's error, and specks from the side."""
+    model, portrait, plain, _ = made
+    vertices, _ = forward(model, portrait.flame)
+    face_id, _, _ = jax.jit(zbuffer, static_argnums=(3, 4))(
+        *project(portrait.camera, vertices), jnp.asarray(model.faces), SIZE, SIZE
+    )
+    hit = np.asarray(face_id) >= 0
+    for reach, some in ((1, False), (6, True)):
+        alpha = scipy.ndimage.binary_dilation(hit, iterations=reach).astype(np.float32)
+        covered = jax.jit(cover_outside)(plain, model, portrait.replace(alpha=jnp.asarray(alpha)))
+        assert (np.asarray(covered.alive) != np.asarray(plain.alive)).any() == some
+
+
+def test_a_soft_rim_gets_no_gaussians(made):
+    """Its colours are half the background's."""
+    model, portrait, plain, _ = made
+    soft = portrait.replace(alpha=0.8 * portrait.alpha)
+    np.testing.assert_array_equal(jax.jit(cover_outside)(plain, model, soft).alive, plain.alive)

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.ndimage
 from PIL import Image
 
 from zero1a_jax import flame, geometry
@@ -86,6 +87,27 @@ def test_landmarks_matte_and_background_agree_with_the_picture(head, scene):
     rgb = np.asarray(prepared.portrait.rgb)
     assert np.abs(rgb[alpha == 0] - (0, 1, 0)).max() < 1e-5
     assert np.abs(rgb[alpha > 0.99] - (0.1, 0.3, 0.5)).max(-1).mean() > 0.1
+
+
+def test_a_person_whom_the_picture_cuts_off_goes_on(head, scene):
+    """The last rows of the portrait lie below the picture's: there the person does not end."""
+    picture, detector, _, known = scene
+    whole = prepare_all(picture, model=head, detector=detector)
+    inverse = np.linalg.inv(np.vstack([whole.transform, [0, 0, 1]]))
+    cut = picture[: int((inverse @ [64.0, 116.0, 1.0])[1])]  # twelve rows fewer below the neck
+
+    def of_the_cut(shown):
+        if shown.shape[:2] != cut.shape[:2]:
+            raise NoFace(NO_FACE)
+        return known
+
+    prepared = prepare_all(cut, model=head, detector=of_the_cut)
+    away = scipy.ndimage.distance_transform_edt(~prepared.inside)
+    person = scipy.ndimage.binary_erosion(whole.matte > 127, iterations=3)
+    near, far = person & (away > 0) & (away < 6), person & (away > 9)
+    assert near.sum() > 50 and far.sum() > 10
+    assert prepared.matte[near].mean() > 240
+    assert prepared.matte[far].max() == 0
 
 
 def test_own_alpha_and_kept_background(head, scene):

@@ -16,7 +16,8 @@ from zero1a_jax.image.colour import to_sh
 from zero1a_jax.types import Array, Avatar, FlameModel, Portrait
 
 _SHARE = 0.5  # of the free slots, so that density control keeps the other half
-_OPAQUE = 0.5  # alpha from which a pixel belongs to the person
+_OPAQUE = 0.9  # alpha from which a pixel belongs to the person: rims carry background
+_WIDE = 3  # pixels a side of the squares it consists of: what is thinner is the fit's error, not hair
 _OPACITY_LOGIT = 2.2  # 0.9: hair is not seen through
 _SIZE = 0.6  # standard deviation in pixel spacings
 
@@ -26,6 +27,7 @@ def cover_outside(
 ) -> Avatar:
     """The avatar with free slots turned into Gaussians at portrait pixels that the mesh leaves empty.
 
+    A line of such pixels along the mesh's outline is left out: from the side it would be a row of specks.
     Each hangs on the triangle nearest to it in the picture, at that triangle's depth, with the pixel's
     colour. With more such pixels than slots an even subset is taken. The surface's Gaussians stay.
     `offset` [F, 3], metres in the triangles' frames, says how far the surface's Gaussians already stand off.
@@ -34,7 +36,7 @@ def cover_outside(
     faces, camera = jnp.asarray(model.faces), portrait.camera
     covering = vertices if offset is None else moved(vertices, faces, offset)
     face_id, _, _ = zbuffer(*project(camera, covering), faces, camera.height, camera.width)
-    outside = ((face_id < 0) & (portrait.alpha > _OPAQUE)).ravel()
+    outside = _opened((face_id < 0) & (portrait.alpha > _OPAQUE)).ravel()
 
     count = max(1, int(_SHARE * (len(avatar.alive) - len(faces))))
     index, found, spacing = _even_subset(outside, count)
@@ -80,6 +82,14 @@ def at_vertices(values: Array, faces: Array, count: int) -> Array:
     for k in range(3):
         total = total.at[faces[:, k]].add(jnp.concatenate([values, jnp.ones((len(values), 1))], -1))
     return total[:, :-1] / jnp.maximum(total[:, -1:], 1.0)
+
+
+def _opened(chosen: Array) -> Array:
+    """Those pixels [H, W] that lie in a square of _WIDE x _WIDE chosen ones."""
+    window, step = (_WIDE, _WIDE), (1, 1)
+    whole = jax.lax.reduce_window(chosen, True, jax.lax.bitwise_and, window, step, "VALID")
+    margin = [(_WIDE - 1, _WIDE - 1)] * 2
+    return jax.lax.reduce_window(whole, False, jax.lax.bitwise_or, window, step, margin)
 
 
 def _even_subset(chosen: Array, count: int) -> tuple[Array, Array, Array]:

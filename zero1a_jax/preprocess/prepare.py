@@ -37,6 +37,7 @@ WORK = 256  # pixels a side: the crop in which the face is detected again and th
 ROUNDS = 3
 REFINED = 2
 OPAQUE = 0.95
+CONTINUED = 0.06  # of the portrait's side
 
 
 class Prepared(NamedTuple):
@@ -163,10 +164,25 @@ def prepare_all(
         if shown(alpha, silhouette(model, fitted)) < 0.5:
             raise Refused(f"The picture's {of} hides most of the face: it must be opaque there.")
 
+    alpha = _continued(alpha, inside)
     rgb, alpha = as_uint8(rgb), as_uint8(alpha)
     landmarks, _ = detection.lookup(np.asarray(model.mediapipe_indices))
     portrait = compose(rgb, alpha, jnp.asarray(landmarks), fitted.camera, fitted.flame, background=background)
     return Prepared(portrait, fitted, detection, transform, inside > 0.5, rgb, alpha, notes)
+
+
+def _continued(alpha: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Alpha [size, size] that goes on for a little beyond the picture's edge, as the colours do.
+
+    A person whom the picture cuts off does not end there, and an avatar that learned so has a frayed edge.
+    `inside` [size, size] is the share of each pixel that the picture covers.
+    """
+    covered = inside > 0.999
+    if covered.all() or not covered.any():
+        return alpha
+    covered = ndimage.binary_erosion(covered, border_value=1)  # what was made beside the edge is half guessed
+    away, (rows, columns) = ndimage.distance_transform_edt(~covered, return_indices=True)
+    return np.where(away <= CONTINUED * len(alpha), alpha[rows, columns], alpha)
 
 
 def compose(
