@@ -31,7 +31,7 @@ _AGREES = 0.12  # change of colour against the prior's at which clothes are half
 _HAIR = (0.002, 0.005)  # metres that hair stands off the head, between which it has strands
 _CROWN = (0.0, 0.94, -0.342)  # from the middle of the head to where hair grows from
 _STRANDS = (110, 0.016)  # around the head, and metres of their length
-_DEPTH = 0.55  # of the portrait's own change of lightness in hair
+_DEPTH = (0.55, 0.15)  # of the portrait's own change of log lightness in hair, and no more than
 
 
 class _Places(NamedTuple):
@@ -101,7 +101,8 @@ def detailed(guess: texture_prior.Guess, seen: Seen, model: FlameModel) -> textu
     rgb = jax.image.resize(guess.texture, large, "linear").reshape(-1, 3)
     smooth = jax.image.resize(_blurred(guess.texture), large, "linear").reshape(-1, 3)
     depth = _spread(jnp.log(_lightness(own) / _lightness(rgb)), known * hair)
-    rgb = rgb * jnp.exp(_DEPTH * depth * hair * at.strands)[:, None]
+    depth = jnp.minimum(_DEPTH[0] * depth, _DEPTH[1])  # deep waves are no strands
+    rgb = rgb * jnp.exp(depth * hair * at.strands)[:, None]
     rgb = _round(rgb, own, known * clothes, at.height, smooth)
     row, column = texture_prior.texels(SIZE).nearest
     return guess._replace(texture=jnp.clip(rgb, 0.0, 1.0).reshape(large)[row, column])
