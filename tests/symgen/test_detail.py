@@ -70,11 +70,12 @@ def test_hair_is_as_deep_as_the_portraits(shown, detailed):
     run, place = detailed
     back = (place[..., 2] < -0.06) & (place[..., 1] > 0.0) & (place[..., 1] < 1)
     depths = []
-    for contrast in (0.0, 0.1, 0.2):
+    for contrast in (0.0, 0.05, 0.1, 0.3, 0.4):
         noise = np.random.default_rng(0).normal(size=(SIZE, SIZE, 1)).clip(-1, 1)
         rgb = np.repeat(GREY + contrast * noise, 3, -1).astype(np.float32)
         depths.append(float(run(portrait(rgb), 0.008)[back].std()))
     assert depths[0] < 1e-3 < depths[1] < 0.7 * depths[2]
+    assert depths[3] == pytest.approx(depths[4], rel=1e-3)  # deep waves are no strands
     assert run(portrait(rgb), 0.0)[back].std() < 1e-3  # a bald head
 
 
