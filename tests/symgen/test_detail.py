@@ -4,11 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.spatial
 
 from zero1a_jax import symgen
 from zero1a_jax.avatar import texture_prior
 from zero1a_jax.flame import forward, frame_target, procedural_head, zero_params
 from zero1a_jax.geometry import portrait_camera, project, zbuffer
+from zero1a_jax.showing import poses
 from zero1a_jax.symgen import detail
 from zero1a_jax.types import Portrait
 
@@ -79,13 +81,29 @@ def test_hair_is_as_deep_as_the_portraits(shown, detailed):
     assert run(portrait(rgb), 0.0)[back].std() < 1e-3  # a bald head
 
 
-def test_lashes_are_at_the_lids_edges_alone():
+@pytest.mark.parametrize("closed", [0.0, 0.5, 1.0])
+def test_lashes_are_at_the_lids_edges_alone(closed):
+    """However far the lids are stretched: half a millimetre of dark, and none from one and a half on."""
     model = procedural_head()
-    factor = detail.lashes()[:, 0]
-    lids = np.asarray(model.masks["eyelids"])
-    assert factor.min() == pytest.approx(0.4) and (factor < 0.9).sum() >= 64
-    assert (factor[np.asarray(model.masks["nose"])] == 1).all()
-    assert (factor[lids] > 0.9).mean() > 0.2
-    left = np.asarray(model.masks["left_eyelids"])
-    right = np.asarray(model.masks["right_eyelids"])
-    np.testing.assert_allclose(np.sort(factor[left]), np.sort(factor[right]), atol=1e-5)
+    faces, edge = np.asarray(model.faces), detail._lid_edges()
+    blink = poses.from_arkit(model, {"eyeBlinkLeft": closed, "eyeBlinkRight": closed})
+    vertices = np.asarray(forward(model, blink)[0])
+    draw = np.random.default_rng(0)
+    near = np.flatnonzero(np.isin(faces, np.flatnonzero(edge)).any(1))
+    ids = draw.choice(near, 4000)
+    weights = draw.dirichlet(np.ones(3), len(ids)).astype(np.float32)
+    factor = np.asarray(jax.jit(detail.lashes)(vertices, faces, ids, weights))
+
+    pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    pairs = pairs[(edge[pairs] > 0).all(1)]
+    along = np.linspace(0, 1, 33)[:, None, None]
+    line = ((1 - along) * vertices[pairs[:, 0]] + along * vertices[pairs[:, 1]]).reshape(-1, 3)
+    points = (vertices[faces[ids]] * weights[..., None]).sum(1)
+    away, _ = scipy.spatial.cKDTree(line).query(points)
+    assert ((away < 0.0004).sum() > 50) and ((away > 0.0016).sum() > 50)
+    assert np.mean(factor[away < 0.0004] < 0.5) > 0.95 and factor.min() == pytest.approx(0.4)
+    assert np.mean(factor[away > 0.0016] > 0.99) > 0.95
+
+    nose = np.flatnonzero(np.asarray(model.masks["nose"])[faces].all(1))
+    elsewhere = jax.jit(detail.lashes)(vertices, faces, nose, np.full((len(nose), 3), 1 / 3, np.float32))
+    np.testing.assert_array_equal(elsewhere, 1.0)

@@ -56,8 +56,8 @@ def _places() -> _Places:
 
 
 @functools.cache
-def lashes() -> np.ndarray:
-    """What colours [V, 1] of the embedded head are multiplied by, for the lids' edges to have lashes."""
+def _lid_edges() -> np.ndarray:
+    """1 at the embedded head's vertices [V] where the lids end, else 0."""
     with jax.ensure_compile_time_eval():
         model = procedural_head()
         template, faces, masks = np.asarray(model.template), np.asarray(model.faces), model.masks or {}
@@ -66,8 +66,25 @@ def lashes() -> np.ndarray:
         behind = (sockets & ~lids)[faces].any(1)
         edge = template[np.unique(faces[behind][lids[faces[behind]]])]
         away, _ = scipy.spatial.cKDTree(edge).query(template)
-        share = np.asarray(smoothstep(jnp.asarray(away), *_LASHES)) * (lids | sockets)
-        return (1.0 - (1.0 - _LASH) * share[:, None]).astype(np.float32)
+        return ((away < _LASHES[1]) & (lids | sockets)).astype(np.float32)
+
+
+def lashes(vertices: Array, faces: Array, ids: Array, weights: Array) -> Array:
+    """What colours [P] of the embedded head are multiplied by, for the lids' edges to have lashes.
+
+    Args:
+      vertices: [V, 3] of the posed head, metres: closing lids stretch, their lashes do not.
+      faces: [F, 3]. ids, weights: triangles [P] and barycentrics [P, 3] of the places.
+    """
+    edge = jnp.asarray(_lid_edges())[faces]
+    corners = vertices[faces]
+    one, two = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    rise, climb = edge[:, 1] - edge[:, 0], edge[:, 2] - edge[:, 0]
+    a, b, c = (jnp.sum(x * y, -1) for x, y in ((one, one), (one, two), (two, two)))
+    slope = (c * rise**2 - 2 * b * rise * climb + a * climb**2) / jnp.maximum(a * c - b**2, 1e-20)
+    width = 1.0 / jnp.sqrt(jnp.maximum(slope, 1e-6))  # metres from the edge to where the triangle ends
+    away = (1.0 - jnp.sum(edge[ids] * weights, -1)) * width[ids]
+    return 1.0 - (1.0 - _LASH) * smoothstep(away, *_LASHES)
 
 
 def _strands(point: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from zero1a_jax.avatar import at_vertices, bilinear, texture_prior
+from zero1a_jax.flame import forward
 from zero1a_jax.symgen.carry import Seen, carried, in_pixels, shrunk, surface
 from zero1a_jax.symgen.detail import lashes
 from zero1a_jax.types import Array, Camera, FlameModel, FlameParams
@@ -49,7 +50,7 @@ def paint_over(
         # Other islands of the texture are too small for their own triangles.
         smooth = jnp.sum(corners[faces[head.ids]] * head.weights[..., None], 1)
         rgb = jnp.where(jnp.asarray(at.large)[head.ids, None], rgb, smooth)
-        rgb = rgb * jnp.sum(jnp.asarray(lashes())[faces[head.ids]] * head.weights[..., None], 1)
+        rgb = rgb * lashes(forward(model, params)[0], faces, head.ids, head.weights)[:, None]
         own, trust = carried(seen, model, head)
         rgb = rgb + trust[:, None] * (own - rgb)
         cover = shrunk(head.cover, view)
