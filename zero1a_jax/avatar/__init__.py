@@ -1,6 +1,6 @@
 """The avatar: Gaussians rigged to a head's triangles."""
 
-from zero1a_jax.avatar.bind import bind, pose, to_world
+from zero1a_jax.avatar.bind import bind, pose, to_world, widened
 from zero1a_jax.avatar.colours import MOUTH, bilinear, colours_from_portrait, part_ids, smoothstep
 from zero1a_jax.avatar.density import (
     Statistics,
@@ -30,5 +30,6 @@ __all__ = [
     "scale_loss",
     "smoothstep",
     "to_world",
+    "widened",
     "zero_statistics",
 ]

@@ -17,6 +17,7 @@ from zero1a_jax.geometry import portrait_camera
 from zero1a_jax.outputs import viewer
 from zero1a_jax.provenance import of_avatar
 from zero1a_jax.showing import poses
+from zero1a_jax.sources import avatars
 from zero1a_jax.sources.avatars import Loaded
 from zero1a_jax.types import Array, Avatar, Camera, FlameModel, FlameParams, Gaussians
 
@@ -70,6 +71,7 @@ def parameters(loaded: Loaded, weights: Mapping[str, float]) -> FlameParams:
 
 def stage(loaded: Loaded, *, size: int = SIZE, background: Array | None = None) -> viewer.Stage:
     """What `outputs.viewer` shows of an avatar; its background where none is given is the run's."""
+    loaded = avatars.for_size(loaded, size)
     avatar, model = loaded.avatar, loaded.model
     alive = np.asarray(avatar.alive, bool)
     target = frame_target(model, avatar.shape)

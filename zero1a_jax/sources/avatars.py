@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,9 +11,12 @@ import jax
 import numpy as np
 
 from zero1a_jax import outputs
+from zero1a_jax.avatar import widened
+from zero1a_jax.geometry import portrait_camera
 from zero1a_jax.sources import arkit_table, gaussianavatars, heads
 from zero1a_jax.types import ArkitMap, Avatar, FlameModel
 
+_BLUR = 0.08  # pixels squared, of the frames that an avatar learned from
 SLOTS = 4096  # avatars are padded to a multiple of it, so that those of a table share their programs
 
 
@@ -46,6 +50,26 @@ def load(folder: str | Path, flame: str = "", arkit: str = "") -> Loaded:
         outputs.check_model(avatar, meta, model)
         model = gaussianavatars.displaced(model, meta)
     return Loaded(padded(avatar), model, meta, arkit_table.load(model, arkit))
+
+
+def for_size(loaded: Loaded, size: int) -> Loaded:
+    """The avatar for pictures of `size` pixels a side.
+
+    Frames do not tell what is finer than their pixels: there Gaussians are needles, which larger pictures
+    would show. So in those they are blurred until detail ends near where it ended in the frames. Pictures no
+    larger than the frames, and avatars of which nobody knows their size, stay as they are. It is the
+    smoothing filter of Mip-Splatting (Yu et al., arXiv 2311.16493), put on afterwards and weaker.
+    """
+    learned = int(loaded.meta.get("size", 0))
+    if not 0 < learned < size:
+        return loaded
+    camera = portrait_camera(np.zeros(3), np.zeros(()), np.zeros(()), learned)
+    pixel = 1.0 / float(camera.focal[0])  # metres, on a head that is 1 m away
+    width = pixel * math.sqrt(_BLUR * (1.0 - (learned / size) ** 2))
+    return loaded._replace(avatar=_widened(loaded.avatar, loaded.model, width))
+
+
+_widened = jax.jit(widened)
 
 
 def padded(avatar: Avatar) -> Avatar:

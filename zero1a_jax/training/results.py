@@ -24,7 +24,7 @@ from zero1a_jax.outputs import report
 from zero1a_jax.provenance import Provenance
 from zero1a_jax.rasterizer import until_fits
 from zero1a_jax.showing import living, poses
-from zero1a_jax.sources import portraits
+from zero1a_jax.sources import avatars, portraits
 from zero1a_jax.sources.avatars import Loaded
 from zero1a_jax.training.loop import counters
 from zero1a_jax.training.programs import Programs
@@ -173,7 +173,7 @@ def show(
         poses.expressions(parts.model, target, size, arkit=parts.arkit),
         poses.sheet(parts.model, target, size, arkit=parts.arkit),
     ]
-    frames = render_shots(setup, loaded.avatar, poses.joined(lists))
+    frames = render_shots(setup, avatars.for_size(loaded, size).avatar, poses.joined(lists))
     ends = np.cumsum([len(part.flame.expression) for part in lists])[:-1]
     portrait_view, turning, moving, tiles = np.split(frames, ends)
     begin = time.monotonic()
