@@ -195,8 +195,8 @@ def render(
     camera = portrait_camera(target, jnp.radians(jnp.array([yaw])), jnp.radians(jnp.array([pitch])), size)
     flame = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], pose)
     behind = np.array(config.colour(background), np.float32)
-    avatar = avatars.for_size(avatar, size)
-    ((rgb, _),) = playback.render(avatar.avatar, avatar.model, flame, camera, background=behind)
+    how = {"background": behind, "blur": avatars.blur_for(avatar, size)}
+    ((rgb, _),) = playback.render(avatar.avatar, avatar.model, flame, camera, **how)
     return as_uint8(rgb)
 
 

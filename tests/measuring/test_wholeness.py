@@ -65,7 +65,7 @@ def contrasted(loaded, monkeypatch):
     )
 
     def at(contrast):
-        def render(avatar, model, flame, cameras, *, background):
+        def render(avatar, model, flame, cameras, *, background, blur=0.0):
             for k in range(len(flame.jaw)):
                 pose, camera = jax.tree.map(lambda x, k=k: jnp.asarray(x)[k], (flame, cameras))
                 rgb, alpha = waves(camera, pose)

@@ -1,6 +1,7 @@
 """The avatar: Gaussians rigged to a head's triangles."""
 
-from zero1a_jax.avatar.bind import bind, pose, to_world, widened
+from zero1a_jax.avatar.bind import bind, pose, to_world
+from zero1a_jax.avatar.blur import pose_blurred
 from zero1a_jax.avatar.colours import MOUTH, bilinear, colours_from_portrait, part_ids, smoothstep
 from zero1a_jax.avatar.density import (
     Statistics,
@@ -25,11 +26,11 @@ __all__ = [
     "moved",
     "part_ids",
     "pose",
+    "pose_blurred",
     "position_loss",
     "reset_moments",
     "scale_loss",
     "smoothstep",
     "to_world",
-    "widened",
     "zero_statistics",
 ]

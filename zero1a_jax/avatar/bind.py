@@ -120,14 +120,6 @@ def to_world(avatar: Avatar, vertices: Array, faces: Array) -> Gaussians:
     )
 
 
-def widened(avatar: Avatar, model: FlameModel, width: Array | float) -> Avatar:
-    """The avatar blurred by a standard deviation of `width` metres, on the head at rest."""
-    _, _, scale = triangle_frames(shaped_template(model, avatar.shape), jnp.asarray(model.faces))
-    more = width / scale[avatar.face_ids, None]
-    scales = 0.5 * jnp.logaddexp(2.0 * avatar.gaussians.log_scales, 2.0 * jnp.log(more))
-    return avatar.replace(gaussians=avatar.gaussians.replace(log_scales=scales))
-
-
 def pose(avatar: Avatar, model: FlameModel, params: FlameParams) -> Gaussians:
     """The avatar's Gaussians in the world, for one set of `params` (vmap over more).
 

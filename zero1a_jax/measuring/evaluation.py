@@ -150,8 +150,8 @@ def of_avatar(loaded: Loaded, stamp: str = "") -> Shown:
     """An avatar, rendered for each pair."""
 
     def images(chosen: Sequence[int], flame: FlameParams, cameras: Camera) -> Iterator[Picture]:
-        sized = avatars.for_size(loaded, int(cameras.height))
-        return playback.render(sized.avatar, loaded.model, flame, cameras, background=np.ones(3))
+        how = {"background": np.ones(3), "blur": avatars.blur_for(loaded, int(cameras.height))}
+        return playback.render(loaded.avatar, loaded.model, flame, cameras, **how)
 
     return Shown(stamp, loaded.model, jnp.asarray(loaded.avatar.shape), loaded.arkit, images, loaded)
 

@@ -135,8 +135,9 @@ def pictures(
       background: r, g, b in 0..1, or None.
     """
     behind = np.array(background or (0.0, 0.0, 0.0))
-    loaded = avatars.for_size(loaded, int(views.height))
-    for rgb, alpha in playback.render(loaded.avatar, loaded.model, flame, views, background=behind):
+    blur = avatars.blur_for(loaded, int(views.height))
+    shown = playback.render(loaded.avatar, loaded.model, flame, views, background=behind, blur=blur)
+    for rgb, alpha in shown:
         yield as_uint8(rgb) if background is not None else straight(rgb, alpha)
 
 

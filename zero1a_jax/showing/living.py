@@ -25,13 +25,11 @@ from zero1a_jax.flame.procedural import VERSION
 from zero1a_jax.outputs import page
 from zero1a_jax.provenance import Provenance, of_avatar
 from zero1a_jax.showing import poses
-from zero1a_jax.sources import avatars
 from zero1a_jax.sources import motions as motion_files
 from zero1a_jax.sources.avatars import Loaded
 from zero1a_jax.types import Array, FlameModel, FlameParams, Gaussians, Motion
 
 PAGE = "avatar.html"
-SCREEN = 1024  # pixels a side, about
 FPS = 25.0
 TALK = 250  # frames of the seeded motion
 LONGEST = 750  # frames of a motion of the user's, after which it is cut
@@ -59,7 +57,6 @@ def text(
       motions: by name, of the avatar's head, to play beside our own; a baked head plays its own alone.
       provenance: see `outputs.page.text`.
     """
-    loaded = avatars.for_size(loaded, SCREEN)
     alive = np.asarray(loaded.avatar.alive, bool)
     rigged = is_free(loaded.model)
     given = _rig(loaded, alive, motions or {}) if rigged else _baked(loaded, alive)

@@ -12,16 +12,24 @@ import numpy as np
 
 from zero1a_jax import rasterizer
 from zero1a_jax.avatar import pose as pose_avatar
+from zero1a_jax.avatar import pose_blurred
 from zero1a_jax.sources.avatars import Loaded
 from zero1a_jax.types import Array, Avatar, Camera, FlameModel, FlameParams
 
 CHUNK = 8  # frames of one call
 
 _pose = jax.jit(pose_avatar)
+_blurred = jax.jit(pose_blurred)
 
 
 def render(
-    avatar: Avatar, model: FlameModel, flame: FlameParams, cameras: Camera, *, background: Array
+    avatar: Avatar,
+    model: FlameModel,
+    flame: FlameParams,
+    cameras: Camera,
+    *,
+    background: Array,
+    blur: float = 0.0,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Renders frames one by one.
 
@@ -30,6 +38,7 @@ def render(
       model: its head.
       flame: [T]. cameras: [T], of one size.
       background: [3] in 0..1.
+      blur: metres; see `sources.avatars.blur_for`.
 
     Yields:
       (rgb [H, W, 3] in 0..1, alpha [H, W]) of each frame, float32.
@@ -37,7 +46,7 @@ def render(
     flame, cameras = jax.tree.map(lambda x: np.asarray(jnp.asarray(x)), (flame, cameras))
     count = len(flame.jaw)
     middle = jax.tree.map(lambda x: jnp.asarray(x)[count // 2], flame)
-    posed = _pose(avatar, model, middle)
+    posed = _blurred(avatar, model, middle, blur)
     sample = jax.tree.map(lambda x: jnp.asarray(x)[:: max(1, count // 8)], cameras)
     capacity = rasterizer.suggest_capacity(posed, sample, antialiased=True, margin=1.5)
     for start in range(0, count, CHUNK):
@@ -48,7 +57,8 @@ def render(
         def attempt(
             room: int, part: tuple[FlameParams, Camera] = part
         ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
-            rgb, alpha, overflow = _chunk(avatar, model, *part, jnp.asarray(background), capacity=room)
+            behind = jnp.asarray(background)
+            rgb, alpha, overflow = _chunk(avatar, model, *part, behind, blur, capacity=room)
             return (rgb, alpha), overflow
 
         (rgb, alpha), capacity = rasterizer.until_fits(attempt, capacity)
@@ -64,11 +74,12 @@ def _chunk(
     flame: FlameParams,
     cameras: Camera,
     background: jax.Array,
+    blur: float,
     *,
     capacity: int,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     def frame(item: tuple[FlameParams, Camera]) -> tuple[Array, Array, Array]:
-        gaussians = pose_avatar(avatar, model, item[0])
+        gaussians = pose_blurred(avatar, model, item[0], blur)
         image = rasterizer.render(
             gaussians, item[1], background=background, capacity=capacity, antialiased=True
         )

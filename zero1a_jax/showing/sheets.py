@@ -36,9 +36,10 @@ def turned(seed: int, folders: Mapping[str, Path]) -> list[np.ndarray]:
         frames.append(as_uint8(np.asarray(ops.composite(rgb, alpha, jnp.ones(3)))))
     rows = [np.concatenate(frames, 1)]
     for folder in folders.values():
-        loaded = avatars.for_size(avatars.load(folder), SIZE)
+        loaded = avatars.load(folder)
+        how = {"background": np.ones(3), "blur": avatars.blur_for(loaded, SIZE)}
         own = _views(loaded.model, frame_target(loaded.model, loaded.avatar.shape))
-        rendered = playback.render(loaded.avatar, loaded.model, own.flame, own.cameras, background=np.ones(3))
+        rendered = playback.render(loaded.avatar, loaded.model, own.flame, own.cameras, **how)
         rows.append(np.concatenate([as_uint8(rgb) for rgb, _ in rendered], 1))
     return rows
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from zero1a_jax import rasterizer
-from zero1a_jax.avatar import pose as pose_avatar
+from zero1a_jax.avatar import pose_blurred
 from zero1a_jax.flame import forward, frame_target, landmarks_drawn, with_arkit, zero_params
 from zero1a_jax.geometry import portrait_camera
 from zero1a_jax.outputs import viewer
@@ -25,7 +25,7 @@ SIZE = 384  # pixels a side of the rasterizer's pictures in the viewer
 TURNS = ("headYaw", "headPitch", "headRoll", "eyeYaw", "eyePitch", "jawPitch")  # degrees, as Live Link's
 NUMBERED = 10  # sliders of a head whose expressions have no names
 
-_pose = jax.jit(pose_avatar)
+_pose = jax.jit(pose_blurred)
 
 
 def names_of(loaded: Loaded) -> tuple[str, ...]:
@@ -71,15 +71,14 @@ def parameters(loaded: Loaded, weights: Mapping[str, float]) -> FlameParams:
 
 def stage(loaded: Loaded, *, size: int = SIZE, background: Array | None = None) -> viewer.Stage:
     """What `outputs.viewer` shows of an avatar; its background where none is given is the run's."""
-    loaded = avatars.for_size(loaded, size)
-    avatar, model = loaded.avatar, loaded.model
+    avatar, model, blur = loaded.avatar, loaded.model, avatars.blur_for(loaded, size)
     alive = np.asarray(avatar.alive, bool)
     target = frame_target(model, avatar.shape)
     behind = loaded.meta.get("background") if background is None else background
     behind = np.ones(3, np.float32) if behind is None else np.asarray(behind, np.float32)
 
     def gaussians(params: FlameParams) -> Gaussians:
-        return jax.tree.map(lambda leaf: np.asarray(leaf)[alive], _pose(avatar, model, params))
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[alive], _pose(avatar, model, params, blur))
 
     def shaped(params: FlameParams) -> FlameParams:
         return params.replace(shape=jnp.asarray(avatar.shape))
@@ -104,19 +103,25 @@ class _Pictures:
 
     def __init__(self, loaded: Loaded, size: int, background: np.ndarray):
         self._avatar, self._model, self._background = loaded.avatar, loaded.model, background
-        self._size, self._capacity = size, 0
+        self._size, self._capacity, self._blur = size, 0, avatars.blur_for(loaded, size)
 
     def __call__(self, params: FlameParams, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
         """rgb [S, S, 3] in 0..1 and expected depth [S, S], metres, 0 where nothing is; `camera` is [1]."""
         if not self._capacity:
             target = frame_target(self._model, self._avatar.shape)
             front = portrait_camera(target, np.zeros(1), np.zeros(1), self._size)
-            posed = _pose(self._avatar, self._model, params)
+            posed = _pose(self._avatar, self._model, params, self._blur)
             self._capacity = rasterizer.suggest_capacity(posed, front, antialiased=True, margin=1.5)
 
         def attempt(room: int) -> tuple[tuple[Array, Array], Array]:
             rgb, depth, overflow = _picture(
-                self._avatar, self._model, params, camera, jnp.asarray(self._background), capacity=room
+                self._avatar,
+                self._model,
+                params,
+                camera,
+                jnp.asarray(self._background),
+                self._blur,
+                capacity=room,
             )
             return (rgb, depth), overflow
 
@@ -131,10 +136,11 @@ def _picture(
     params: FlameParams,
     camera: Camera,
     background: jax.Array,
+    blur: float,
     *,
     capacity: int,
 ) -> tuple[Array, Array, Array]:
-    gaussians = pose_avatar(avatar, model, params)
+    gaussians = pose_blurred(avatar, model, params, blur)
     image = rasterizer.render(gaussians, camera, background=background, capacity=capacity, antialiased=True)
     depth = jnp.where(image.alpha > 0.5, rasterizer.expected_depth(image), 0.0)
     return jnp.clip(image.rgb[0], 0, 1), depth[0], image.overflow.max()

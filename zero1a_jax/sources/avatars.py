@@ -11,7 +11,6 @@ import jax
 import numpy as np
 
 from zero1a_jax import outputs
-from zero1a_jax.avatar import widened
 from zero1a_jax.geometry import portrait_camera
 from zero1a_jax.sources import arkit_table, gaussianavatars, heads
 from zero1a_jax.types import ArkitMap, Avatar, FlameModel
@@ -52,24 +51,17 @@ def load(folder: str | Path, flame: str = "", arkit: str = "") -> Loaded:
     return Loaded(padded(avatar), model, meta, arkit_table.load(model, arkit))
 
 
-def for_size(loaded: Loaded, size: int) -> Loaded:
-    """The avatar for pictures of `size` pixels a side.
+def blur_for(loaded: Loaded, size: int) -> float:
+    """The blur in metres (`avatar.pose_blurred`) with which pictures of `size` pixels a side show an avatar.
 
-    Frames do not tell what is finer than their pixels: there Gaussians are needles, which larger pictures
-    would show. So in those they are blurred until detail ends near where it ended in the frames. Pictures no
-    larger than the frames, and avatars of which nobody knows their size, stay as they are. It is the
-    smoothing filter of Mip-Splatting (Yu et al., arXiv 2311.16493), put on afterwards and weaker.
+    0 for pictures no larger than the frames that it learned from, or where nobody knows their size.
     """
     learned = int(loaded.meta.get("size", 0))
     if not 0 < learned < size:
-        return loaded
+        return 0.0
     camera = portrait_camera(np.zeros(3), np.zeros(()), np.zeros(()), learned)
     pixel = 1.0 / float(camera.focal[0])  # metres, on a head that is 1 m away
-    width = pixel * math.sqrt(_BLUR * (1.0 - (learned / size) ** 2))
-    return loaded._replace(avatar=_widened(loaded.avatar, loaded.model, width))
-
-
-_widened = jax.jit(widened)
+    return pixel * math.sqrt(_BLUR * (1.0 - (learned / size) ** 2))
 
 
 def padded(avatar: Avatar) -> Avatar:

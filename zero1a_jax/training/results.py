@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from zero1a_jax import files, outputs, symgen
-from zero1a_jax.avatar import pose
+from zero1a_jax.avatar import pose, pose_blurred
 from zero1a_jax.devices import first, mine
 from zero1a_jax.errors import NoFace
 from zero1a_jax.flame import frame_target
@@ -31,7 +31,7 @@ from zero1a_jax.training.programs import Programs
 from zero1a_jax.training.progress import Progress
 from zero1a_jax.training.report import write_report
 from zero1a_jax.training.setup import Setup
-from zero1a_jax.types import Avatar, Dataset
+from zero1a_jax.types import Avatar, Dataset, FlameModel
 
 FPS = 25
 
@@ -47,17 +47,25 @@ def dataset_video(path: Path, shown: Dataset, provenance: Provenance) -> None:
     outputs.video.write(path, [*sheets, *sheets[-2:0:-1]], 8, provenance=provenance)
 
 
-def render_shots(setup: Setup, avatar: Avatar, shots: poses.Shots) -> np.ndarray:
-    """Frames uint8 [K, H, W, 3] of the avatar."""
-    parts = setup.parts
+def render_shots(setup: Setup, loaded: Loaded, shots: poses.Shots) -> np.ndarray:
+    """Frames uint8 [K, H, W, 3] of the avatar, which is blurred where they are larger than the dataset's."""
+    parts, avatar, blur = setup.parts, loaded.avatar, avatars.blur_for(loaded, int(shots.cameras.height))
     neutral = pose(avatar, parts.model, jax.tree.map(lambda x: x[0], shots.flame))
     capacity = parts.suggest_capacity(neutral, shots.cameras, margin=2.0)
 
     def attempt(room: int) -> tuple[jax.Array, jax.Array]:
-        renderer = bound(parts.render, capacity=room)
-        function = jax.jit(bound(symgen.render_sample, renderer, background=setup.background))
-        rgb, _, overflow = function(avatar, parts.model, shots.flame, shots.cameras)
-        return rgb, overflow
+        render = bound(parts.render, capacity=room, background=setup.background)
+
+        @jax.jit
+        def frames(avatar: Avatar, model: FlameModel, shots: poses.Shots) -> tuple[jax.Array, jax.Array]:
+            def frame(shot: poses.Shots) -> tuple[jax.Array, jax.Array]:
+                image = render(pose_blurred(avatar, model, shot.flame, blur), shot.cameras)
+                return image.rgb, image.overflow
+
+            rgb, overflow = jax.lax.map(frame, shots)
+            return rgb, jnp.max(overflow)
+
+        return frames(avatar, parts.model, shots)
 
     return as_uint8(until_fits(attempt, capacity)[0])
 
@@ -173,7 +181,7 @@ def show(
         poses.expressions(parts.model, target, size, arkit=parts.arkit),
         poses.sheet(parts.model, target, size, arkit=parts.arkit),
     ]
-    frames = render_shots(setup, avatars.for_size(loaded, size).avatar, poses.joined(lists))
+    frames = render_shots(setup, loaded, poses.joined(lists))
     ends = np.cumsum([len(part.flame.expression) for part in lists])[:-1]
     portrait_view, turning, moving, tiles = np.split(frames, ends)
     begin = time.monotonic()
