@@ -17,7 +17,7 @@ from zero1a_jax.types import Array, Avatar, FlameModel, Portrait
 
 _SHARE = 0.5  # of the free slots, so that density control keeps the other half
 _OPAQUE = 0.9  # alpha from which a pixel belongs to the person: rims carry background
-_WIDE = 3  # pixels a side of the squares it consists of: what is thinner is the fit's error, not hair
+_WIDE = 3 / 128  # of the picture, a side of the squares it consists of: thinner is the fit's error, not hair
 _OPACITY_LOGIT = 2.2  # 0.9: hair is not seen through
 _SIZE = 0.6  # standard deviation in pixel spacings
 
@@ -85,10 +85,11 @@ def at_vertices(values: Array, faces: Array, count: int) -> Array:
 
 
 def _opened(chosen: Array) -> Array:
-    """Those pixels [H, W] that lie in a square of _WIDE x _WIDE chosen ones."""
-    window, step = (_WIDE, _WIDE), (1, 1)
+    """Those pixels [H, W] that lie in a square of chosen ones, _WIDE a side and three pixels at least."""
+    side = max(3, round(_WIDE * chosen.shape[1]))
+    window, step = (side, side), (1, 1)
     whole = jax.lax.reduce_window(chosen, True, jax.lax.bitwise_and, window, step, "VALID")
-    margin = [(_WIDE - 1, _WIDE - 1)] * 2
+    margin = [(side - 1, side - 1)] * 2
     return jax.lax.reduce_window(whole, False, jax.lax.bitwise_or, window, step, margin)
 
 
