@@ -1,6 +1,7 @@
 """Fine detail for the texture prior's head, whose own texture is coarse and smooth. [D]
 
-Clothes go round at one height, hair has strands as deep as the portrait's, and closed lids have lashes.
+Clothes go round at one height and end at an edge, hair has strands as deep as the portrait's, and closed lids
+have lashes.
 """
 
 from __future__ import annotations
@@ -28,6 +29,14 @@ _BIN = 0.001  # metres of height that share a colour of the clothes
 _REACH, _COUNT = 0.12, 130  # metres below the clothes' upper end that are told apart, and such heights
 _BROAD = 8.0  # heights whose mean is compared with the prior's
 _AGREES = 0.12  # change of colour against the prior's at which clothes are half believed
+_SECTORS = 36  # around the neck, each with a colour of skin and one of clothes
+_BARE, _CLAD = (
+    (-0.090, -0.105),
+    -0.180,
+)  # metres: where the neck's skin is looked up, and below which clothes are
+_NECK = -0.02  # metres, z of its middle
+_EDGE = (0.40, 0.60)  # shares of the clothes' colour between which skin becomes clothes
+_CONTRAST = (0.10, 0.25)  # between skin and clothes, from which their edge can be told
 _HAIR = (0.002, 0.005)  # metres that hair stands off the head, between which it has strands
 _CROWN = (0.0, 0.94, -0.342)  # from the middle of the head to where hair grows from
 _STRANDS = (110, 0.016)  # around the head, and metres of their length
@@ -41,6 +50,7 @@ class _Places(NamedTuple):
     weights: np.ndarray  # [P, 3] barycentric
     skin: np.ndarray  # [P] 0 or 1: neither eyes nor teeth, nor beside the mesh
     height: np.ndarray  # [P] metres
+    sector: np.ndarray  # [P] which part around the neck
     strands: np.ndarray  # [P], of variance 1
 
 
@@ -52,7 +62,9 @@ def _places() -> _Places:
         point = np.asarray(model.template)[np.asarray(model.faces)[ids]]
         point = (point * weights[..., None]).sum(1)
         skin = (at.face_ids.reshape(-1) >= 0) & at.large[ids] & (np.asarray(part_ids(model)) == 0)[ids]
-        return _Places(ids, weights, skin.astype(np.float32), point[:, 1], _strands(point))
+        turn = np.arctan2(point[:, 0], point[:, 2] - _NECK) / (2 * np.pi) + 0.5
+        sector = np.minimum((turn * _SECTORS).astype(np.int32), _SECTORS - 1)
+        return _Places(ids, weights, skin.astype(np.float32), point[:, 1], sector, _strands(point))
 
 
 @functools.cache
@@ -110,19 +122,44 @@ def detailed(guess: texture_prior.Guess, seen: Seen, model: FlameModel) -> textu
     at, faces = jax.tree.map(jnp.asarray, _places()), jnp.asarray(model.faces)
     moved, still = jnp.ones(len(model.template)), jnp.zeros(len(faces))  # so that lids' rims are not trusted
     own, trust = carried(seen, model, Surface(still, moved, at.ids, at.weights, at.skin))
-    known, clothes = trust * at.skin, at.height < _CLOTHES[0]
+    known, below = trust * at.skin, at.height < _CLOTHES[0]
     raised = jnp.linalg.norm(at_vertices(guess.offset, faces, len(model.template)), axis=-1)
-    hair = smoothstep(jnp.sum(raised[faces[at.ids]] * at.weights, 1), *_HAIR) * at.skin * ~clothes
+    hair = smoothstep(jnp.sum(raised[faces[at.ids]] * at.weights, 1), *_HAIR) * at.skin * ~below
 
     large = (SIZE, SIZE, 3)
-    rgb = jax.image.resize(guess.texture, large, "linear").reshape(-1, 3)
+    rgb, clad = _edged(jax.image.resize(guess.texture, large, "linear").reshape(-1, 3), at)
     smooth = jax.image.resize(_blurred(guess.texture), large, "linear").reshape(-1, 3)
     depth = _spread(jnp.log(_lightness(own) / _lightness(rgb)), known * hair)
     depth = jnp.minimum(_DEPTH[0] * depth, _DEPTH[1])  # deep waves are no strands
     rgb = rgb * jnp.exp(depth * hair * at.strands)[:, None]
-    rgb = _round(rgb, own, known * clothes, at.height, smooth)
+    rgb = _round(rgb, own, known * below * clad, at.height, smooth, clad)
     row, column = texture_prior.texels(SIZE).nearest
     return guess._replace(texture=jnp.clip(rgb, 0.0, 1.0).reshape(large)[row, column])
+
+
+def _edged(rgb: Array, at: _Places) -> tuple[Array, Array]:
+    """Colours [P, 3] in which skin becomes clothes at an edge, where the prior mixes the two over centimetres.
+
+    And what is clothes below the neck [P], 0 to 1; 1 where they are too like the skin to tell.
+    """
+
+    def around(weight: Array) -> Array:
+        """The mean colour [P, 3] under weights [P], sector by sector."""
+        sums = jax.ops.segment_sum(
+            jnp.concatenate([rgb, jnp.ones_like(rgb[:, :1])], 1) * weight[:, None], at.sector, _SECTORS
+        )
+        away = (jnp.arange(_SECTORS)[:, None] - jnp.arange(_SECTORS) + _SECTORS // 2) % _SECTORS
+        near = jnp.exp(-0.5 * ((away - _SECTORS // 2) / 1.5) ** 2) @ sums
+        return (near[:, :3] / jnp.maximum(near[:, 3:], 1e-6))[at.sector]
+
+    bare = around(at.skin * (at.height < _BARE[0]) * (at.height > _BARE[1]))
+    change = around(at.skin * (at.height < _CLAD)) - bare
+    size = jnp.linalg.norm(change, axis=-1)
+    share = jnp.clip(jnp.sum((rgb - bare) * change, -1) / jnp.maximum(size, 1e-3) ** 2, 0.0, 1.0)
+    clad = smoothstep(share, *_EDGE)
+    sure = smoothstep(size, *_CONTRAST)
+    moved = sure * (at.height < _BARE[1]) * at.skin * (clad - share)
+    return rgb + moved[:, None] * change, 1.0 - sure * (1.0 - clad)
 
 
 def _blurred(texture: Array) -> Array:
@@ -144,8 +181,10 @@ def _spread(values: Array, weight: Array) -> Array:
     return jnp.sqrt(jnp.sum(weight * (values - mean) ** 2) / total)
 
 
-def _round(rgb: Array, own: Array, known: Array, height: Array, smooth: Array) -> Array:
+def _round(rgb: Array, own: Array, known: Array, height: Array, smooth: Array, clad: Array) -> Array:
     """Colours [P, 3] with those of clothes all around that the portrait shows, as `known` [P] says, in front.
+
+    `clad` [P] says where there are clothes.
 
     Lightness follows the prior's, `smooth` [P, 3], since light does not go round.
     """
@@ -162,5 +201,5 @@ def _round(rgb: Array, own: Array, known: Array, height: Array, smooth: Array) -
         enough = near[:, 6] / (near[:, 6] + 20.0)
     light = jnp.clip(_lightness(smooth) / _lightness(lines[0][:, 3:]), 0.5, 1.5)[:, None]
     off = jnp.linalg.norm(lines[0][:, :3] * light - smooth, axis=-1) / _AGREES
-    sure = enough[index] / (1.0 + off**2) * smoothstep(height, *_CLOTHES)
+    sure = enough[index] / (1.0 + off**2) * smoothstep(height, *_CLOTHES) * clad
     return rgb + sure[:, None] * (lines[1][:, :3] * light - rgb)
