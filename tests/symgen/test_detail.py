@@ -1,4 +1,4 @@
-"""Fine detail of the prior's head: stripes go round, hair is as deep as the portrait's, lids have lashes."""
+"""Fine detail of the prior's head: clothes end at an edge, stripes go round, hair is as deep as the portrait's, lids have lashes."""
 
 import jax
 import jax.numpy as jnp
@@ -46,13 +46,39 @@ def detailed():
     count, side = len(model.faces), texture_prior.SIZE
 
     @jax.jit
-    def run(portrait, offset):
+    def run(portrait, offset, texture=jnp.full((side, side, 3), GREY)):
         off = jnp.zeros((count, 3)).at[:, 1].set(offset)
-        guess = texture_prior.Guess(jnp.full((count, 3), GREY), off, jnp.full((side, side, 3), GREY))
+        guess = texture_prior.Guess(jnp.full((count, 3), GREY), off, texture)
         return symgen.detailed(guess, symgen.seen_by(portrait, model, off), model).texture
 
     skin = detail._places().skin.reshape(detail.SIZE, detail.SIZE) > 0
-    return lambda portrait, offset: np.asarray(run(portrait, offset)), np.where(skin[..., None], points, 9.0)
+    return lambda *arguments: np.asarray(run(*arguments)), np.where(skin[..., None], points, 9.0)
+
+
+@pytest.mark.parametrize("blue, told", [(0.9, True), (0.55, False)])
+def test_clothes_end_at_an_edge(shown, detailed, blue, told):
+    """Mixed over four centimetres by the prior; what is too like the skin stays as it is."""
+    _, portrait = shown
+    run, place = detailed
+    at = texture_prior.texels(texture_prior.SIZE)
+    model = procedural_head()
+    corners = np.asarray(model.template)[np.asarray(model.faces)[np.maximum(at.face_ids, 0)]]
+    height = (corners * at.weights[..., None]).sum(2)[..., 1]
+    share = np.clip((-0.12 - height) / 0.04, 0, 1)[..., None]
+    mixed = np.where(share > 0, GREY + share * (np.array([0.3, 0.3, blue]) - GREY), GREY)
+    if not told:
+        mixed[..., :2] = GREY
+    unseen = portrait(np.full((SIZE, SIZE, 3), GREY, np.float32)).replace(alpha=jnp.zeros((SIZE, SIZE)))
+    texture = run(unseen, 0.0, mixed.astype(np.float32))
+    part = (texture[..., 2] - GREY) / (blue - GREY)
+    height = place[..., 1]
+    skin, clothes = (height > -0.132) & (height < 1), height < -0.148
+    width = np.mean((part > 0.1) & (part < 0.9) & (height < 1)) / np.mean((height < -0.12) & (height > -0.16))
+    assert np.median(part[clothes]) == pytest.approx(1.0, abs=0.02)
+    if told:
+        assert part[skin].max() < 0.1 and np.mean(part[clothes] > 0.9) > 0.99 and width < 0.3
+    else:
+        assert width > 0.6
 
 
 def test_stripes_go_round(shown, detailed):
