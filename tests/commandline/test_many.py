@@ -84,8 +84,9 @@ def test_two_workers_one_killed_on_the_way(tmp_path, worker):
     assert "00003_broken-3: failed: No face was found in it (exit code 2" in texts[1][0]
     begun = (tmp_path / "all" / "begun.txt").read_text().split()
     assert len(set(begun)) == 17 and len(begun) <= 18  # the killed worker's avatar alone began twice
-    rerun = worker("--shard=0/1")
+    rerun = worker("--shard=0/1", "--image=synthetic:7")  # as flag files for one portrait have it
     text, _ = rerun.communicate(timeout=100)
+    assert "not --image=synthetic:7" in text
     assert rerun.returncode == 1 and "17 of 20 avatars are done, 3 failed" in text
     assert (tmp_path / "all" / "begun.txt").read_text().split() == begun
     table = worker("--mode=summary")
@@ -161,7 +162,7 @@ def test_shards_that_are_none(text, environment):
     ("flag", "reason"),
     [
         ("--shard=5/2", "below the second"),
-        ("--image=synthetic:1", "of one portrait"),
+        ("--mask=matte.png", "of one portrait"),
         ("--process=auto", "leave --process out"),
     ],
 )

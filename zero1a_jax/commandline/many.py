@@ -215,6 +215,8 @@ def main(run: Config, portraits: str, shard: str, mode: str) -> int:
             files.write_text(unfinished / SUMMARY[1], text)
         print(text)
         return 0
+    if run.input.image:
+        print(f"the pictures are those of --portraits, not --image={run.input.image}", flush=True)
     return make(run, every, shard_of(shard, os.environ))
 
 
@@ -223,8 +225,9 @@ def problems(run: Config, portraits: str, shard: str) -> list[str]:
     found = []
     if not run.runner.workdir:
         found.append("--workdir is missing: give the folder of all runs.")
-    if run.input.image or run.input.mask or run.input.caption:
-        found.append("--image, --mask and --caption are of one portrait: leave them out beside --portraits.")
+    # An --image is no mistake: flag files for one portrait have it, and the list's pictures take its place.
+    if run.input.mask or run.input.caption:
+        found.append("--mask and --caption are of one portrait: leave them out beside --portraits.")
     if run.runner.process:
         found.append("--portraits makes each avatar in one process: leave --process out.")
     try:
