@@ -24,7 +24,7 @@ LOOKS = 4
 VARIANTS = ((0.0, 1.0), (0.1, 0.95), (-0.1, 0.95), (0.06, 1.06), (-0.06, 1.06))  # turn, size
 SURE, LIKELY = 0.0, 1.0  # logits: to be worth a closer look, and to be called a face
 STEADY, AGREED = 0.08, 0.05  # extents that points may move in the last look, and differ between its crops
-SPREAD = 0.004  # metres, standard deviation of the net's points about the truth
+SPREAD = 0.0034  # metres, standard deviation of the net's points about the truth
 
 
 def embedded_detector(params: Any = None) -> Detector:
