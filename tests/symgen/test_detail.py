@@ -1,4 +1,4 @@
-"""Fine detail of the prior's head: clothes end at an edge, stripes go round, hair is as deep as the portrait's, lids have lashes."""
+"""Fine detail of the prior's head: clothes' edge and stripes, hair as deep as the portrait's, lashes."""
 
 import jax
 import jax.numpy as jnp
@@ -45,8 +45,10 @@ def detailed():
     points = (corners * at.weights[..., None]).sum(2)
     count, side = len(model.faces), texture_prior.SIZE
 
+    plain = jnp.full((side, side, 3), GREY)
+
     @jax.jit
-    def run(portrait, offset, texture=jnp.full((side, side, 3), GREY)):
+    def run(portrait, offset, texture=plain):
         off = jnp.zeros((count, 3)).at[:, 1].set(offset)
         guess = texture_prior.Guess(jnp.full((count, 3), GREY), off, texture)
         return symgen.detailed(guess, symgen.seen_by(portrait, model, off), model).texture

@@ -138,7 +138,7 @@ def detailed(guess: texture_prior.Guess, seen: Seen, model: FlameModel) -> textu
 
 
 def _edged(rgb: Array, at: _Places) -> tuple[Array, Array]:
-    """Colours [P, 3] in which skin becomes clothes at an edge, where the prior mixes the two over centimetres.
+    """Colours [P, 3] in which skin becomes clothes at an edge: the prior mixes the two over centimetres.
 
     And what is clothes below the neck [P], 0 to 1; 1 where they are too like the skin to tell.
     """
