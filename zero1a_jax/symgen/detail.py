@@ -30,10 +30,8 @@ _REACH, _COUNT = 0.12, 130  # metres below the clothes' upper end that are told 
 _BROAD = 8.0  # heights whose mean is compared with the prior's
 _AGREES = 0.12  # change of colour against the prior's at which clothes are half believed
 _SECTORS = 36  # around the neck, each with a colour of skin and one of clothes
-_BARE, _CLAD = (
-    (-0.090, -0.105),
-    -0.180,
-)  # metres: where the neck's skin is looked up, and below which clothes are
+_BARE = (-0.090, -0.105)  # metres of height between which the neck's skin is looked up
+_CLAD = -0.180  # metres of height below which there are clothes
 _NECK = -0.02  # metres, z of its middle
 _EDGE = (0.40, 0.60)  # shares of the clothes' colour between which skin becomes clothes
 _CONTRAST = (0.10, 0.25)  # between skin and clothes, from which their edge can be told
