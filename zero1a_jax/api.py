@@ -195,8 +195,7 @@ def render(
     camera = portrait_camera(target, jnp.radians(jnp.array([yaw])), jnp.radians(jnp.array([pitch])), size)
     flame = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], pose)
     behind = np.array(config.colour(background), np.float32)
-    how = {"background": behind, "blur": avatars.blur_for(avatar, size)}
-    ((rgb, _),) = playback.render(avatar.avatar, avatar.model, flame, camera, **how)
+    ((rgb, _),) = playback.shown(avatar, flame, camera, background=behind)
     return as_uint8(rgb)
 
 

@@ -156,8 +156,7 @@ def measure(folder: Path, wanted: Pictures) -> tuple[list[dict[str, object]], np
     """Figures of the avatar in a run's folder, and its pictures [K, SIZE, SIZE, 3]."""
     loaded = avatars.load(folder)
     asked = _asked(loaded.model, jnp.asarray(loaded.avatar.shape))
-    how = {"background": np.ones(3), "blur": avatars.blur_for(loaded, SIZE)}
-    rendered = playback.render(loaded.avatar, loaded.model, asked.flame, asked.cameras, **how)
+    rendered = playback.shown(loaded, asked.flame, asked.cameras, background=np.ones(3))
     images = np.stack([rgb for rgb, _ in rendered])
     rows = []
     for k, (driven, yaw) in enumerate(itertools.product(DRIVEN, YAWS)):

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 CUT = (
     "--steps=60 --synthetic_start=20 --real_start=40 --view_interval=10 --update_every=20 --density_every=20 "
     "--density_start=20 --checkpoint_every=30 --frames=4 --samples_per_update=2 --spatial_samples=2 "
-    "--synthetic_samples=1 --real_samples=1"
+    "--synthetic_samples=1 --real_samples=1 --size=128"
 ).split()
 FAKES = """
 import dataclasses, runpy, sys

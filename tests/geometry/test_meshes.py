@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from zero1a_jax.geometry import face_normals, triangle_frames, vertex_normals
+from zero1a_jax.geometry import at_points, face_normals, triangle_frames, vertex_normals
 
 frames = jax.jit(triangle_frames)
 
@@ -88,3 +88,11 @@ def test_normals_of_a_sphere_point_out():
     normals = vertex_normals(jnp.stack([vertices, 2 * vertices]), faces)
     assert normals.shape == (2, 200, 3)
     assert float(jnp.min(jnp.sum(normals * points, -1))) > 0.95
+
+
+def test_values_at_points_of_triangles():
+    rng = np.random.default_rng(1)
+    values, ids = rng.normal(size=(4, 3, 5)).astype(np.float32), np.array([3, 0, 3, 2])
+    weights = rng.dirichlet(np.ones(3), len(ids)).astype(np.float32)
+    wanted = np.einsum("pkc,pk->pc", values[ids], weights)
+    np.testing.assert_allclose(at_points(jnp.asarray(values), ids, weights), wanted, atol=1e-6)

@@ -25,7 +25,7 @@ def with_alpha(monkeypatch, hole):
     """Makes every render opaque but for the pixels `hole` of frame 3."""
     count = len(poses.SHOWN) * len(poses.SHEET_YAWS)
 
-    def render(avatar, model, flame, cameras, *, background):
+    def render(avatar, model, flame, cameras, *, background, blur):
         for k in range(count):
             alpha = np.ones((cameras.height, cameras.width), np.float32)
             alpha[hole] = 0.9 if k == 3 else 1.0

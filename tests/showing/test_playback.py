@@ -10,7 +10,7 @@ from zero1a_jax.avatar import pose
 from zero1a_jax.converters import flame_npz
 from zero1a_jax.errors import Refused
 from zero1a_jax.flame import frame_target, procedural_head, zero_params
-from zero1a_jax.geometry import portrait_camera
+from zero1a_jax.geometry import portrait_camera, resize
 from zero1a_jax.showing import playback
 from zero1a_jax.sources import avatars, heads
 from zero1a_jax.types import Motion
@@ -54,6 +54,25 @@ def test_every_frame_comes_once_and_in_order(folder):
         assert 0.2 < alpha.mean() < 0.9
     differences = [np.abs(a - b).mean() for (a, _), (b, _) in zip(frames, frames[1:], strict=False)]
     assert min(differences) > 1e-3  # the camera moves
+
+
+@pytest.mark.parametrize("learned", [SIZE, 2 * SIZE, 2 * SIZE + 1])
+def test_pictures_smaller_than_the_frames_are_means_of_finer_ones(folder, learned):
+    loaded = avatars.load(folder)
+    loaded = loaded._replace(meta=loaded.meta | {"size": learned})
+    camera = portrait_camera(frame_target(loaded.model, loaded.avatar.shape), np.zeros(1), np.zeros(1), SIZE)
+    flame, behind = zero_params(loaded.model, (1,)), np.ones(3)
+    ((rgb, alpha),) = playback.shown(loaded, flame, camera, background=behind)
+    finer = -(-learned // SIZE)
+    views = resize(camera, finer * SIZE, finer * SIZE)
+    # As many pixels as the frames have, or more, so that those are blurred as a larger picture is.
+    blur = avatars.blur_for(loaded, finer * SIZE)
+    ((fine, cover),) = playback.render(
+        loaded.avatar, loaded.model, flame, views, background=behind, blur=blur
+    )
+    image = fine.reshape(SIZE, finer, SIZE, finer, 3)
+    np.testing.assert_allclose(rgb, image.mean((1, 3)), atol=1e-6)
+    np.testing.assert_allclose(alpha, cover.reshape(SIZE, finer, SIZE, finer).mean((1, 3)), atol=1e-6)
 
 
 def test_the_wrong_head_is_refused(folder, monkeypatch):

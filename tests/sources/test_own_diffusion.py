@@ -48,7 +48,7 @@ def test_the_ten_lines_fill_and_refresh_a_sample(mine, fakes, monkeypatch):
     """SymGEN's own steps: render, condition, fill from noise, refresh; with and without guidance."""
     assert len(example().strip().splitlines()) == 10
     monkeypatch.setattr(fakes, "SIZE", 128)
-    video_model, params = own_diffusion.load(mine(example()), 128, 2)
+    video_model, params = own_diffusion.load(mine(example()), 2)
     head = fakes.sphere_head()
     portrait = fakes.disc_portrait(head)
     flame, camera = jax.tree.map(lambda x: jnp.stack([x, x]), (portrait.flame, portrait.camera))
@@ -120,7 +120,6 @@ def test_a_real_run_with_the_ten_lines(tmp_path):
     [
         ("def load", "def other", "has no attribute 'load'"),
         ("), jnp.float32(0.03)", ")", "as a tuple of two"),
-        ("frame_size=128", "frame_size=64", "use 64"),
         (
             "return diffusion.adapt(velocity, **parts, frame_size=128, condition_size=128)",
             "return 1",
@@ -135,7 +134,7 @@ def test_a_wrong_model_is_one_sentence(mine, old, new, sentence):
     code = example()
     assert old in code
     with pytest.raises(ValueError, match=re.escape(sentence)):
-        own_diffusion.load(mine(code.replace(old, new)), 128, 4)
+        own_diffusion.load(mine(code.replace(old, new)), 4)
 
 
 def test_the_miniature_has_no_official_pose_guider():

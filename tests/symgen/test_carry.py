@@ -88,7 +88,7 @@ def test_hair_is_trusted_from_less_flat_angles(fakes):
     shares = []
     for off in (0.0, 0.008):
         seen = jax.jit(symgen.seen_by)(portrait, model, jnp.zeros((len(model.faces), 3)).at[:, 1].set(off))
-        shares.append(float(seen.sure.sum() / (seen.part >= 0).sum()))
+        shares.append(float(seen.colours[..., 3].sum() / (seen.nearest[..., 1] >= 0).sum()))
     assert 0.5 * shares[0] < shares[1] < 0.95 * shares[0], shares
 
 

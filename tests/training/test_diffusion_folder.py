@@ -98,8 +98,6 @@ def test_a_bad_folder_is_one_sentence_before_anything_starts(folder, tmp_path):
     assert "must be a multiple of 8" in checks.diffusion_problems(str(folder), 60)[0]
     found = checks.diffusion_problems(str(tmp_path), 64)
     assert len(found) == 1 and "reference_unet is missing" in found[0] and "--diffusion" in found[0]
-    with pytest.raises(ValueError, match="use 128"):
-        diffusions.read("", 64)
 
 
 def loop(folder, workdir):

@@ -19,6 +19,7 @@ OPTIONS = (
     "--image=synthetic:7",
     "--steps=61",
     "--update_every=30",
+    "--size=128",
     "--frames=4",
     "--spatial_samples=2",
     "--synthetic_samples=1",

@@ -22,6 +22,7 @@ OPTIONS = (
     f"--steps={STEPS}",
     "--update_every=30",
     "--checkpoint_every=8",
+    "--size=128",
     "--frames=4",
     "--spatial_samples=2",
     "--synthetic_samples=1",

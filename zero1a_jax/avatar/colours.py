@@ -49,12 +49,20 @@ def smoothstep(value: Array, low: float, high: float) -> Array:
 
 def bilinear(image: Array, pixels: Array) -> Array:
     """Values [P, C] of an image [H, W, C] at pixels [P, 2], centres at +0.5, clamped at the border."""
-    coordinates = [pixels[:, 1] - 0.5, pixels[:, 0] - 0.5]
-    channels = [
-        jax.scipy.ndimage.map_coordinates(image[..., c], coordinates, order=1, mode="nearest")
-        for c in range(image.shape[-1])
-    ]
-    return jnp.stack(channels, -1)
+    height, width, channels = image.shape
+    table, corner = image.reshape(-1, channels), jnp.floor(pixels - 0.5)
+    right, down = jnp.split(pixels - 0.5 - corner, 2, -1)
+    column, row = corner.astype(jnp.int32).T
+
+    def line(below: int) -> Array:
+        at = jnp.clip(row + below, 0, height - 1) * width
+        # All channels of a pixel at once: one by one takes three times as long on a CPU.
+        left, after = (
+            table.at[at + jnp.clip(column + k, 0, width - 1)].get(mode="promise_in_bounds") for k in (0, 1)
+        )
+        return left * (1.0 - right) + after * right
+
+    return line(0) * (1.0 - down) + line(1) * down
 
 
 def nearest_depth(camera: Camera, vertices: Array, faces: Array) -> Array:

@@ -11,3 +11,4 @@ from zero1a_jax.diffusion.model import Reference as Reference
 from zero1a_jax.diffusion.model import VideoDiffusion as VideoDiffusion
 from zero1a_jax.diffusion.model import build as build
 from zero1a_jax.diffusion.model import cast as cast
+from zero1a_jax.diffusion.resized import resized as resized

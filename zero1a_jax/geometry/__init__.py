@@ -1,7 +1,7 @@
 """Rotations, cameras and meshes: the geometry below everything else."""
 
 from zero1a_jax.geometry.cameras import crop, look_at, orbit, portrait_camera, position, project, resize
-from zero1a_jax.geometry.meshes import face_normals, triangle_frames, vertex_normals
+from zero1a_jax.geometry.meshes import at_points, face_normals, triangle_frames, vertex_normals
 from zero1a_jax.geometry.rotations import (
     axis_angle_to_matrix,
     axis_angle_to_quat,
@@ -17,6 +17,7 @@ from zero1a_jax.geometry.rotations import (
 from zero1a_jax.geometry.zbuffer import zbuffer
 
 __all__ = [
+    "at_points",
     "axis_angle_to_matrix",
     "axis_angle_to_quat",
     "crop",

@@ -88,9 +88,7 @@ def compare(
         shift = frame_target(loaded.model, jnp.asarray(params.shape[0])) - own_target
         params = params.replace(translation=np.asarray(params.translation) + np.asarray(shift))
         camera = camera_of(frame, truth.shape[:2])
-        ((image, cover),) = playback.render(
-            loaded.avatar, loaded.model, params, camera, background=np.ones(3)
-        )
+        ((image, cover),) = playback.shown(loaded, params, camera, background=np.ones(3))
         yield {
             "pair": int(number),
             "frame": frame.image.name,

@@ -150,8 +150,7 @@ def of_avatar(loaded: Loaded, stamp: str = "") -> Shown:
     """An avatar, rendered for each pair."""
 
     def images(chosen: Sequence[int], flame: FlameParams, cameras: Camera) -> Iterator[Picture]:
-        how = {"background": np.ones(3), "blur": avatars.blur_for(loaded, int(cameras.height))}
-        return playback.render(loaded.avatar, loaded.model, flame, cameras, **how)
+        return playback.shown(loaded, flame, cameras, background=np.ones(3))
 
     return Shown(stamp, loaded.model, jnp.asarray(loaded.avatar.shape), loaded.arkit, images, loaded)
 

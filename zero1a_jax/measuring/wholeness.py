@@ -35,7 +35,7 @@ def holes(loaded: Loaded, *, size: int = 128) -> dict[str, Any]:
     model, avatar = loaded.model, loaded.avatar
     target = frame_target(model, jnp.asarray(avatar.shape))
     shots = poses.sheet(model, target, size, arkit=loaded.arkit)
-    rendered = playback.render(avatar, model, shots.flame, shots.cameras, background=np.ones(3))
+    rendered = playback.shown(loaded, shots.flame, shots.cameras, background=np.ones(3))
     inside, opaque = [], []
     for k, (_, alpha) in enumerate(rendered):
         flame, camera = jax.tree.map(lambda x, k=k: jnp.asarray(x)[k], (shots.flame, shots.cameras))
@@ -80,7 +80,7 @@ def flicker(loaded: Loaded, seed: int, *, size: int = 128) -> float:
     """
     model, shape = loaded.model, jnp.asarray(loaded.avatar.shape)
     own = poses.expressions(model, frame_target(model, shape), size, frames=FADE, arkit=loaded.arkit)
-    frames = playback.render(loaded.avatar, model, own.flame, own.cameras, background=np.ones(3))
+    frames = playback.shown(loaded, own.flame, own.cameras, background=np.ones(3))
     return surface.unrest(*_colours(model, own.flame, shape, own.cameras, frames)) / _true_unrest(seed, size)
 
 

@@ -19,7 +19,7 @@ from zero1a_jax.image.colour import as_uint8
 from zero1a_jax.outputs import clips
 from zero1a_jax.retargeting import AS_RECORDED, Retargeting
 from zero1a_jax.showing import camera_paths, playback, poses, side_by_side
-from zero1a_jax.sources import avatars, motions
+from zero1a_jax.sources import motions
 from zero1a_jax.sources.avatars import Loaded
 from zero1a_jax.types import Camera, FlameParams, Motion
 
@@ -135,9 +135,7 @@ def pictures(
       background: r, g, b in 0..1, or None.
     """
     behind = np.array(background or (0.0, 0.0, 0.0))
-    blur = avatars.blur_for(loaded, int(views.height))
-    shown = playback.render(loaded.avatar, loaded.model, flame, views, background=behind, blur=blur)
-    for rgb, alpha in shown:
+    for rgb, alpha in playback.shown(loaded, flame, views, background=behind):
         yield as_uint8(rgb) if background is not None else straight(rgb, alpha)
 
 

@@ -13,6 +13,8 @@ import numpy as np
 from zero1a_jax import rasterizer
 from zero1a_jax.avatar import pose as pose_avatar
 from zero1a_jax.avatar import pose_blurred
+from zero1a_jax.geometry import resize
+from zero1a_jax.sources import avatars
 from zero1a_jax.sources.avatars import Loaded
 from zero1a_jax.types import Array, Avatar, Camera, FlameModel, FlameParams
 
@@ -20,6 +22,24 @@ CHUNK = 8  # frames of one call
 
 _pose = jax.jit(pose_avatar)
 _blurred = jax.jit(pose_blurred)
+
+
+def shown(
+    loaded: Loaded, flame: FlameParams, cameras: Camera, *, background: Array
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """As `render`, in pictures as large as the frames that the avatar learned from look best.
+
+    Larger ones are blurred where frames did not tell (`sources.avatars.blur_for`), smaller ones are means
+    over finer pixels.
+    """
+    height, width = int(cameras.height), int(cameras.width)
+    finer = avatars.finer_for(loaded, height)
+    views, blur = cameras, avatars.blur_for(loaded, finer * height)
+    if finer > 1:
+        views = resize(cameras, finer * height, finer * width)
+    for rgb, alpha in render(loaded.avatar, loaded.model, flame, views, background=background, blur=blur):
+        parts = (height, finer, width, finer)
+        yield rgb.reshape(*parts, 3).mean((1, 3)), alpha.reshape(parts).mean((1, 3))
 
 
 def render(

@@ -37,9 +37,8 @@ def turned(seed: int, folders: Mapping[str, Path]) -> list[np.ndarray]:
     rows = [np.concatenate(frames, 1)]
     for folder in folders.values():
         loaded = avatars.load(folder)
-        how = {"background": np.ones(3), "blur": avatars.blur_for(loaded, SIZE)}
         own = _views(loaded.model, frame_target(loaded.model, loaded.avatar.shape))
-        rendered = playback.render(loaded.avatar, loaded.model, own.flame, own.cameras, **how)
+        rendered = playback.shown(loaded, own.flame, own.cameras, background=np.ones(3))
         rows.append(np.concatenate([as_uint8(rgb) for rgb, _ in rendered], 1))
     return rows
 

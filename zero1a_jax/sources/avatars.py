@@ -64,6 +64,15 @@ def blur_for(loaded: Loaded, size: int) -> float:
     return pixel * math.sqrt(_BLUR * (1.0 - (learned / size) ** 2))
 
 
+def finer_for(loaded: Loaded, size: int) -> int:
+    """How many pixels along each side are drawn for one of a picture of `size` pixels a side.
+
+    1 for pictures no smaller than the frames that the avatar learned from. Smaller ones are means: Gaussians
+    that are widened to such a picture's larger pixels would blur it, and grow.
+    """
+    return max(1, math.ceil(int(loaded.meta.get("size", 0)) / size))
+
+
 def padded(avatar: Avatar) -> Avatar:
     """The avatar with dead Gaussians added up to a multiple of SLOTS."""
     count = len(np.asarray(avatar.alive))

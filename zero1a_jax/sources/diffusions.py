@@ -10,7 +10,6 @@ from typing import Any
 from zero1a_jax import diffusion
 from zero1a_jax.config import Config
 from zero1a_jax.converters import aniportrait
-from zero1a_jax.errors import Refused
 from zero1a_jax.sources import own_diffusion
 from zero1a_jax.symgen import Diffusion
 
@@ -23,17 +22,18 @@ def load(config: Config, platform: str) -> tuple[Diffusion, Any]:
       platform: "cpu", "gpu" or "tpu", which decides what the UNets compute in.
 
     Raises:
-      Refused: files are missing or damaged, `size` does not fit, or the user's own code fails.
+      Refused: files are missing or damaged, or the user's own code fails.
     """
     text, size = config.input.diffusion, config.input.size
     if own_diffusion.named(text):
-        return own_diffusion.load(text, size, config.curriculum.frames)
+        model, params = own_diffusion.load(text, config.curriculum.frames)
+        return diffusion.resized(model, size), params
     found, params = read(text, size)
     if config.refresh.pose_guider == "official":
         found = diffusion.official(found)
     dtype = dtype_of(config.refresh.dtype, platform=platform, miniature=not text)
     found = dataclasses.replace(found, dtype=dtype)
-    return diffusion.build(found), diffusion.cast(found, params)
+    return diffusion.resized(diffusion.build(found), size), diffusion.cast(found, params)
 
 
 def dtype_of(choice: str, *, platform: str, miniature: bool) -> str:
@@ -44,20 +44,20 @@ def dtype_of(choice: str, *, platform: str, miniature: bool) -> str:
 
 
 def sizes(folder: str | os.PathLike, size: int) -> diffusion.DiffusionConfig:
-    """The config of the model in `folder` for frames of `size` pixels; reads no numbers. Raises as `read`."""
+    """The config of the model in `folder`, for frames of `size` pixels where it has no size of its own.
+
+    Reads no numbers. Raises as `read`.
+    """
     if str(folder):
         found = aniportrait.sizes(folder)
         return diffusion.DiffusionConfig(frame_size=size, **dataclasses.asdict(found))
-    config = diffusion.miniature_config()
-    if config.frame_size != size:
-        raise Refused(f"--size={size} does not fit the diffusion: use {config.frame_size}.")
-    return config
+    return diffusion.miniature_config()
 
 
 def read(folder: str | os.PathLike, size: int) -> tuple[diffusion.DiffusionConfig, dict]:
     """The config and the parameters of the model in `folder`, or of the miniature where that is empty.
 
-    Raises Refused with one sentence where files are missing or damaged, or `size` does not fit.
+    Raises Refused with one sentence where files are missing or damaged.
     """
     config = sizes(folder, size)
     return config, aniportrait.load(folder) if str(folder) else diffusion.load_miniature()[1]

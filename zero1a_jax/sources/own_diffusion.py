@@ -27,20 +27,18 @@ def problems(text: str) -> list[str]:
     return []
 
 
-def load(text: str, size: int, frames: int) -> tuple[Any, Any]:
+def load(text: str, frames: int) -> tuple[Any, Any]:
     """The model (see zero1a_jax.symgen.protocol) and its parameters.
 
     Args:
       text: module:function; the function takes nothing and returns (model, parameters). It is called as it
         is: name only code that you trust.
-      size: side of the run's frames. frames: of a sample.
+      frames: of a sample.
 
     Raises:
       Refused: one sentence, where the model cannot be had, lacks something, or does not fit.
     """
     model, params = _made(text)
-    if model.frame_size != size:
-        raise Refused(f"--size={size} does not fit the diffusion: use {model.frame_size}.")
     _try(text, model, params, frames)
     return model, params
 

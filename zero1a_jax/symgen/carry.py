@@ -15,7 +15,7 @@ from flax import struct
 
 from zero1a_jax.avatar import MOUTH, at_vertices, bilinear, moved, part_ids, smoothstep
 from zero1a_jax.flame import forward
-from zero1a_jax.geometry import face_normals, position, project, resize, vertex_normals, zbuffer
+from zero1a_jax.geometry import at_points, face_normals, position, project, resize, vertex_normals, zbuffer
 from zero1a_jax.types import Array, Camera, FlameModel, FlameParams, Portrait
 
 SUPERSAMPLE = 2
@@ -38,11 +38,10 @@ _STRETCHED = (2.0, 4.0)  # times its area in the portrait between which a triang
 class Seen:
     """What the portrait saw of the head's surface, made once a run. Pictures [H, W] are of fine pixels."""
 
-    rgb: Array  # [H, W, 3]
-    sure: Array  # [H, W] 0..1: how far the colours there are the surface's
-    apart: Array  # [H, W] 0..1: the same without skin right beside eyes, teeth or tongue
-    depth: Array  # [H, W] metres, of the head in the portrait
-    part: Array  # [H, W] int32, see `part_ids`
+    # [H, W, 5]: red, green, blue; 0..1, how far they are the surface's; the same without skin right beside
+    # eyes, teeth or tongue
+    colours: Array
+    nearest: Array  # [H, W, 2], of the head in the portrait: metres, and which of `part_ids`, -1 beside it
     camera: Camera  # of these pictures
     vertices: Array  # [V, 3] of the head as the portrait shows it
     still: Array  # [V, 3] of the same unturned
@@ -86,7 +85,14 @@ def seen_by(portrait: Portrait, model: FlameModel, offset: Array | None = None) 
     other = _around((part > MOUTH).astype(jnp.float32), _BLEEDS, 0.0, jax.lax.max)
     apart = jnp.where(part > 0, sure, sure * (1.0 - _mean(other, 2)))
     rgb = jnp.clip(jax.image.resize(_crisp(portrait.rgb), (*shape, 3), "cubic"), 0.0, 1.0)
-    return Seen(rgb, sure, apart, depth, part, camera, vertices, _still(model, portrait.flame), offset)
+    return Seen(
+        jnp.concatenate([rgb, sure[..., None], apart[..., None]], -1),
+        jnp.stack([depth, part.astype(jnp.float32)], -1),
+        camera,
+        vertices,
+        _still(model, portrait.flame),
+        offset,
+    )
 
 
 @struct.dataclass
@@ -115,18 +121,18 @@ def surface(seen: Seen, model: FlameModel, params: FlameParams, camera: Camera) 
 def carried(seen: Seen, model: FlameModel, at: Surface) -> tuple[Array, Array]:
     """The portrait's colours [P, 3] on a frame's surface, and trust [P] in 0..1, also beside the mesh."""
     faces, camera = jnp.asarray(model.faces), seen.camera
-    corners = faces[at.ids]
-    points = jnp.sum(seen.vertices[corners] * at.weights[..., None], 1)
+    of_vertices = jnp.concatenate([seen.vertices, at.strained[:, None], _lids(model)[:, None]], 1)
+    here = at_points(of_vertices[faces], at.ids, at.weights)
+    points, metres, lids = here[:, :3], here[:, 3], here[:, 4]
     pixels, depth = project(camera, points)
     column, row = jnp.floor(pixels[:, 0]).astype(jnp.int32), jnp.floor(pixels[:, 1]).astype(jnp.int32)
     inside = (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height) & (depth > 0)
     row, column = jnp.clip(row, 0, camera.height - 1), jnp.clip(column, 0, camera.width - 1)
-    front = inside & (depth <= seen.depth[row, column] + _SLACK)
-    front &= seen.part[row, column] == part_ids(model)[at.ids]
-    values = bilinear(jnp.concatenate([seen.rgb, jnp.stack([seen.sure, seen.apart], -1)], -1), pixels)
-    metres = jnp.sum(at.strained[corners] * at.weights, 1)
+    place = row * camera.width + column
+    ahead, part = seen.nearest.reshape(-1, 2).at[place].get(mode="promise_in_bounds").T
+    front = inside & (depth <= ahead + _SLACK) & (part == part_ids(model)[at.ids])
+    values = bilinear(seen.colours, pixels)
     sure = values[:, 3] + smoothstep(metres, *_MOVED) * (values[:, 4] - values[:, 3])
-    lids = jnp.sum(_lids(model)[corners] * at.weights, 1)
     sure = sure * (1.0 - lids * smoothstep(metres, *_LIDS))
     return values[:, :3], sure * front * (1.0 - smoothstep(at.stretch, *_STRETCHED))[at.ids]
 

@@ -17,6 +17,7 @@ import scipy.spatial
 
 from zero1a_jax.avatar import at_vertices, part_ids, smoothstep, texture_prior
 from zero1a_jax.flame import procedural_head
+from zero1a_jax.geometry import at_points
 from zero1a_jax.symgen.carry import Seen, Surface, carried
 from zero1a_jax.types import Array, FlameModel
 
@@ -93,7 +94,9 @@ def lashes(vertices: Array, faces: Array, ids: Array, weights: Array) -> Array:
     a, b, c = (jnp.sum(x * y, -1) for x, y in ((one, one), (one, two), (two, two)))
     slope = (c * rise**2 - 2 * b * rise * climb + a * climb**2) / jnp.maximum(a * c - b**2, 1e-20)
     width = 1.0 / jnp.sqrt(jnp.maximum(slope, 1e-6))  # metres from the edge to where the triangle ends
-    away = (1.0 - jnp.sum(edge[ids] * weights, -1)) * width[ids]
+    # Both are of the triangle; each at its corners, so that one look finds both.
+    near, width = at_points(jnp.stack([edge, jnp.tile(width[:, None], 3)], -1), ids, weights).T
+    away = (1.0 - near) * width
     return 1.0 - (1.0 - _LASH) * smoothstep(away, *_LASHES)
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from zero1a_jax.avatar import at_vertices, bilinear, texture_prior
 from zero1a_jax.flame import forward
+from zero1a_jax.geometry import at_points
 from zero1a_jax.symgen.carry import Seen, carried, in_pixels, shrunk, surface
 from zero1a_jax.symgen.detail import lashes
 from zero1a_jax.types import Array, Camera, FlameModel, FlameParams
@@ -39,17 +40,17 @@ def paint_over(
     """
     uv_faces, at = jnp.asarray(model.uv_faces), texture_prior.texels()
     finer = guess.texture.shape[0] / texture_prior.SIZE
-    places, faces = finer * jnp.asarray(at.corners), jnp.asarray(model.faces)
-    corners = at_vertices(guess.rgb, faces, len(model.template))
+    faces = jnp.asarray(model.faces)
+    # Places in the texture, and colours for islands of it that are too small for their own triangles.
+    places = finer * jnp.asarray(at.corners)[uv_faces]
+    corners = jnp.concatenate([places, at_vertices(guess.rgb, faces, len(model.template))[faces]], -1)
 
     def frame(item: tuple[Array, Array, FlameParams, Camera]) -> Painted:
         behind, alpha, params, view = item
         head = surface(seen, model, params, view)
-        place = jnp.sum(places[uv_faces[head.ids]] * head.weights[..., None], 1)
-        rgb = bilinear(guess.texture, place)
-        # Other islands of the texture are too small for their own triangles.
-        smooth = jnp.sum(corners[faces[head.ids]] * head.weights[..., None], 1)
-        rgb = jnp.where(jnp.asarray(at.large)[head.ids, None], rgb, smooth)
+        here = at_points(corners, head.ids, head.weights)
+        rgb = bilinear(guess.texture, here[:, :2])
+        rgb = jnp.where(jnp.asarray(at.large)[head.ids, None], rgb, here[:, 2:])
         rgb = rgb * lashes(forward(model, params)[0], faces, head.ids, head.weights)[:, None]
         own, trust = carried(seen, model, head)
         rgb = rgb + trust[:, None] * (own - rgb)
