@@ -16,8 +16,9 @@ from zero1a_jax.devices import Device
 from zero1a_jax.sources import diffusions
 from zero1a_jax.types import FlameModel
 
-# Milliseconds of a pair of an avatar step of the quickstart, at 128 x 128, on one core of an AVX-512 Xeon.
-STEP_PAIR_MS = 22.0
+# Milliseconds of a pair of an avatar step of the quickstart on one core of an AVX-512 Xeon: 22 at 128 x 128,
+# 55 at 256 x 256. So much whatever the size, and so much for each 128 x 128 pixels:
+STEP_PAIR_MS, STEP_PIXELS_MS = 11.0, 11.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,8 +110,8 @@ def costs(config: Config, cost: predictions.Prediction, work: Work, devices: int
     ]
     if asked:
         return [*lines, f"time:        {span(total)} for the diffusion; the avatar's steps are not counted"]
-    pairs = config.update.steps * config.update.batch * (config.input.size / 128) ** 2
-    avatar = 1e-3 * STEP_PAIR_MS * pairs
+    pair = STEP_PAIR_MS + STEP_PIXELS_MS * (config.input.size / 128) ** 2
+    avatar = 1e-3 * pair * config.update.steps * config.update.batch
     return [
         *lines,
         f"time:        {span(total + avatar)}: {span(total)} for the diffusion, {span(avatar)} for the "
