@@ -93,7 +93,7 @@ class Input:
         "embedded head.",
     )
     motions: tuple[str, ...] = option((), "Driving files for the real samples; else seeded sequences. [D]")
-    size: int = option(128, "Side of the frames, pixels; the miniature makes 128, which are enlarged.", low=32)
+    size: int = option(128, "Side of the frames, pixels. The miniature makes 128; they are enlarged.", low=32)
     background: str = option("white", "Background of the dataset: white, black or #rrggbb. [D]")
 
 
