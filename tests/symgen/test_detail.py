@@ -84,13 +84,14 @@ def test_clothes_end_at_an_edge(shown, detailed, clothes, told, seen):
         assert part[skin & (height < 1)].max() < 0.1 and np.mean(part[clad] > 0.9) > 0.99 and width < 0.3
 
 
-def test_stripes_go_round(shown, detailed):
+@pytest.mark.parametrize("axis, period", [(1, 0.02), (0, 0.03)])
+def test_stripes_go_round_or_over_the_shoulders(shown, detailed, axis, period):
     points, portrait = shown
     run, place = detailed
-    stripes = 0.5 + 0.1 * np.sign(np.sin(2 * np.pi * points[..., 1] / 0.02))
+    stripes = 0.5 + 0.1 * np.sign(np.sin(2 * np.pi * points[..., axis] / period))
     texture = run(portrait(np.repeat(stripes[..., None], 3, -1).astype(np.float32)), 0.0)
     back = (np.abs(place[..., 1] + 0.155) < 0.012) & (place[..., 2] < -0.05)
-    wanted = np.sign(np.sin(2 * np.pi * place[..., 1][back] / 0.02))
+    wanted = np.sign(np.sin(2 * np.pi * place[..., axis][back] / period))
     assert back.sum() > 500 and np.corrcoef(texture[back][:, 0], wanted)[0, 1] > 0.7
     head = (place[..., 1] > -0.12) & (place[..., 1] < 1)
     np.testing.assert_allclose(texture[head], GREY, atol=1e-5)  # bare skin gets neither stripes nor strands

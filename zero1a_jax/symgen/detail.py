@@ -28,6 +28,11 @@ _LASH = 0.4  # lightness of lashes, over the skin's
 _CLOTHES = (-0.130, -0.140)  # metres above the head's origin between which clothes begin
 _BIN = 0.001  # metres of height that share a colour of the clothes
 _REACH, _COUNT = 0.12, 130  # metres below the clothes' upper end that are told apart, and such heights
+_WIDE = 0.24  # metres to both sides of the middle in which stripes that run down are told apart
+_RUNS_DOWN = (
+    1.3,
+    2.0,
+)  # times as much of the clothes is left unexplained by heights, from which they run down
 _BROAD = 8.0  # heights whose mean is compared with the prior's
 _AGREES = 0.12  # change of colour against the prior's at which clothes are half believed
 _SECTORS = 36  # around the neck, each with a colour of skin and one of clothes
@@ -49,6 +54,7 @@ class _Places(NamedTuple):
     weights: np.ndarray  # [P, 3] barycentric
     skin: np.ndarray  # [P] 0 or 1: neither eyes nor teeth, nor beside the mesh
     height: np.ndarray  # [P] metres
+    aside: np.ndarray  # [P] metres, to the person's left
     sector: np.ndarray  # [P] which part around the neck
     strands: np.ndarray  # [P], of variance 1
 
@@ -63,7 +69,9 @@ def _places() -> _Places:
         skin = (at.face_ids.reshape(-1) >= 0) & at.large[ids] & (np.asarray(part_ids(model)) == 0)[ids]
         turn = np.arctan2(point[:, 0], point[:, 2] - _NECK) / (2 * np.pi) + 0.5
         sector = np.minimum((turn * _SECTORS).astype(np.int32), _SECTORS - 1)
-        return _Places(ids, weights, skin.astype(np.float32), point[:, 1], sector, _strands(point))
+        return _Places(
+            ids, weights, skin.astype(np.float32), point[:, 1], point[:, 0], sector, _strands(point)
+        )
 
 
 @functools.cache
@@ -133,7 +141,7 @@ def detailed(guess: texture_prior.Guess, seen: Seen, model: FlameModel) -> textu
     depth = _spread(jnp.log(_lightness(own) / _lightness(rgb)), known * hair)
     depth = jnp.minimum(_DEPTH[0] * depth, _DEPTH[1])  # deep waves are no strands
     rgb = rgb * jnp.exp(depth * hair * at.strands)[:, None]
-    rgb = _round(rgb, own, known * below * clad, at.height, smooth, clad)
+    rgb = _round(rgb, own, known * below * clad, at, smooth, clad)
     row, column = texture_prior.texels(SIZE).nearest
     return guess._replace(texture=jnp.clip(rgb, 0.0, 1.0).reshape(large)[row, column])
 
@@ -182,25 +190,45 @@ def _spread(values: Array, weight: Array) -> Array:
     return jnp.sqrt(jnp.sum(weight * (values - mean) ** 2) / total)
 
 
-def _round(rgb: Array, own: Array, known: Array, height: Array, smooth: Array, clad: Array) -> Array:
+def _round(rgb: Array, own: Array, known: Array, at: _Places, smooth: Array, clad: Array) -> Array:
     """Colours [P, 3] with those of clothes all around that the portrait shows, as `known` [P] says, in front.
 
-    `clad` [P] says where there are clothes.
-
-    Lightness follows the prior's, `smooth` [P, 3], since light does not go round.
+    `clad` [P] says where there are clothes. What lies at a height is alike all around; where places from left
+    to right explain more of what is seen, as with stripes that run down, what lies there is alike in front
+    and behind. Lightness follows the prior's, `smooth` [P, 3], since light does not go round.
     """
-    place = (height - _CLOTHES[1] + _REACH) / _BIN
-    index = jnp.clip(place, 0, _COUNT - 1).astype(jnp.int32)
+    below = _CLOTHES[1] - _REACH
+    across = _lines((at.height - below) / _BIN, own, smooth, known, _COUNT, _BROAD)
+    down = _lines((at.aside + _WIDE) / _BIN, own, smooth, known, int(2 * _WIDE / _BIN), 2 * _BROAD)
+    left = [jnp.sum(known[:, None] * (own - found.fine) ** 2) for found in (across, down)]
+    runs_down = smoothstep(left[0] / jnp.maximum(left[1], 1e-6), *_RUNS_DOWN)
+    for found, share in ((across, 1.0 - runs_down), (down, runs_down)):
+        light = jnp.clip(_lightness(smooth) / _lightness(found.light), 0.5, 1.5)[:, None]
+        off = jnp.linalg.norm(found.broad * light - smooth, axis=-1) / _AGREES
+        sure = share * found.enough / (1.0 + off**2) * smoothstep(at.height, *_CLOTHES) * clad
+        rgb = rgb + sure[:, None] * (found.fine * light - rgb)
+    return rgb
+
+
+class _Lines(NamedTuple):
+    """What is seen of clothes along one direction, at P places."""
+
+    fine: Array  # [P, 3] colours of a millimetre
+    broad: Array  # [P, 3] of centimetres
+    light: Array  # [P, 3] the prior's colours where those are from
+    enough: Array  # [P] 0..1: how much was seen
+
+
+def _lines(place: Array, own: Array, smooth: Array, known: Array, count: int, broad: float) -> _Lines:
+    """Means of what is `known` in `count` bins, and about so many of them; `place` [P] counts in bins."""
+    index = jnp.clip(place, 0, count - 1).astype(jnp.int32)
     values = jnp.concatenate([own, smooth, jnp.ones_like(own[:, :1])], -1) * known[:, None]
-    sums = jax.ops.segment_sum(values, index, _COUNT)
-    away = jnp.arange(_COUNT)[:, None] - jnp.arange(_COUNT)
-    lines, enough = [], jnp.zeros(_COUNT)
-    for width in (_BROAD, 0.7):
+    sums = jax.ops.segment_sum(values, index, count)
+    away = jnp.arange(count)[:, None] - jnp.arange(count)
+    lines, enough = [], jnp.zeros(count)
+    for width in (broad, 0.7):
         near = jnp.exp(-0.5 * (away / width) ** 2) @ sums
         mean = near[:, :6] / jnp.maximum(near[:, 6:], 1e-6)
-        lines.append(jnp.stack([jnp.interp(place - 0.5, jnp.arange(_COUNT), c) for c in mean.T], -1))
+        lines.append(jnp.stack([jnp.interp(place - 0.5, jnp.arange(count), c) for c in mean.T], -1))
         enough = near[:, 6] / (near[:, 6] + 20.0)
-    light = jnp.clip(_lightness(smooth) / _lightness(lines[0][:, 3:]), 0.5, 1.5)[:, None]
-    off = jnp.linalg.norm(lines[0][:, :3] * light - smooth, axis=-1) / _AGREES
-    sure = enough[index] / (1.0 + off**2) * smoothstep(height, *_CLOTHES) * clad
-    return rgb + sure[:, None] * (lines[1][:, :3] * light - rgb)
+    return _Lines(lines[1][:, :3], lines[0][:, :3], lines[0][:, 3:], enough[index])
