@@ -34,12 +34,15 @@ class Resized:
         return hash((id(self.model), self.frame_size))
 
     def reference(self, params: Any, rgb: Array, condition: Array) -> Any:
+        """The model's, of a portrait [H, H, 3]."""
         return self.model.reference(params, self._small(rgb), condition)
 
     def encode(self, params: Any, frames: Array) -> Array:
+        """The model's latents of frames [T, H, H, 3]."""
         return self.model.encode(params, self._small(frames))
 
     def decode(self, params: Any, latents: Array) -> Array:
+        """Frames [T, H, H, 3] of the model's latents."""
         return ops.resize(self.model.decode(params, latents), self.frame_size, self.frame_size)
 
     def _small(self, frames: Array) -> Array:
