@@ -29,10 +29,7 @@ _CLOTHES = (-0.130, -0.140)  # metres above the head's origin between which clot
 _BIN = 0.001  # metres of height that share a colour of the clothes
 _REACH, _COUNT = 0.12, 130  # metres below the clothes' upper end that are told apart, and such heights
 _WIDE = 0.24  # metres to both sides of the middle in which stripes that run down are told apart
-_RUNS_DOWN = (
-    1.3,
-    2.0,
-)  # times as much of the clothes is left unexplained by heights, from which they run down
+_RUNS_DOWN = (1.3, 2.0)  # times as much as places aside that heights leave unexplained: stripes run down
 _BROAD = 8.0  # heights whose mean is compared with the prior's
 _AGREES = 0.12  # change of colour against the prior's at which clothes are half believed
 _SECTORS = 36  # around the neck, each with a colour of skin and one of clothes
@@ -102,7 +99,7 @@ def lashes(vertices: Array, faces: Array, ids: Array, weights: Array) -> Array:
     a, b, c = (jnp.sum(x * y, -1) for x, y in ((one, one), (one, two), (two, two)))
     slope = (c * rise**2 - 2 * b * rise * climb + a * climb**2) / jnp.maximum(a * c - b**2, 1e-20)
     width = 1.0 / jnp.sqrt(jnp.maximum(slope, 1e-6))  # metres from the edge to where the triangle ends
-    # Both are of the triangle; each at its corners, so that one look finds both.
+    # A triangle has one width; given at each of its corners one look finds both.
     near, width = at_points(jnp.stack([edge, jnp.tile(width[:, None], 3)], -1), ids, weights).T
     away = (1.0 - near) * width
     return 1.0 - (1.0 - _LASH) * smoothstep(away, *_LASHES)
